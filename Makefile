@@ -1,0 +1,58 @@
+# depin-id: everything that is run by hand or by the build machine. `make help` lists it.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP_TOOLS := pip-tools==7.6.2
+LOCK := build/lock
+# Test processes: one for each core, four at most.
+JOBS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((n > 4 ? 4 : n)))
+# Only rooms that hold code: mypy refuses an empty folder.
+TYPED := $(foreach room,src/depin_id src/verify firmware_bridge examples,$(if $(wildcard $(room)/*.py),$(room)))
+
+.PHONY: help env apt lint format types unit test demo lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+env: ## make or refresh .venv (does nothing when it is up to date)
+	@PYTHON="$(PYTHON)" bash ci/build_env.sh
+
+apt: ## install missing system packages where that is possible
+	@bash ci/apt_packages.sh
+
+lint: env ## ruff: rules and layout, changing nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: env ## ruff: put rules and layout right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: env ## mypy --strict
+	$(BIN)/mypy --strict $(TYPED)
+
+unit: env apt ## pytest, with ARGS="..." for a selection
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q --durations=15 -p no:cacheprovider $(ARGS)
+
+test: ## everything the build machine checks
+	@$(MAKE) --no-print-directory env
+	@$(MAKE) --no-print-directory apt
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory unit
+
+demo: env ## a small network on this machine; DATA=folder replays a recording
+	$(BIN)/depin-verify demo $(if $(DATA),--data "$(DATA)")
+
+lock: ## choose versions anew: requirements/dev.txt (with hashes) and constraints.txt
+	$(PYTHON) -m venv $(LOCK)
+	$(LOCK)/bin/python -m pip install --quiet $(PIP_TOOLS)
+	PYTHON="$(LOCK)/bin/python" bash ci/lock.sh $(ARGS)
+
+clean: ## remove everything that was made here
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
