@@ -1,0 +1,30 @@
+"""Durable state of the aggregator: the journal, the keys of devices, the quarantine."""
+
+from __future__ import annotations
+
+from verify.store.data_key import DataKey, commitment
+from verify.store.durable import fsync_directory, make_directory, write_durably
+from verify.store.journal import Journal, JournalFileInfo
+from verify.store.keystore import KeyStore
+from verify.store.lock import DirectoryLock
+from verify.store.packing import NewBatch, Position, StoredBatch, StoredEntry
+from verify.store.quarantine import Parked, Quarantine, QuarantineCounts
+
+__all__ = [
+    "DataKey",
+    "DirectoryLock",
+    "Journal",
+    "JournalFileInfo",
+    "KeyStore",
+    "NewBatch",
+    "Parked",
+    "Position",
+    "Quarantine",
+    "QuarantineCounts",
+    "StoredBatch",
+    "StoredEntry",
+    "commitment",
+    "fsync_directory",
+    "make_directory",
+    "write_durably",
+]

@@ -1,0 +1,417 @@
+"""One file of the journal: batches, an index of positions, and how it joins the file before."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from depin_id.errors import StateError
+from verify.store.database import (
+    check_schema,
+    connect,
+    corrupt,
+    guarded,
+    transaction,
+    truncate_wal,
+    use_wal,
+)
+from verify.store.durable import fsync_directory
+from verify.store.packing import (
+    BatchRow,
+    NewBatch,
+    Position,
+    chained_digest,
+    pack_column,
+    position_rows,
+    positions_digest,
+)
+
+SCHEMA = 1
+
+_TABLES = """
+CREATE TABLE meta(
+    schema INTEGER NOT NULL, network TEXT NOT NULL, sequence INTEGER NOT NULL,
+    first INTEGER NOT NULL, batch INTEGER NOT NULL, previous BLOB NOT NULL,
+    max_file_bytes INTEGER NOT NULL, count INTEGER, digest BLOB);
+CREATE TABLE batches(
+    number INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL,
+    received_at INTEGER NOT NULL, source TEXT NOT NULL, offset BLOB, note BLOB NOT NULL,
+    leaves BLOB NOT NULL, deltas BLOB NOT NULL, sealed BLOB NOT NULL,
+    positions BLOB NOT NULL, digest BLOB NOT NULL);
+CREATE UNIQUE INDEX batch_of_entry ON batches(first) WHERE count > 0;
+CREATE TABLE positions(
+    stream INTEGER NOT NULL, epoch INTEGER NOT NULL, n INTEGER NOT NULL,
+    entry INTEGER NOT NULL, id BLOB NOT NULL, prev BLOB NOT NULL,
+    PRIMARY KEY(stream, epoch, n)) WITHOUT ROWID;
+CREATE TABLE offsets(source TEXT PRIMARY KEY, offset BLOB NOT NULL) WITHOUT ROWID;
+"""
+_COLUMNS = (
+    "number, first, count, received_at, source, offset, note, "
+    "leaves, deltas, sealed, positions, digest"
+)
+_TYPES = (int, int, int, int, str, (bytes, type(None)), bytes, bytes, bytes, bytes, bytes, bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a file says about itself.
+
+    `first` and `batch` are the numbers of its first entry and batch, `previous` the digest that
+    its chain starts from; `count` and `digest` are there once it is sealed.
+    """
+
+    schema: int
+    network: str
+    sequence: int
+    first: int
+    batch: int
+    previous: bytes
+    max_file_bytes: int
+    count: int | None
+    digest: bytes | None
+
+    @property
+    def is_sealed(self) -> bool:
+        return self.digest is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Where the next batch goes: its number, its first entry, the digest it is chained to."""
+
+    batch: int
+    first: int
+    digest: bytes
+
+
+def _is_wal(path: Path) -> bool:
+    """Whether the header asks for a write-ahead log (file format, offset 18)."""
+    with guarded(path), path.open("rb") as file:
+        header = file.read(100)
+    if len(header) < 100 or not header.startswith(b"SQLite format 3\x00"):
+        raise corrupt(path, "is not a database")
+    return header[18] == 2
+
+
+def _is_finished(path: Path) -> bool:
+    """Whether the file never changes again: no permission to write, and no log beside it."""
+    return not _is_wal(path) and not is_writable(path)
+
+
+def is_writable(path: Path) -> bool:
+    """Whether anybody may write to the file; sealing ends with taking that away."""
+    with guarded(path):
+        return bool(path.stat().st_mode & 0o222)
+
+
+class JournalFile:
+    """One file, open. One thread at a time. Made by :meth:`create` and :meth:`open`."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, head: Head, tail: Tail) -> None:
+        self.path = path
+        self.head = head
+        self.tail = tail
+        self._connection = connection
+
+    @staticmethod
+    def create(
+        path: Path, head: Head, offsets: Mapping[str, bytes], step: Callable[[str], None]
+    ) -> None:
+        """Makes an empty file under a temporary name, then gives it its own: whole or absent."""
+        temporary = path.with_name(path.name + ".tmp")
+        discard(temporary)
+        connection = connect(temporary, create=True)
+        try:
+            with guarded(temporary):
+                os.chmod(temporary, 0o600)
+                connection.executescript(_TABLES)
+            with transaction(connection, temporary):
+                values = [getattr(head, name) for name in Head.__dataclass_fields__]
+                connection.execute("INSERT INTO meta VALUES (?,?,?,?,?,?,?,?,?)", values)
+                connection.executemany("INSERT INTO offsets VALUES (?,?)", offsets.items())
+        finally:
+            connection.close()
+        step("created")
+        with guarded(path):
+            temporary.rename(path)
+        fsync_directory(path.parent)
+        step("renamed")
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool) -> JournalFile:
+        """Opens a file as what it is: sealed ones for reading only, for ever.
+
+        Raises:
+            StateError: ``state.missing``, ``state.schema``, ``state.corrupt``, ``state.io``.
+        """
+        if not path.is_file():
+            raise StateError(
+                "state.missing", f"{path} does not exist", hint="restore the file from a backup"
+            )
+        connection = connect(path, read_only=read_only, immutable=_is_finished(path))
+        try:
+            check_schema(connection, path, known=SCHEMA)
+            with guarded(path):
+                head = _read_head(connection, path)
+                if not head.is_sealed and not read_only:
+                    use_wal(connection, path)
+                    connection.execute("PRAGMA cache_size=-65536")
+                    connection.execute("PRAGMA wal_autocheckpoint=4000")
+                elif head.is_sealed:
+                    _check_length(connection, path)
+            file = cls(path, connection, head, Tail(head.batch, head.first, head.previous))
+            file.load_tail()
+        except BaseException:
+            connection.close()
+            raise
+        return file
+
+    def load_tail(self) -> None:
+        """Reads again where the file ends, and checks its last batch.
+
+        Raises:
+            StateError: ``state.corrupt``.
+        """
+        head, row = self.head, None
+        with guarded(self.path):
+            last = self._connection.execute("SELECT max(number) FROM batches").fetchone()[0]
+        if last is not None:
+            row = self._row("number = ?", (last,))
+        if row is None:
+            tail = Tail(head.batch, head.first, head.previous)
+        else:
+            self.check(row, self.digest_before(row.number))
+            tail = Tail(row.number + 1, row.first + row.count, row.digest)
+        if head.is_sealed and (head.digest, head.count) != (tail.digest, tail.first - head.first):
+            raise corrupt(self.path, "ends elsewhere than where it was sealed")
+        self.tail = tail
+
+    def append(self, batch: NewBatch) -> int:
+        """Writes one batch durably and gives its first index.
+
+        Raises:
+            StateError: ``state.conflict`` (a position is used already; nothing was written),
+                ``state.argument``, ``state.full``, ``state.io``.
+        """
+        tail, count = self.tail, len(batch.leaves)
+        if len(batch.deltas) != count or len(batch.sealed) != count:
+            raise StateError(
+                "state.argument",
+                f"batch of {count} leaves, {len(batch.deltas)} deltas, {len(batch.sealed)} sealed",
+                hint="one of each an entry",
+            )
+        rows = position_rows(batch.positions, tail.first, tail.first + count)
+        row = BatchRow(
+            tail.batch,
+            tail.first,
+            count,
+            batch.received_at,
+            batch.source,
+            batch.offset,
+            batch.note,
+            pack_column(batch.leaves),
+            pack_column(batch.deltas),
+            pack_column(batch.sealed),
+            positions_digest(rows),
+            b"",
+        )
+        digest = chained_digest(tail.digest, row)
+        values = [getattr(row, name) for name in BatchRow.__dataclass_fields__]
+        values[-1] = digest
+        with transaction(self._connection, self.path):
+            execute = self._connection.execute
+            execute("INSERT INTO batches VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", values)
+            self._connection.executemany("INSERT INTO positions VALUES (?,?,?,?,?,?)", rows)
+            if batch.offset is not None:
+                execute("INSERT OR REPLACE INTO offsets VALUES (?,?)", (batch.source, batch.offset))
+        self.tail = Tail(tail.batch + 1, tail.first + count, digest)
+        return tail.first
+
+    def batch_of(self, index: int) -> BatchRow | None:
+        """The batch that holds entry `index`, checked; None when there is none."""
+        row = self._row("first <= ? AND count > 0 ORDER BY first DESC LIMIT 1", (index,))
+        if row is None or not row.first <= index < row.first + row.count:
+            return None
+        self.check(row, self.digest_before(row.number))
+        return row
+
+    def batches(self, number: int) -> Iterator[BatchRow]:
+        """Batches from `number` on, each checked, one in memory at a time."""
+        previous = self.digest_before(number)
+        # No read transaction stays open between two of them: it would hold up checkpoints.
+        while number < self.tail.batch:
+            row = self._row("number = ?", (number,))
+            if row is None:
+                raise corrupt(self.path, f"batch {number} is missing")
+            self.check(row, previous)
+            yield row
+            previous = row.digest
+            number += 1
+
+    def check(self, row: BatchRow, previous: bytes) -> None:
+        """Refuses a batch that is not what was written.
+
+        Raises:
+            StateError: ``state.corrupt``.
+        """
+        if chained_digest(previous, replace(row, digest=b"")) != row.digest:
+            raise corrupt(self.path, f"batch {row.number} is not what was written")
+
+    def digest_before(self, number: int) -> bytes:
+        """The digest that batch `number` is chained to."""
+        if number == self.head.batch:
+            return self.head.previous
+        with guarded(self.path):
+            row = self._connection.execute(
+                "SELECT digest FROM batches WHERE number = ?", (number - 1,)
+            ).fetchone()
+        if row is None or not isinstance(row[0], bytes):
+            raise corrupt(self.path, f"batch {number - 1} is missing")
+        return row[0]
+
+    def position(self, stream: int, epoch: int, n: int) -> Position | None:
+        """Who used a position, or None."""
+        with guarded(self.path):
+            row = self._connection.execute(
+                "SELECT entry, id, prev FROM positions WHERE stream=? AND epoch=? AND n=?",
+                (stream, epoch, n),
+            ).fetchone()
+        if row is None:
+            return None
+        entry, name, prev = row
+        if not (isinstance(entry, int) and isinstance(name, bytes) and isinstance(prev, bytes)):
+            raise corrupt(self.path, "a position has the wrong form")
+        return Position(stream, epoch, n, entry, name, prev)
+
+    def offsets(self) -> dict[str, bytes]:
+        """The newest offset of every source."""
+        with guarded(self.path):
+            return dict(self._connection.execute("SELECT source, offset FROM offsets").fetchall())
+
+    def bytes_used(self) -> int:
+        """The size of the database, its log included."""
+        with guarded(self.path):
+            pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
+            size = self._connection.execute("PRAGMA page_size").fetchone()[0]
+        return int(pages) * int(size)
+
+    def verify(self) -> None:
+        """Checks every page, batch and position; time grows with the file.
+
+        Raises:
+            StateError: ``state.corrupt``.
+        """
+        with guarded(self.path):
+            result = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if result is None or result[0] != "ok":
+            raise corrupt(self.path, str(result and result[0]))
+        with guarded(self.path):
+            cursor = self._connection.execute(
+                "SELECT stream, epoch, n, entry, id, prev FROM positions ORDER BY entry"
+            )
+            pending = cursor.fetchone()
+            offsets = self.offsets()
+            moved: dict[str, bytes] = {}
+            for row in self.batches(self.head.batch):
+                found = []
+                while pending is not None and pending[3] < row.first + row.count:
+                    found.append(pending)
+                    pending = cursor.fetchone()
+                if _digest_of_stored(found) != row.positions:
+                    raise corrupt(self.path, f"positions of batch {row.number} were changed")
+                if row.offset is not None:
+                    moved[row.source] = row.offset
+            if any(offsets.get(source) != offset for source, offset in moved.items()):
+                raise corrupt(self.path, "the offset of a source was changed")
+            if pending is not None and pending[3] < self.tail.first:
+                raise corrupt(self.path, "there are positions without a batch")
+
+    def seal(self) -> None:
+        """Ends the file: after this it says so itself, and takes no batch."""
+        with transaction(self._connection, self.path):
+            self._connection.execute(
+                "UPDATE meta SET count = ?, digest = ?",
+                (self.tail.first - self.head.first, self.tail.digest),
+            )
+        self.head = replace(
+            self.head, count=self.tail.first - self.head.first, digest=self.tail.digest
+        )
+
+    def finish(self, step: Callable[[str], None]) -> bool:
+        """Makes a sealed file one plain read-only file; False when a reader is in the way.
+
+        Safe to repeat. The file must be opened again afterwards.
+        """
+        if not is_writable(self.path):
+            return True
+        try:
+            with guarded(self.path):
+                self._connection.execute("PRAGMA busy_timeout=0")  # a reader never stalls ingest
+                if not truncate_wal(self._connection):
+                    return False
+                step("checkpointed")
+                mode = self._connection.execute("PRAGMA journal_mode=DELETE").fetchone()[0]
+                if mode != "delete":
+                    return False
+                step("journal_mode")
+                self._connection.close()
+                os.chmod(self.path, 0o444)
+        except StateError as error:
+            if error.code == "state.locked":
+                return False
+            raise
+        fsync_directory(self.path.parent)
+        step("finished")
+        return True
+
+    def close(self) -> None:
+        """Closes the file; more than once is harmless."""
+        with guarded(self.path):
+            self._connection.close()
+
+    def _row(self, where: str, values: tuple[int, ...]) -> BatchRow | None:
+        with guarded(self.path):
+            row = self._connection.execute(
+                f"SELECT {_COLUMNS} FROM batches WHERE {where}", values
+            ).fetchone()
+        if row is None:
+            return None
+        if not all(isinstance(value, kind) for value, kind in zip(row, _TYPES, strict=True)):
+            raise corrupt(self.path, f"batch {row[0]!r} has columns of the wrong type")
+        if not all(0 <= value < 1 << 63 for value in row[:2]) or not 0 <= row[2] < 1 << 32:
+            raise corrupt(self.path, f"batch {row[0]} has impossible numbers")
+        return BatchRow(*row)
+
+
+def discard(path: Path) -> None:
+    """Removes a half-made file and what SQLite left beside it."""
+    with guarded(path):
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _digest_of_stored(rows: list[Any]) -> bytes:
+    try:
+        return positions_digest(rows)
+    except (StateError, TypeError, ValueError):
+        return b""
+
+
+def _check_length(connection: sqlite3.Connection, path: Path) -> None:
+    """A file that was cut short says so at once, not at the first missing page."""
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    size = connection.execute("PRAGMA page_size").fetchone()[0]
+    if not _is_wal(path) and pages * size != path.stat().st_size:
+        raise corrupt(path, f"has {path.stat().st_size} bytes instead of {pages * size}")
+
+
+def _read_head(connection: sqlite3.Connection, path: Path) -> Head:
+    row = connection.execute("SELECT * FROM meta").fetchone()
+    kinds = (int, str, int, int, int, bytes, int, (int, type(None)), (bytes, type(None)))
+    if len(row) != len(kinds) or not all(map(isinstance, row, kinds)):
+        raise corrupt(path, "has a damaged header")
+    return Head(*row)

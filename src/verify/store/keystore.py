@@ -1,0 +1,402 @@
+"""The keys of devices, one a month, wrapped by a master key; erasing one is for ever.
+
+They live apart from the journal and its backups, so that one deletion here erases everywhere.
+Every key has a slot of fixed size that is never moved and is overwritten in place: a B-tree that
+moves its cells leaves copies behind, and a copy would outlive the erasure.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+
+from nacl.bindings import (
+    crypto_aead_xchacha20poly1305_ietf_decrypt,
+    crypto_aead_xchacha20poly1305_ietf_encrypt,
+)
+from nacl.exceptions import CryptoError
+
+from depin_id.errors import StateError
+from verify.store.data_key import DataKey
+from verify.store.database import (
+    check_schema,
+    connect,
+    corrupt,
+    guarded,
+    os_failure,
+    transaction,
+    truncate_wal,
+    use_wal,
+)
+from verify.store.durable import fsync_directory, make_directory, write_durably
+from verify.store.lock import DirectoryLock
+
+_SCHEMA = 1
+_WRAPPED = 24 + 32 + 16
+_TABLES = """
+CREATE TABLE meta(schema INTEGER NOT NULL, proof BLOB NOT NULL);
+CREATE TABLE slots(id INTEGER PRIMARY KEY, wrapped BLOB NOT NULL);
+CREATE TABLE keys(ref BLOB NOT NULL, month INTEGER NOT NULL, slot INTEGER NOT NULL,
+    PRIMARY KEY(ref, month)) WITHOUT ROWID;
+CREATE TABLE erased(ref BLOB PRIMARY KEY, time INTEGER NOT NULL) WITHOUT ROWID;
+"""
+_PROOF = b"depin-keys/1"
+
+Pair = tuple[bytes, int]
+
+
+class KeyStore:
+    """Data keys by (device reference of 16 bytes, month as yyyymm). One thread at a time.
+
+    Another process may read (``read_only=True``) while one writes.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        master: bytes,
+        *,
+        randomness: Callable[[int], bytes],
+        clock: Callable[[], float],
+        cache: int,
+        read_only: bool,
+    ) -> None:
+        """Use :meth:`create` or :meth:`open`."""
+        self.path = path
+        self._master = master
+        self._randomness = randomness
+        self._clock = clock
+        self._limit = max(cache, 1)
+        self._cache: OrderedDict[Pair, DataKey] = OrderedDict()
+        self._lock = None if read_only else DirectoryLock(path.parent, "keys.lock")
+        try:
+            self._connection = self._connect(read_only)
+        except BaseException:
+            self._release()
+            raise
+
+    @classmethod
+    def create(
+        cls,
+        directory: Path,
+        *,
+        master: bytes | None = None,
+        randomness: Callable[[int], bytes] = os.urandom,
+        clock: Callable[[], float] = time.time,
+        cache: int = 100_000,
+    ) -> KeyStore:
+        """Makes an empty store and opens it.
+
+        Args:
+            directory: made when missing.
+            master: 32 bytes, from a KMS for instance; None makes the file ``master.key``.
+            randomness: gives so many random bytes.
+            clock: seconds, unix: the time of tombstones.
+            cache: how many keys to keep unwrapped in memory.
+
+        Raises:
+            StateError: ``state.exists``, ``state.argument``, ``state.io``, ``state.full``.
+        """
+        make_directory(directory)
+        path = directory / "keys.db"
+        with DirectoryLock(directory, "keys.lock"):
+            if path.exists():
+                raise StateError("state.exists", f"{path} exists already", hint="open it instead")
+            secret = _checked_master(randomness(32) if master is None else master)
+            if master is None:
+                write_durably(directory / "master.key", secret, mode=0o600, replace=False)
+            _write_empty(path, _wrap(secret, _PROOF, bytes(32), randomness))
+        return cls.open(directory, master=secret, randomness=randomness, clock=clock, cache=cache)
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        master: bytes | None = None,
+        randomness: Callable[[int], bytes] = os.urandom,
+        clock: Callable[[], float] = time.time,
+        cache: int = 100_000,
+        read_only: bool = False,
+    ) -> KeyStore:
+        """Opens a store; arguments as :meth:`create`.
+
+        Raises:
+            StateError: ``state.missing``, ``state.locked``, ``state.schema``, ``state.corrupt``,
+                ``state.master_key`` (not the key that wrapped these), ``state.permissions`` (others
+                may read ``master.key``).
+        """
+        secret = _read_master(directory / "master.key") if master is None else master
+        return cls(
+            directory / "keys.db",
+            _checked_master(secret),
+            randomness=randomness,
+            clock=clock,
+            cache=cache,
+            read_only=read_only,
+        )
+
+    def ensure(self, pairs: Iterable[Pair]) -> None:
+        """Makes the keys that are missing, durably, in one transaction; before their first use.
+
+        Raises:
+            StateError: ``state.erased`` when any of the devices was forgotten (no key is made),
+                ``state.argument``, ``state.full``, ``state.io``, ``state.read_only``.
+        """
+        wanted = [pair for pair in dict.fromkeys(pairs) if pair not in self._cache]
+        missing = [pair for pair in wanted if self._slot(*_checked(pair)) is None]
+        if not missing:
+            return
+        self._writable()
+        for ref, month in missing:
+            if self.erased(ref):
+                raise _erased(ref, month)
+        made: list[tuple[Pair, bytes]] = []
+        with transaction(self._connection, self.path):
+            for pair in missing:
+                secret = self._randomness(32)
+                wrapped = _wrap(self._master, _name(pair), secret, self._randomness)
+                slot = self._connection.execute(
+                    "INSERT INTO slots(wrapped) VALUES (?)", (wrapped,)
+                ).lastrowid
+                self._connection.execute("INSERT INTO keys VALUES (?,?,?)", (*pair, slot))
+                made.append((pair, secret))
+        for pair, secret in made:
+            self._remember(pair, DataKey(secret))
+
+    def get(self, ref: bytes, month: int) -> DataKey:
+        """The key of a device and month.
+
+        Raises:
+            StateError: ``state.erased`` (destroyed), ``state.key_missing`` (never made),
+                ``state.corrupt``.
+        """
+        pair = (ref, month)
+        key = self._cache.get(pair)
+        if key is not None:
+            self._cache.move_to_end(pair)
+            return key
+        slot = self._slot(*_checked(pair))
+        if slot is None:
+            if self.erased(ref):
+                raise _erased(ref, month)
+            raise StateError(
+                "state.key_missing",
+                f"there is no key of device {ref.hex()} for {month}",
+                hint="restore the newest key store, then repeat the erasures since",
+            )
+        with guarded(self.path):
+            row = self._connection.execute(
+                "SELECT wrapped FROM slots WHERE id = ?", (slot,)
+            ).fetchone()
+        wrapped = row[0] if row is not None and isinstance(row[0], bytes) else b""
+        if wrapped == bytes(_WRAPPED):
+            raise _erased(ref, month)
+        key = DataKey(_unwrap(self._master, _name(pair), wrapped, self.path))
+        self._remember(pair, key)
+        return key
+
+    def erase(self, ref: bytes) -> int:
+        """Destroys all keys of a device for ever, and says how many there were.
+
+        When this returns, their bytes are in no file of the store. What a disk keeps of
+        overwritten blocks is beyond a program: keep `master` elsewhere, on encrypted disks.
+
+        Raises:
+            StateError: ``state.locked`` when a reader keeps old bytes alive: the keys are
+                destroyed, erase again once it is gone; ``state.io``, ``state.read_only``.
+        """
+        return self.erase_again([ref])
+
+    def erase_again(self, refs: Iterable[bytes]) -> int:
+        """Repeats erasures, for a store restored from before them; as :meth:`erase`.
+
+        Erasing what is erased is harmless; the first time of erasure stays.
+        """
+        self._writable()
+        refs = [_checked((ref, 1))[0] for ref in refs]
+        destroyed = 0
+        now = int(self._clock())
+        with transaction(self._connection, self.path):
+            for ref in refs:
+                slots = self._connection.execute(
+                    "SELECT slot, month FROM keys WHERE ref = ?", (ref,)
+                ).fetchall()
+                for slot, month in slots:
+                    self._cache.pop((ref, month), None)
+                    # Same size, so SQLite writes over the old bytes where they are.
+                    self._connection.execute(
+                        "UPDATE slots SET wrapped = ? WHERE id = ?", (bytes(_WRAPPED), slot)
+                    )
+                self._connection.execute("DELETE FROM keys WHERE ref = ?", (ref,))
+                self._connection.execute("INSERT OR IGNORE INTO erased VALUES (?,?)", (ref, now))
+                destroyed += len(slots)
+        self._forget_log()
+        return destroyed
+
+    def erased(self, ref: bytes) -> bool:
+        """Whether the device was forgotten."""
+        return self.erased_at(ref) is not None
+
+    def erased_at(self, ref: bytes) -> int | None:
+        """When the device was forgotten (seconds, unix), or None."""
+        with guarded(self.path):
+            row = self._connection.execute(
+                "SELECT time FROM erased WHERE ref = ?", (ref,)
+            ).fetchone()
+        return None if row is None else int(row[0])
+
+    def close(self) -> None:
+        """Closes the store and drops the keys in memory; more than once is harmless."""
+        self._cache.clear()
+        with guarded(self.path):
+            self._connection.close()
+        self._release()
+
+    def __enter__(self) -> KeyStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _connect(self, read_only: bool) -> sqlite3.Connection:
+        connection = connect(self.path, read_only=read_only)
+        try:
+            check_schema(connection, self.path, known=_SCHEMA)
+            with guarded(self.path):
+                proof = connection.execute("SELECT proof FROM meta").fetchone()[0]
+                if not read_only:
+                    use_wal(connection, self.path)
+                    connection.execute("PRAGMA secure_delete=ON")
+            try:
+                _unwrap(self._master, _PROOF, proof, self.path)
+            except StateError as error:
+                raise StateError(
+                    "state.master_key",
+                    f"{self.path} was not wrapped by this master key",
+                    hint="give the master key that the store was made with",
+                ) from error
+            if not read_only:
+                with guarded(self.path):
+                    truncate_wal(connection)  # what an erasure before a crash left behind
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _forget_log(self) -> None:
+        with guarded(self.path):
+            emptied = truncate_wal(self._connection)
+        if not emptied:
+            raise StateError(
+                "state.locked",
+                f"{self.path}: a reader keeps erased bytes in the log",
+                hint="close the reader, then erase again",
+            )
+
+    def _slot(self, ref: bytes, month: int) -> int | None:
+        with guarded(self.path):
+            row = self._connection.execute(
+                "SELECT slot FROM keys WHERE ref = ? AND month = ?", (ref, month)
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def _remember(self, pair: Pair, key: DataKey) -> None:
+        self._cache[pair] = key
+        while len(self._cache) > self._limit:
+            self._cache.popitem(last=False)
+
+    def _writable(self) -> None:
+        if self._lock is None:
+            raise StateError(
+                "state.read_only", f"{self.path} is not open for writing", hint="open it for that"
+            )
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+def _write_empty(path: Path, proof: bytes) -> None:
+    temporary = path.with_name("keys.db.tmp")
+    with guarded(path):
+        temporary.unlink(missing_ok=True)
+        connection = connect(temporary, create=True)
+        try:
+            os.chmod(temporary, 0o600)
+            connection.executescript(_TABLES)
+            connection.execute("INSERT INTO meta VALUES (?,?)", (_SCHEMA, proof))
+        finally:
+            connection.close()
+        temporary.rename(path)
+    fsync_directory(path.parent)
+
+
+def _read_master(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise StateError(
+                    "state.permissions", f"{path} can be read by others", hint=f"chmod 600 {path}"
+                )
+            return file.read(64)
+    except FileNotFoundError as error:
+        raise StateError(
+            "state.missing", f"{path} does not exist", hint="restore it, or give the master key"
+        ) from error
+    except OSError as error:
+        raise os_failure(error, path) from error
+
+
+def _checked_master(master: bytes) -> bytes:
+    if len(master) != 32:
+        raise StateError(
+            "state.argument", f"a master key has 32 bytes, not {len(master)}", hint="check it"
+        )
+    return master
+
+
+def _checked(pair: Pair) -> Pair:
+    ref, month = pair
+    if len(ref) != 16 or not 1 <= month < 1 << 31:
+        raise StateError(
+            "state.argument",
+            f"device reference of {len(ref)} bytes, month {month}",
+            hint="16 bytes and yyyymm are needed",
+        )
+    return pair
+
+
+def _erased(ref: bytes, month: int) -> StateError:
+    return StateError(
+        "state.erased",
+        f"the keys of device {ref.hex()} were destroyed (asked for {month})",
+        hint="nothing can bring them back; the leaves stay verifiable",
+    )
+
+
+def _name(pair: Pair) -> bytes:
+    return b"depin-wrap/1" + pair[0] + pair[1].to_bytes(4, "big")
+
+
+def _wrap(master: bytes, name: bytes, secret: bytes, randomness: Callable[[int], bytes]) -> bytes:
+    nonce = randomness(24)
+    return nonce + crypto_aead_xchacha20poly1305_ietf_encrypt(secret, name, nonce, master)
+
+
+def _unwrap(master: bytes, name: bytes, wrapped: bytes, path: Path) -> bytes:
+    try:
+        return crypto_aead_xchacha20poly1305_ietf_decrypt(wrapped[24:], name, wrapped[:24], master)
+    except (CryptoError, ValueError, TypeError) as error:
+        raise corrupt(path, "a wrapped key does not open") from error

@@ -1,0 +1,221 @@
+"""The form of a batch on disk: packed columns, and a digest that chains batch to batch."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+from depin_id.errors import StateError
+
+_HEADER = struct.Struct(">QQIqIqIQQQ")
+_POSITION = struct.Struct(">Qqqq32s16s")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a stream was used: `id` 32 bytes, `prev` 16 bytes (protocol, positions)."""
+
+    stream: int
+    epoch: int
+    n: int
+    entry: int
+    id: bytes
+    prev: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """What one transaction writes.
+
+    Args:
+        received_at: milliseconds, unix.
+        leaves: log leaves, one an entry.
+        deltas: state changes, one an entry.
+        sealed: sealed envelopes, one an entry.
+        positions: positions that the entries consume; `entry` is the absolute index.
+        source: name of the source, empty when there is none.
+        offset: how far the source was read; None leaves it as it is.
+        note: anything the aggregator wants to find again.
+    """
+
+    received_at: int
+    leaves: Sequence[bytes]
+    deltas: Sequence[bytes]
+    sealed: Sequence[bytes]
+    positions: Sequence[Position]
+    source: str = ""
+    offset: bytes | None = None
+    note: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """One entry as it was written; `received_at` in milliseconds, unix."""
+
+    index: int
+    batch: int
+    received_at: int
+    leaf: bytes
+    delta: bytes
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """One batch as it was written, columns unpacked; the cheap way to read many entries."""
+
+    number: int
+    first: int
+    received_at: int
+    source: str
+    offset: bytes | None
+    note: bytes
+    leaves: list[bytes]
+    deltas: list[bytes]
+    sealed: list[bytes]
+
+    def entries(self) -> list[StoredEntry]:
+        """The batch entry by entry."""
+        columns = zip(self.leaves, self.deltas, self.sealed, strict=True)
+        return [
+            StoredEntry(index, self.number, self.received_at, leaf, delta, sealed)
+            for index, (leaf, delta, sealed) in enumerate(columns, self.first)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """One row of the table `batches`, in column order."""
+
+    number: int
+    first: int
+    count: int
+    received_at: int
+    source: str
+    offset: bytes | None
+    note: bytes
+    leaves: bytes
+    deltas: bytes
+    sealed: bytes
+    positions: bytes
+    digest: bytes
+
+    def unpack(self) -> StoredBatch:
+        """The row with its columns unpacked.
+
+        Raises:
+            StateError: ``state.corrupt``.
+        """
+        return StoredBatch(
+            self.number,
+            self.first,
+            self.received_at,
+            self.source,
+            self.offset,
+            self.note,
+            unpack_column(self.leaves, self.count),
+            unpack_column(self.deltas, self.count),
+            unpack_column(self.sealed, self.count),
+        )
+
+
+def pack_column(items: Sequence[bytes]) -> bytes:
+    """Byte strings as one: all lengths (u32, little endian), then all bytes."""
+    return struct.pack(f"<{len(items)}I", *map(len, items)) + b"".join(items)
+
+
+def unpack_column(blob: bytes, count: int) -> list[bytes]:
+    """The inverse of :func:`pack_column`; `count` is the number of items.
+
+    Raises:
+        StateError: ``state.corrupt`` when the lengths do not add up.
+    """
+    head = 4 * count
+    if len(blob) >= head:
+        lengths = struct.unpack_from(f"<{count}I", blob)
+        bounds = list(accumulate(lengths, initial=head))
+        if bounds[-1] == len(blob):
+            return [blob[start:stop] for start, stop in pairwise(bounds)]
+    raise StateError(
+        "state.corrupt", "a packed column does not add up", hint="restore the file from a backup"
+    )
+
+
+PositionRow = tuple[int, int, int, int, bytes, bytes]
+
+
+def position_rows(positions: Iterable[Position], first: int, stop: int) -> list[PositionRow]:
+    """Positions as rows in key order (neighbours share pages), each checked.
+
+    Raises:
+        StateError: ``state.argument`` for an entry outside [first, stop) or a wrong length.
+    """
+    rows = [(p.stream, p.epoch, p.n, p.entry, p.id, p.prev) for p in positions]
+    for row in rows:
+        if not first <= row[3] < stop or len(row[4]) != 32 or len(row[5]) != 16:
+            raise StateError(
+                "state.argument",
+                f"position {row[:3]} has entry {row[3]} (batch is [{first}, {stop})), "
+                f"id of {len(row[4])} bytes, prev of {len(row[5])}",
+                hint="an entry of the batch, 32 and 16 bytes are needed",
+            )
+    rows.sort()
+    return rows
+
+
+def positions_digest(rows: Iterable[PositionRow]) -> bytes:
+    """SHA-256 over the rows of one batch, whatever their order.
+
+    Raises:
+        StateError: ``state.argument`` for a number beyond 64 bits.
+    """
+    pack = _POSITION.pack
+    try:
+        packed = [pack(entry, stream, epoch, n, i, p) for stream, epoch, n, entry, i, p in rows]
+    except struct.error as error:
+        raise StateError(
+            "state.argument", "a position does not fit 64 bits", hint="check the caller"
+        ) from error
+    packed.sort()
+    return hashlib.sha256(b"".join(packed)).digest()
+
+
+def genesis_digest(network: str) -> bytes:
+    """Where the chain of a network's journal begins."""
+    return hashlib.sha256(b"depin-journal/1\x00" + network.encode()).digest()
+
+
+def chained_digest(previous: bytes, row: BatchRow) -> bytes:
+    """SHA-256 that binds every column of `row` (but its digest) and the batch before it.
+
+    SQLite has no checksums of its own: this is what notices a flipped byte.
+
+    Raises:
+        StateError: ``state.argument`` for a number beyond 64 bits.
+    """
+    source = row.source.encode()
+    offset = -1 if row.offset is None else len(row.offset)
+    try:
+        header = _HEADER.pack(
+            row.number,
+            row.first,
+            row.count,
+            row.received_at,
+            len(source),
+            offset,
+            len(row.note),
+            len(row.leaves),
+            len(row.deltas),
+            len(row.sealed),
+        )
+    except struct.error as error:
+        raise StateError(
+            "state.argument", "a number of the batch is out of range", hint="check the caller"
+        ) from error
+    hasher = hashlib.sha256(previous + header + row.positions)
+    for part in (source, row.offset or b"", row.note, row.leaves, row.deltas, row.sealed):
+        hasher.update(part)
+    return hasher.digest()

@@ -1,0 +1,277 @@
+"""A bounded place for the bytes of devices that nobody has enrolled yet."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from verify.store.database import check_schema, connect, guarded, transaction, use_wal
+from verify.store.durable import fsync_directory, make_directory
+from verify.store.lock import DirectoryLock
+
+_SCHEMA = 1
+ROW_BYTES = 128
+"""What every parked item counts beside its data: empty data would else cost nothing."""
+
+_TABLES = """
+CREATE TABLE meta(schema INTEGER NOT NULL, dropped INTEGER NOT NULL, refused INTEGER NOT NULL);
+INSERT INTO meta VALUES (1, 0, 0);
+CREATE TABLE parked(id INTEGER PRIMARY KEY AUTOINCREMENT, principal TEXT NOT NULL,
+    kid BLOB NOT NULL, received_at INTEGER NOT NULL, cost INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE INDEX parked_of_principal ON parked(principal, id, cost);
+CREATE INDEX parked_of_kid ON parked(kid, received_at, id);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Bytes as they came: `received_at` in milliseconds, unix; `id` is for :meth:`delete`."""
+
+    id: int
+    received_at: int
+    principal: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What :meth:`Quarantine.park_many` takes."""
+
+    principal: str
+    kid: bytes
+    received_at: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineCounts:
+    """What is there (`parked` items, `cost` in bytes) and what ever was `dropped`, `refused`."""
+
+    parked: int
+    cost: int
+    dropped: int
+    refused: int
+
+
+class Quarantine:
+    """Parked bytes, with a quota for each authenticated principal. One thread at a time.
+
+    A principal whose quota is full loses its own oldest item. Nobody's arrival removes what
+    another brought: when the whole is full, new items are refused.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_total_bytes: int,
+        max_per_principal_bytes: int,
+        max_per_kid: int,
+    ) -> None:
+        """Use :meth:`open`."""
+        self.path = path
+        self._max_total = max_total_bytes
+        self._max_principal = max_per_principal_bytes
+        self._max_kid = max_per_kid
+        self._used: Counter[str] = Counter()
+        self._total = 0
+        self._lock: DirectoryLock | None = DirectoryLock(path.parent, "quarantine.lock")
+        try:
+            if not path.exists():
+                _write_empty(path)
+            self._connection = self._connect()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        max_total_bytes: int,
+        max_per_principal_bytes: int,
+        max_per_kid: int,
+    ) -> Quarantine:
+        """Opens the quarantine of a folder, made when missing.
+
+        Args:
+            directory: the folder.
+            max_total_bytes: for all; an item costs its data and :data:`ROW_BYTES`.
+            max_per_principal_bytes: the same, for one principal.
+            max_per_kid: how many items of one kid a principal may park. It is counted for each
+                principal: a kid is a hint anyone can write, and must not lock out its owner.
+
+        Raises:
+            StateError: ``state.locked``, ``state.schema``, ``state.corrupt``, ``state.io``.
+        """
+        make_directory(directory)
+        return cls(
+            directory / "quarantine.db",
+            max_total_bytes=max_total_bytes,
+            max_per_principal_bytes=max_per_principal_bytes,
+            max_per_kid=max_per_kid,
+        )
+
+    def park(self, principal: str, kid: bytes, received_at: int, data: bytes) -> bool:
+        """Keeps `data` durably; False when a quota forbids it (counted).
+
+        Raises:
+            StateError: ``state.full``, ``state.io``.
+        """
+        return self.park_many([Arrival(principal, kid, received_at, data)])[0]
+
+    def park_many(self, arrivals: Sequence[Arrival]) -> list[bool]:
+        """As :meth:`park` for each, in one durable transaction: all answers hold, or none.
+
+        Raises:
+            StateError: ``state.full``, ``state.io``.
+        """
+        used, total = self._used.copy(), self._total
+        try:
+            with transaction(self._connection, self.path):
+                return [self._park(arrival) for arrival in arrivals]
+        except BaseException:
+            self._used, self._total = used, total
+            raise
+
+    def take(self, kid: bytes, *, limit: int | None = None) -> list[Parked]:
+        """What is parked for a kid, in order of receipt; it stays until :meth:`delete`.
+
+        Args:
+            kid: the hint of the envelopes.
+            limit: at most so many, the oldest.
+
+        Raises:
+            StateError: ``state.corrupt``, ``state.io``.
+        """
+        with guarded(self.path):
+            rows = self._connection.execute(
+                "SELECT id, received_at, principal, data FROM parked WHERE kid = ? "
+                "ORDER BY received_at, id LIMIT ?",
+                (kid, -1 if limit is None else limit),
+            ).fetchall()
+        return [Parked(*row) for row in rows]
+
+    def delete(self, ids: Iterable[int]) -> int:
+        """Removes items (once the journal has them) and says how many were there.
+
+        Raises:
+            StateError: ``state.io``.
+        """
+        gone: list[tuple[str, int]] = []
+        with transaction(self._connection, self.path):
+            for number in ids:
+                gone += self._connection.execute(
+                    "DELETE FROM parked WHERE id = ? RETURNING principal, cost", (number,)
+                ).fetchall()
+        for principal, cost in gone:
+            self._account(principal, -cost)
+        return len(gone)
+
+    def counts(self) -> QuarantineCounts:
+        """What is there now, and what was lost to quotas since the beginning."""
+        with guarded(self.path):
+            parked = self._connection.execute("SELECT count(*) FROM parked").fetchone()[0]
+            dropped, refused = self._connection.execute(
+                "SELECT dropped, refused FROM meta"
+            ).fetchone()
+        return QuarantineCounts(parked, self._total, dropped, refused)
+
+    def close(self) -> None:
+        """Closes it; more than once is harmless."""
+        with guarded(self.path):
+            self._connection.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Quarantine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = connect(self.path)
+        try:
+            check_schema(connection, self.path, known=_SCHEMA)
+            with guarded(self.path):
+                use_wal(connection, self.path)
+                for principal, cost in connection.execute(
+                    "SELECT principal, sum(cost) FROM parked GROUP BY principal"
+                ):
+                    self._account(principal, cost)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _account(self, principal: str, cost: int) -> None:
+        self._total += cost
+        self._used[principal] += cost
+        if not self._used[principal]:
+            del self._used[principal]
+
+    def _park(self, new: Arrival) -> bool:
+        cost = len(new.data) + ROW_BYTES
+        used = self._used[new.principal] if new.principal in self._used else 0
+        over = max(used + cost - self._max_principal, self._total + cost - self._max_total, 0)
+        of_kid = self._connection.execute(
+            "SELECT id, cost FROM parked WHERE kid = ? AND principal = ? ORDER BY id",
+            (new.kid, new.principal),
+        ).fetchall()
+        if cost > self._max_principal or over > used or self._max_kid < 1:
+            self._connection.execute("UPDATE meta SET refused = refused + 1")
+            return False
+        for number, freed in of_kid[: max(len(of_kid) - self._max_kid + 1, 0)]:
+            self._drop(number, new.principal, freed)
+            over -= freed
+        if over > 0:
+            self._make_room(new.principal, over)
+        self._connection.execute(
+            "INSERT INTO parked(principal, kid, received_at, cost, data) VALUES (?,?,?,?,?)",
+            (new.principal, new.kid, new.received_at, cost, new.data),
+        )
+        self._account(new.principal, cost)
+        return True
+
+    def _make_room(self, principal: str, over: int) -> None:
+        """Drops the principal's own oldest items until `over` bytes are free."""
+        while over > 0:
+            row = self._connection.execute(
+                "SELECT id, cost FROM parked WHERE principal = ? ORDER BY id LIMIT 1", (principal,)
+            ).fetchone()
+            if row is None:
+                return
+            self._drop(row[0], principal, row[1])
+            over -= row[1]
+
+    def _drop(self, number: int, principal: str, cost: int) -> None:
+        self._connection.execute("DELETE FROM parked WHERE id = ?", (number,))
+        self._connection.execute("UPDATE meta SET dropped = dropped + 1")
+        self._account(principal, -cost)
+
+
+def _write_empty(path: Path) -> None:
+    temporary = path.with_name("quarantine.db.tmp")
+    with guarded(path):
+        temporary.unlink(missing_ok=True)
+        connection = connect(temporary, create=True)
+        try:
+            os.chmod(temporary, 0o600)
+            connection.executescript(_TABLES)
+        finally:
+            connection.close()
+        temporary.rename(path)
+    fsync_directory(path.parent)
