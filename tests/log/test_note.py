@@ -306,3 +306,9 @@ def test_a_checkpoint_is_not_published_for_another_log(tmp_path: Path) -> None:
             log.publish_checkpoint(note)
     with pytest.raises(LogError, match="log.rewrite"):
         log.publish_checkpoint(signed(Checkpoint(ORIGIN, 5, log.root(5))))
+
+
+@pytest.mark.parametrize("body", ["", "no end", "\ud800\n", "a\tb\n", "x" * 70_000 + "\n"])
+def test_texts_that_cannot_be_notes_are_not_signed(body: str) -> None:
+    with pytest.raises(LogError, match="log.note"):
+        sign_note(body, ORIGIN, PUBLIC_KEY, sign)

@@ -331,3 +331,24 @@ def test_disk_errors_are_ours_and_nothing_is_lost(
     assert log.flush() == 300
     assert not any(".tmp-" in name for name in snapshot(tmp_path))
     assert TileLog(tmp_path, ORIGIN).root() == mth(entries(300))
+
+
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    published_log(tmp_path, 30)
+    for name in ("checkpoint", "tile/entries/000.p/30", "tile/0/000.p/30"):
+        path = tmp_path / name
+        content = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        refuses("log.tile", lambda: verify_log(tmp_path, ORIGIN, [KEY]))
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(LogError):
+            verify_log(tmp_path, ORIGIN, [KEY])
+        path.rmdir()
+        path.write_bytes(content)
+    shutil.rmtree(tmp_path / "tile/0")
+    (tmp_path / "tile/0").write_bytes(b"a file where a folder should be")
+    log = TileLog(tmp_path, ORIGIN)
+    log.append(entries(30))
+    refuses("log.io", log.flush)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -27,8 +28,15 @@ def read_bounded(path: Path, limit: int) -> bytes | None:
         LogError: ``log.tile`` when it is longer, ``log.io`` when it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
+        # A log that came in an archive may hold pipes and devices, which would block the reader.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise LogError("log.tile", f"{path} is not a regular file")
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                data = file.read(limit + 1)
+        finally:
+            os.close(handle)
     except FileNotFoundError:
         return None
     except OSError as error:

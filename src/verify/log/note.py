@@ -214,7 +214,7 @@ def sign_note(body: str, name: str, public_key: bytes, sign: Callable[[bytes], b
             text, ``log.signature`` when ``sign`` gives what the public key does not verify.
     """
     key = NoteKey(name, public_key)
-    message = body.encode()
+    message = decode_text(body, MAX_NOTE_BYTES, "log.note", "the text").encode()
     signature = sign(message)
     # A KMS answering with another key must be found here, not by everyone who reads the log.
     if not isinstance(signature, bytes) or not key.verifies(message, signature):
