@@ -6,17 +6,24 @@ One durable transaction a batch holds entries, the positions they consume and th
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from depin_id.errors import StateError
 from verify.store.database import corrupt
 from verify.store.durable import make_directory
-from verify.store.journal_file import SCHEMA, Head, JournalFile, discard, is_writable
+from verify.store.journal_chain import (
+    JournalFileInfo,
+    check_joint,
+    closed,
+    file_name,
+    info_of,
+    journal_paths,
+)
+from verify.store.journal_file import JournalFile
+from verify.store.journal_schema import SCHEMA, Head, discard, is_writable
 from verify.store.lock import DirectoryLock
 from verify.store.packing import (
     NewBatch,
@@ -26,28 +33,11 @@ from verify.store.packing import (
     genesis_digest,
 )
 
-_NAME = re.compile(r"journal-(\d{6,12})\.db")
 _MAX_OPEN = 64
-
-
-@dataclass(frozen=True, slots=True)
-class JournalFileInfo:
-    """One file of the journal: entries [first, first + count); `digest` ends its chain."""
-
-    path: Path
-    sequence: int
-    first: int
-    count: int
-    sealed: bool
-    digest: bytes
 
 
 def _nothing(_: str) -> None:
     """The hook of production: crash tests put theirs in its place."""
-
-
-def _file_name(sequence: int) -> str:
-    return f"journal-{sequence:06d}.db"
 
 
 class Journal:
@@ -86,14 +76,14 @@ class Journal:
         """
         make_directory(directory)
         with DirectoryLock(directory, "journal.lock"):
-            if _paths(directory):
+            if journal_paths(directory):
                 raise StateError(
                     "state.exists", f"{directory} holds a journal already", hint="open it instead"
                 )
             head = Head(
                 SCHEMA, network, 1, 0, 1, genesis_digest(network), max_file_bytes, None, None
             )
-            JournalFile.create(directory / _file_name(1), head, {}, _nothing)
+            JournalFile.create(directory / file_name(1), head, {}, _nothing)
         return cls.open(directory)
 
     @classmethod
@@ -105,7 +95,7 @@ class Journal:
                 file between others is missing), ``state.foreign`` (a file of another network),
                 ``state.corrupt``.
         """
-        if not _paths(directory):
+        if not journal_paths(directory):
             raise StateError(
                 "state.missing", f"{directory} holds no journal", hint="create one, or restore it"
             )
@@ -133,7 +123,7 @@ class Journal:
             StateError: as :meth:`open`.
         """
         if self._closed:
-            raise _closed(self.directory)
+            raise closed(self.directory)
         if self.read_only:
             self._scan()
 
@@ -141,11 +131,11 @@ class Journal:
         self._close_files()
         infos: list[JournalFileInfo] = []
         previous: JournalFileInfo | None = None
-        for path in _paths(self.directory):
+        for path in journal_paths(self.directory):
             file = JournalFile.open(path, read_only=True)
             self._keep(file.head.sequence, file)
-            self._check_joint(path, file.head, previous)
-            previous = _info(file)
+            check_joint(path, file.head, previous, self.network)
+            previous = info_of(file)
             infos.append(previous)
             self.network = file.head.network
         self._infos = infos
@@ -176,7 +166,7 @@ class Journal:
         except BaseException:
             self._failed = True
             raise
-        self._infos[-1] = _info(current)
+        self._infos[-1] = info_of(current)
         return first
 
     def batches(self, start: int = 0, stop: int | None = None) -> Iterator[StoredBatch]:
@@ -280,7 +270,7 @@ class Journal:
             return
         offsets = current.offsets()
         current.seal()
-        self._infos[-1] = _info(current)
+        self._infos[-1] = info_of(current)
         self.step("sealed")
         self._begin_next(current, offsets)
         self._finish_sealed()
@@ -330,12 +320,12 @@ class Journal:
         else:
             self._drop(last.sequence)
             self._keep(last.sequence, JournalFile.open(last.path, read_only=False))
-            self._infos[-1] = _info(self._open[last.sequence])
+            self._infos[-1] = info_of(self._open[last.sequence])
         self._finish_sealed()
 
     def _begin_next(self, old: JournalFile, offsets: dict[str, bytes]) -> None:
         sequence = old.head.sequence + 1
-        path = self.directory / _file_name(sequence)
+        path = self.directory / file_name(sequence)
         head = Head(
             SCHEMA,
             self.network,
@@ -350,7 +340,7 @@ class Journal:
         JournalFile.create(path, head, offsets, self.step)
         file = JournalFile.open(path, read_only=False)
         self._keep(sequence, file)
-        self._infos.append(_info(file))
+        self._infos.append(info_of(file))
 
     def _finish_sealed(self) -> None:
         """Makes sealed files plain; one that a reader holds is left for the next time."""
@@ -363,46 +353,21 @@ class Journal:
                 finally:
                     file.close()
 
-    def _check_joint(self, path: Path, head: Head, previous: JournalFileInfo | None) -> None:
-        sequence = 1 if previous is None else previous.sequence + 1
-        if path.name != _file_name(head.sequence):
-            raise corrupt(path, f"says that it is file {head.sequence}")
-        if head.sequence != sequence:
-            raise StateError(
-                "state.gap",
-                f"{self.directory / _file_name(sequence)} is missing",
-                hint="restore the file from a backup",
-            )
-        expected = genesis_digest(head.network)
-        if previous is not None:
-            if head.network != self.network:
-                raise StateError(
-                    "state.foreign",
-                    f"{path} belongs to {head.network}, the journal to {self.network}",
-                    hint="take the file out of the folder",
-                )
-            if not previous.sealed:
-                raise corrupt(previous.path, "is not sealed, but another file follows")
-            expected = previous.digest
-        first = 0 if previous is None else previous.first + previous.count
-        if head.previous != expected or head.first != first:
-            raise corrupt(path, "does not follow the file before it")
-
     def _writable(self) -> JournalFile:
         if self.read_only:
             raise StateError(
                 "state.read_only", f"{self.directory} is open for reading", hint="open for writing"
             )
         if self._failed or self._lock is None or self._infos[-1].sealed:
-            raise _closed(self.directory)
+            raise closed(self.directory)
         return self._open[self._infos[-1].sequence]
 
     def _file(self, sequence: int) -> JournalFile:
         file = self._open.get(sequence)
         if file is None:
             if self._closed:
-                raise _closed(self.directory)
-            file = JournalFile.open(self.directory / _file_name(sequence), read_only=True)
+                raise closed(self.directory)
+            file = JournalFile.open(self.directory / file_name(sequence), read_only=True)
             self._keep(sequence, file)
         else:
             self._open.move_to_end(sequence)
@@ -425,28 +390,3 @@ class Journal:
     def _close_files(self) -> None:
         for sequence in list(self._open):
             self._drop(sequence)
-
-
-def _closed(directory: Path) -> StateError:
-    return StateError(
-        "state.closed",
-        f"{directory} was closed, or an earlier write failed",
-        hint="open the journal again",
-    )
-
-
-def _paths(directory: Path) -> list[Path]:
-    found = [path for path in directory.glob("journal-*.db") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.stem[8:]))
-
-
-def _info(file: JournalFile) -> JournalFileInfo:
-    head, tail = file.head, file.tail
-    return JournalFileInfo(
-        file.path,
-        head.sequence,
-        head.first,
-        tail.first - head.first,
-        head.is_sealed,
-        tail.digest,
-    )

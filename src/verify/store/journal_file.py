@@ -20,6 +20,18 @@ from verify.store.database import (
     use_wal,
 )
 from verify.store.durable import fsync_directory
+from verify.store.journal_schema import (
+    COLUMNS,
+    SCHEMA,
+    TABLES,
+    Head,
+    check_length,
+    discard,
+    have_types,
+    is_finished,
+    is_writable,
+    read_head,
+)
 from verify.store.packing import (
     BatchRow,
     NewBatch,
@@ -30,54 +42,6 @@ from verify.store.packing import (
     positions_digest,
 )
 
-SCHEMA = 1
-
-_TABLES = """
-CREATE TABLE meta(
-    schema INTEGER NOT NULL, network TEXT NOT NULL, sequence INTEGER NOT NULL,
-    first INTEGER NOT NULL, batch INTEGER NOT NULL, previous BLOB NOT NULL,
-    max_file_bytes INTEGER NOT NULL, count INTEGER, digest BLOB);
-CREATE TABLE batches(
-    number INTEGER PRIMARY KEY, first INTEGER NOT NULL, count INTEGER NOT NULL,
-    received_at INTEGER NOT NULL, source TEXT NOT NULL, offset BLOB, note BLOB NOT NULL,
-    leaves BLOB NOT NULL, deltas BLOB NOT NULL, sealed BLOB NOT NULL,
-    positions BLOB NOT NULL, digest BLOB NOT NULL);
-CREATE UNIQUE INDEX batch_of_entry ON batches(first) WHERE count > 0;
-CREATE TABLE positions(
-    stream INTEGER NOT NULL, epoch INTEGER NOT NULL, n INTEGER NOT NULL,
-    entry INTEGER NOT NULL, id BLOB NOT NULL, prev BLOB NOT NULL,
-    PRIMARY KEY(stream, epoch, n)) WITHOUT ROWID;
-CREATE TABLE offsets(source TEXT PRIMARY KEY, offset BLOB NOT NULL) WITHOUT ROWID;
-"""
-_COLUMNS = (
-    "number, first, count, received_at, source, offset, note, "
-    "leaves, deltas, sealed, positions, digest"
-)
-_TYPES = (int, int, int, int, str, (bytes, type(None)), bytes, bytes, bytes, bytes, bytes, bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What a file says about itself.
-
-    `first` and `batch` are the numbers of its first entry and batch, `previous` the digest that
-    its chain starts from; `count` and `digest` are there once it is sealed.
-    """
-
-    schema: int
-    network: str
-    sequence: int
-    first: int
-    batch: int
-    previous: bytes
-    max_file_bytes: int
-    count: int | None
-    digest: bytes | None
-
-    @property
-    def is_sealed(self) -> bool:
-        return self.digest is not None
-
 
 @dataclass(frozen=True, slots=True)
 class Tail:
@@ -86,26 +50,6 @@ class Tail:
     batch: int
     first: int
     digest: bytes
-
-
-def _is_wal(path: Path) -> bool:
-    """Whether the header asks for a write-ahead log (file format, offset 18)."""
-    with guarded(path), path.open("rb") as file:
-        header = file.read(100)
-    if len(header) < 100 or not header.startswith(b"SQLite format 3\x00"):
-        raise corrupt(path, "is not a database")
-    return header[18] == 2
-
-
-def _is_finished(path: Path) -> bool:
-    """Whether the file never changes again: no permission to write, and no log beside it."""
-    return not _is_wal(path) and not is_writable(path)
-
-
-def is_writable(path: Path) -> bool:
-    """Whether anybody may write to the file; sealing ends with taking that away."""
-    with guarded(path):
-        return bool(path.stat().st_mode & 0o222)
 
 
 class JournalFile:
@@ -128,7 +72,7 @@ class JournalFile:
         try:
             with guarded(temporary):
                 os.chmod(temporary, 0o600)
-                connection.executescript(_TABLES)
+                connection.executescript(TABLES)
             with transaction(connection, temporary):
                 values = [getattr(head, name) for name in Head.__dataclass_fields__]
                 connection.execute("INSERT INTO meta VALUES (?,?,?,?,?,?,?,?,?)", values)
@@ -152,17 +96,17 @@ class JournalFile:
             raise StateError(
                 "state.missing", f"{path} does not exist", hint="restore the file from a backup"
             )
-        connection = connect(path, read_only=read_only, immutable=_is_finished(path))
+        connection = connect(path, read_only=read_only, immutable=is_finished(path))
         try:
             check_schema(connection, path, known=SCHEMA)
             with guarded(path):
-                head = _read_head(connection, path)
+                head = read_head(connection, path)
                 if not head.is_sealed and not read_only:
                     use_wal(connection, path)
                     connection.execute("PRAGMA cache_size=-65536")
                     connection.execute("PRAGMA wal_autocheckpoint=4000")
                 elif head.is_sealed:
-                    _check_length(connection, path)
+                    check_length(connection, path)
             file = cls(path, connection, head, Tail(head.batch, head.first, head.previous))
             file.load_tail()
         except BaseException:
@@ -283,7 +227,7 @@ class JournalFile:
         if row is None:
             return None
         entry, name, prev = row
-        if not (isinstance(entry, int) and isinstance(name, bytes) and isinstance(prev, bytes)):
+        if not have_types(row, "ibb"):
             raise corrupt(self.path, "a position has the wrong form")
         return Position(stream, epoch, n, entry, name, prev)
 
@@ -376,22 +320,15 @@ class JournalFile:
     def _row(self, where: str, values: tuple[int, ...]) -> BatchRow | None:
         with guarded(self.path):
             row = self._connection.execute(
-                f"SELECT {_COLUMNS} FROM batches WHERE {where}", values
+                f"SELECT {COLUMNS} FROM batches WHERE {where}", values
             ).fetchone()
         if row is None:
             return None
-        if not all(isinstance(value, kind) for value, kind in zip(row, _TYPES, strict=True)):
+        if not have_types(row, "iiiisBbbbbbb"):
             raise corrupt(self.path, f"batch {row[0]!r} has columns of the wrong type")
         if not all(0 <= value < 1 << 63 for value in row[:2]) or not 0 <= row[2] < 1 << 32:
             raise corrupt(self.path, f"batch {row[0]} has impossible numbers")
         return BatchRow(*row)
-
-
-def discard(path: Path) -> None:
-    """Removes a half-made file and what SQLite left beside it."""
-    with guarded(path):
-        for suffix in ("", "-journal", "-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _digest_of_stored(rows: list[Any]) -> bytes:
@@ -399,19 +336,3 @@ def _digest_of_stored(rows: list[Any]) -> bytes:
         return positions_digest(rows)
     except (StateError, TypeError, ValueError):
         return b""
-
-
-def _check_length(connection: sqlite3.Connection, path: Path) -> None:
-    """A file that was cut short says so at once, not at the first missing page."""
-    pages = connection.execute("PRAGMA page_count").fetchone()[0]
-    size = connection.execute("PRAGMA page_size").fetchone()[0]
-    if not _is_wal(path) and pages * size != path.stat().st_size:
-        raise corrupt(path, f"has {path.stat().st_size} bytes instead of {pages * size}")
-
-
-def _read_head(connection: sqlite3.Connection, path: Path) -> Head:
-    row = connection.execute("SELECT * FROM meta").fetchone()
-    kinds = (int, str, int, int, int, bytes, int, (int, type(None)), (bytes, type(None)))
-    if len(row) != len(kinds) or not all(map(isinstance, row, kinds)):
-        raise corrupt(path, "has a damaged header")
-    return Head(*row)

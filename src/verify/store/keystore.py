@@ -220,8 +220,7 @@ class KeyStore:
         """
         self._writable()
         refs = [_checked((ref, 1))[0] for ref in refs]
-        destroyed = 0
-        now = int(self._clock())
+        destroyed, now = 0, int(self._clock())
         with transaction(self._connection, self.path):
             for ref in refs:
                 slots = self._connection.execute(
@@ -298,11 +297,8 @@ class KeyStore:
         with guarded(self.path):
             emptied = truncate_wal(self._connection)
         if not emptied:
-            raise StateError(
-                "state.locked",
-                f"{self.path}: a reader keeps erased bytes in the log",
-                hint="close the reader, then erase again",
-            )
+            text = f"{self.path}: a reader keeps erased bytes in the log"
+            raise StateError("state.locked", text, hint="close the reader, then erase again")
 
     def _slot(self, ref: bytes, month: int) -> int | None:
         with guarded(self.path):

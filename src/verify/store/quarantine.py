@@ -16,7 +16,7 @@ from verify.store.lock import DirectoryLock
 
 _SCHEMA = 1
 ROW_BYTES = 128
-"""What every parked item counts beside its data: empty data would else cost nothing."""
+"""What an item counts beside its bytes: empty data would else cost nothing."""
 
 _TABLES = """
 CREATE TABLE meta(schema INTEGER NOT NULL, dropped INTEGER NOT NULL, refused INTEGER NOT NULL);
@@ -25,6 +25,7 @@ CREATE TABLE parked(id INTEGER PRIMARY KEY AUTOINCREMENT, principal TEXT NOT NUL
     kid BLOB NOT NULL, received_at INTEGER NOT NULL, cost INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX parked_of_principal ON parked(principal, id, cost);
 CREATE INDEX parked_of_kid ON parked(kid, received_at, id);
+CREATE INDEX parked_of_pair ON parked(kid, principal, id, cost);
 """
 
 
@@ -79,12 +80,14 @@ class Quarantine:
         self._max_principal = max_per_principal_bytes
         self._max_kid = max_per_kid
         self._used: Counter[str] = Counter()
+        self._items: Counter[tuple[str, bytes]] = Counter()
         self._total = 0
         self._lock: DirectoryLock | None = DirectoryLock(path.parent, "quarantine.lock")
         try:
             if not path.exists():
                 _write_empty(path)
             self._connection = self._connect()
+            self._load()
         except BaseException:
             self._lock.release()
             raise
@@ -102,7 +105,8 @@ class Quarantine:
 
         Args:
             directory: the folder.
-            max_total_bytes: for all; an item costs its data and :data:`ROW_BYTES`.
+            max_total_bytes: for all; an item costs its bytes (data, kid, principal) and
+                :data:`ROW_BYTES`.
             max_per_principal_bytes: the same, for one principal.
             max_per_kid: how many items of one kid a principal may park. It is counted for each
                 principal: a kid is a hint anyone can write, and must not lock out its owner.
@@ -132,12 +136,11 @@ class Quarantine:
         Raises:
             StateError: ``state.full``, ``state.io``.
         """
-        used, total = self._used.copy(), self._total
         try:
             with transaction(self._connection, self.path):
                 return [self._park(arrival) for arrival in arrivals]
         except BaseException:
-            self._used, self._total = used, total
+            self._load()  # the sums must be those of what is there
             raise
 
     def take(self, kid: bytes, *, limit: int | None = None) -> list[Parked]:
@@ -164,14 +167,14 @@ class Quarantine:
         Raises:
             StateError: ``state.io``.
         """
-        gone: list[tuple[str, int]] = []
+        gone: list[tuple[str, bytes, int]] = []
         with transaction(self._connection, self.path):
             for number in ids:
                 gone += self._connection.execute(
-                    "DELETE FROM parked WHERE id = ? RETURNING principal, cost", (number,)
+                    "DELETE FROM parked WHERE id = ? RETURNING principal, kid, cost", (number,)
                 ).fetchall()
-        for principal, cost in gone:
-            self._account(principal, -cost)
+        for principal, kid, cost in gone:
+            self._account(principal, kid, -cost, -1)
         return len(gone)
 
     def counts(self) -> QuarantineCounts:
@@ -208,59 +211,57 @@ class Quarantine:
             check_schema(connection, self.path, known=_SCHEMA)
             with guarded(self.path):
                 use_wal(connection, self.path)
-                for principal, cost in connection.execute(
-                    "SELECT principal, sum(cost) FROM parked GROUP BY principal"
-                ):
-                    self._account(principal, cost)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _account(self, principal: str, cost: int) -> None:
+    def _load(self) -> None:
+        self._used.clear()
+        self._items.clear()
+        self._total = 0
+        with guarded(self.path):
+            for row in self._connection.execute(
+                "SELECT principal, kid, sum(cost), count(*) FROM parked GROUP BY kid, principal"
+            ):
+                self._account(*row)
+
+    def _account(self, principal: str, kid: bytes, cost: int, items: int) -> None:
         self._total += cost
         self._used[principal] += cost
+        self._items[principal, kid] += items
         if not self._used[principal]:
             del self._used[principal]
+        if not self._items[principal, kid]:
+            del self._items[principal, kid]
 
     def _park(self, new: Arrival) -> bool:
-        cost = len(new.data) + ROW_BYTES
-        used = self._used[new.principal] if new.principal in self._used else 0
-        over = max(used + cost - self._max_principal, self._total + cost - self._max_total, 0)
-        of_kid = self._connection.execute(
-            "SELECT id, cost FROM parked WHERE kid = ? AND principal = ? ORDER BY id",
-            (new.kid, new.principal),
-        ).fetchall()
-        if cost > self._max_principal or over > used or self._max_kid < 1:
+        cost = len(new.data) + ROW_BYTES + len(new.principal.encode()) + len(new.kid)
+        used = self._used.get(new.principal, 0)
+        over = max(used + cost - self._max_principal, self._total + cost - self._max_total)
+        if over > used or self._max_kid < 1:
             self._connection.execute("UPDATE meta SET refused = refused + 1")
             return False
-        for number, freed in of_kid[: max(len(of_kid) - self._max_kid + 1, 0)]:
-            self._drop(number, new.principal, freed)
-            over -= freed
-        if over > 0:
-            self._make_room(new.principal, over)
+        if self._items.get((new.principal, new.kid), 0) >= self._max_kid:
+            over -= self._drop_oldest("kid = ? AND principal = ?", new.kid, new.principal)
+        while over > 0:
+            over -= self._drop_oldest("principal = ?", new.principal)
         self._connection.execute(
             "INSERT INTO parked(principal, kid, received_at, cost, data) VALUES (?,?,?,?,?)",
             (new.principal, new.kid, new.received_at, cost, new.data),
         )
-        self._account(new.principal, cost)
+        self._account(new.principal, new.kid, cost, 1)
         return True
 
-    def _make_room(self, principal: str, over: int) -> None:
-        """Drops the principal's own oldest items until `over` bytes are free."""
-        while over > 0:
-            row = self._connection.execute(
-                "SELECT id, cost FROM parked WHERE principal = ? ORDER BY id LIMIT 1", (principal,)
-            ).fetchone()
-            if row is None:
-                return
-            self._drop(row[0], principal, row[1])
-            over -= row[1]
-
-    def _drop(self, number: int, principal: str, cost: int) -> None:
+    def _drop_oldest(self, where: str, *values: str | bytes) -> int:
+        """Drops the oldest item that fits and gives its cost; there is one."""
+        number, principal, kid, cost = self._connection.execute(
+            f"SELECT id, principal, kid, cost FROM parked WHERE {where} ORDER BY id LIMIT 1", values
+        ).fetchone()
         self._connection.execute("DELETE FROM parked WHERE id = ?", (number,))
         self._connection.execute("UPDATE meta SET dropped = dropped + 1")
-        self._account(principal, -cost)
+        self._account(principal, kid, -cost, -1)
+        return int(cost)
 
 
 def _write_empty(path: Path) -> None:
