@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from verify.store.data_key import DataKey, commitment
 from verify.store.durable import fsync_directory, make_directory, write_durably
-from verify.store.journal import Journal, JournalFileInfo
+from verify.store.journal import Journal
+from verify.store.journal_chain import JournalFileInfo
 from verify.store.keystore import KeyStore
 from verify.store.lock import DirectoryLock
 from verify.store.packing import NewBatch, Position, StoredBatch, StoredEntry
