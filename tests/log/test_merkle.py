@@ -174,6 +174,17 @@ def test_each_flipped_bit_of_a_proof_is_refused() -> None:
         assert not accepted(check, *before, proof * 200, *after)
 
 
+def test_a_forked_past_is_refused() -> None:
+    """The new root is right, the old one is of a tree that was never a part of it."""
+    leaves = entries(13)
+    for old in range(1, 13):
+        proof = subproof(old, leaves, True)
+        fork = mth([*leaves[: old - 1], b"another"])
+        assert accepted(verify_consistency, old, 13, proof, mth(leaves[:old]), mth(leaves))
+        assert not accepted(verify_consistency, old, 13, proof, fork, mth(leaves))
+        assert not accepted(verify_consistency, old, 13, proof, mth(leaves[:old]), fork)
+
+
 def test_an_inner_node_is_not_taken_for_a_leaf() -> None:
     leaves = entries(4)
     node = leaf_hash(leaves[0]) + leaf_hash(leaves[1])

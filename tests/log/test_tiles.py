@@ -307,11 +307,14 @@ def test_the_audit_looks_at_what_the_checkpoint_covers(tmp_path: Path) -> None:
 
 
 def test_a_damaged_edge_is_not_signed(tmp_path: Path) -> None:
-    """An upper tile that does not follow from the full tile below it: no log opens on it."""
+    """An upper tile or entries that do not fit the leaf hashes: no log opens on them."""
     published_log(tmp_path, 300)
-    upper = tmp_path / "tile/1/000.p/1"
-    upper.write_bytes(bytes(32))
-    refuses("log.tile", lambda: TileLog(tmp_path, ORIGIN))
+    for name in ("tile/1/000.p/1", "tile/entries/001.p/44", "tile/0/001.p/44"):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        refuses("log.tile", lambda: TileLog(tmp_path, ORIGIN))
+        (tmp_path / name).write_bytes(content)
+    assert TileLog(tmp_path, ORIGIN).root() == mth(entries(300))
 
 
 def test_disk_errors_are_ours_and_nothing_is_lost(
