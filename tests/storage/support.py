@@ -23,9 +23,7 @@ def batch(journal: Journal, count: int = 3, *, stream: int = 1, filler: int = 0)
         leaves=[blob("leaf", i) for i in indexes],
         deltas=[blob("delta", i)[: i % 5] for i in indexes],
         sealed=[blob("sealed", i) + bytes(filler) for i in indexes],
-        positions=[
-            Position(stream, 0, i, i, blob("id", i), blob("prev", i)[:16]) for i in indexes
-        ],
+        positions=[Position(stream, 0, i, i, blob("id", i), blob("prev", i)[:16]) for i in indexes],
         source="file",
         offset=str(first + count).encode(),
         note=blob("note", first)[:4],

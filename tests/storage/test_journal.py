@@ -131,9 +131,7 @@ def test_a_position_is_used_once(tmp_path: Path) -> None:
         twice = replace(again, positions=[*again.positions, again.positions[0]])
         used = replace(again.positions[2], n=1, id=blob("other"))
         assert _code(lambda: journal.append(twice)) == "state.conflict"
-        assert (
-            _code(lambda: journal.append(replace(again, positions=[used]))) == "state.conflict"
-        )
+        assert _code(lambda: journal.append(replace(again, positions=[used]))) == "state.conflict"
         assert journal.size == 3  # the whole batch is undone, its offset too
         check_entries(journal)
         journal.append(again)
@@ -258,8 +256,8 @@ def _three_files(directory: Path) -> list[Path]:
 
 def _read_all(directory: Path) -> None:
     with Journal.open(directory) as journal:
-        check_entries(journal)
         journal.verify()
+        check_entries(journal)
 
 
 def test_flipped_bytes_give_a_typed_error_or_change_nothing(tmp_path: Path) -> None:
@@ -296,6 +294,7 @@ def test_a_changed_byte_of_an_entry_is_noticed_though_sqlite_does_not(tmp_path: 
     assert caught.value.code == "state.corrupt"
     path.write_bytes(data.replace(blob("id", 130), blob("forged")))
     with Journal.open(tmp_path) as journal:
+        assert _code(lambda: journal.position(1, 0, 130)) == "state.corrupt"
         assert _code(journal.verify) == "state.corrupt"
 
 
@@ -343,10 +342,10 @@ def test_files_have_to_be_the_ones_of_the_chain(tmp_path: Path) -> None:
     for statement in (
         "UPDATE meta SET previous=zeroblob(32)",
         "UPDATE meta SET first=first+1",
-        "UPDATE meta SET network=7",
+        "UPDATE meta SET network=zeroblob(9)",
         "DELETE FROM meta",
         "DROP TABLE batches",
-        "UPDATE batches SET leaves=NULL" if False else "UPDATE batches SET note='text'",
+        "UPDATE batches SET note='text'",
     ):
         assert with_change(lambda c, s=statement: write(c, last, s)) == "state.corrupt"  # type: ignore[misc]
     drop = "DELETE FROM batches WHERE number=(SELECT max(number) FROM batches)"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from depin_id.errors import StateError
 from verify.store.database import (
@@ -40,6 +39,7 @@ from verify.store.packing import (
     pack_column,
     position_rows,
     positions_digest,
+    stored_position,
 )
 
 
@@ -148,7 +148,7 @@ class JournalFile:
                 f"batch of {count} leaves, {len(batch.deltas)} deltas, {len(batch.sealed)} sealed",
                 hint="one of each an entry",
             )
-        rows = position_rows(batch.positions, tail.first, tail.first + count)
+        rows, positions = position_rows(batch.positions, tail.first, tail.first + count)
         row = BatchRow(
             tail.batch,
             tail.first,
@@ -160,7 +160,7 @@ class JournalFile:
             pack_column(batch.leaves),
             pack_column(batch.deltas),
             pack_column(batch.sealed),
-            positions_digest(rows),
+            positions,
             b"",
         )
         digest = chained_digest(tail.digest, row)
@@ -169,7 +169,7 @@ class JournalFile:
         with transaction(self._connection, self.path):
             execute = self._connection.execute
             execute("INSERT INTO batches VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", values)
-            self._connection.executemany("INSERT INTO positions VALUES (?,?,?,?,?,?)", rows)
+            self._connection.executemany("INSERT INTO positions VALUES (?,?,?,?,?,?,?)", rows)
             if batch.offset is not None:
                 execute("INSERT OR REPLACE INTO offsets VALUES (?,?)", (batch.source, batch.offset))
         self.tail = Tail(tail.batch + 1, tail.first + count, digest)
@@ -221,15 +221,12 @@ class JournalFile:
         """Who used a position, or None."""
         with guarded(self.path):
             row = self._connection.execute(
-                "SELECT entry, id, prev FROM positions WHERE stream=? AND epoch=? AND n=?",
+                "SELECT * FROM positions WHERE stream=? AND epoch=? AND n=?",
                 (stream, epoch, n),
             ).fetchone()
         if row is None:
             return None
-        entry, name, prev = row
-        if not have_types(row, "ibb"):
-            raise corrupt(self.path, "a position has the wrong form")
-        return Position(stream, epoch, n, entry, name, prev)
+        return self._position(row)
 
     def offsets(self) -> dict[str, bytes]:
         """The newest offset of every source."""
@@ -254,24 +251,22 @@ class JournalFile:
         if result is None or result[0] != "ok":
             raise corrupt(self.path, str(result and result[0]))
         with guarded(self.path):
-            cursor = self._connection.execute(
-                "SELECT stream, epoch, n, entry, id, prev FROM positions ORDER BY entry"
-            )
+            cursor = self._connection.execute("SELECT * FROM positions ORDER BY entry")
             pending = cursor.fetchone()
             offsets = self.offsets()
             moved: dict[str, bytes] = {}
             for row in self.batches(self.head.batch):
                 found = []
-                while pending is not None and pending[3] < row.first + row.count:
-                    found.append(pending)
+                while pending is not None and self._position(pending).entry < row.first + row.count:
+                    found.append(self._position(pending))
                     pending = cursor.fetchone()
-                if _digest_of_stored(found) != row.positions:
+                if positions_digest(found) != row.positions:
                     raise corrupt(self.path, f"positions of batch {row.number} were changed")
                 if row.offset is not None:
                     moved[row.source] = row.offset
             if any(offsets.get(source) != offset for source, offset in moved.items()):
                 raise corrupt(self.path, "the offset of a source was changed")
-            if pending is not None and pending[3] < self.tail.first:
+            if pending is not None and self._position(pending).entry < self.tail.first:
                 raise corrupt(self.path, "there are positions without a batch")
 
     def seal(self) -> None:
@@ -317,6 +312,12 @@ class JournalFile:
         with guarded(self.path):
             self._connection.close()
 
+    def _position(self, row: Sequence[object]) -> Position:
+        position = stored_position(row)
+        if position is None:
+            raise corrupt(self.path, f"position {row[:3]} is not what was written")
+        return position
+
     def _row(self, where: str, values: tuple[int, ...]) -> BatchRow | None:
         with guarded(self.path):
             row = self._connection.execute(
@@ -329,10 +330,3 @@ class JournalFile:
         if not all(0 <= value < 1 << 63 for value in row[:2]) or not 0 <= row[2] < 1 << 32:
             raise corrupt(self.path, f"batch {row[0]} has impossible numbers")
         return BatchRow(*row)
-
-
-def _digest_of_stored(rows: list[Any]) -> bytes:
-    try:
-        return positions_digest(rows)
-    except (StateError, TypeError, ValueError):
-        return b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -144,41 +145,61 @@ def unpack_column(blob: bytes, count: int) -> list[bytes]:
     )
 
 
-PositionRow = tuple[int, int, int, int, bytes, bytes]
+PositionRow = tuple[int, int, int, int, bytes, bytes, int]
+"""stream, epoch, n, entry, id, prev, and a CRC-32 of these for reading one row alone."""
 
 
-def position_rows(positions: Iterable[Position], first: int, stop: int) -> list[PositionRow]:
-    """Positions as rows in key order (neighbours share pages), each checked.
+def position_rows(
+    positions: Iterable[Position], first: int, stop: int
+) -> tuple[list[PositionRow], bytes]:
+    """Positions as rows in key order (neighbours share pages), each checked, and their digest.
 
     Raises:
-        StateError: ``state.argument`` for an entry outside [first, stop) or a wrong length.
+        StateError: ``state.argument`` for an entry outside [first, stop), a wrong length, a
+            number beyond 64 bits.
     """
-    rows = [(p.stream, p.epoch, p.n, p.entry, p.id, p.prev) for p in positions]
-    for row in rows:
-        if not first <= row[3] < stop or len(row[4]) != 32 or len(row[5]) != 16:
+    pack, crc32 = _POSITION.pack, zlib.crc32
+    rows: list[PositionRow] = []
+    packed: list[bytes] = []
+    for p in positions:
+        entry, name, prev = p.entry, p.id, p.prev
+        if not first <= entry < stop or len(name) != 32 or len(prev) != 16:
             raise StateError(
                 "state.argument",
-                f"position {row[:3]} has entry {row[3]} (batch is [{first}, {stop})), "
-                f"id of {len(row[4])} bytes, prev of {len(row[5])}",
+                f"position {(p.stream, p.epoch, p.n)} has entry {entry} (batch is [{first}, "
+                f"{stop})), id of {len(name)} bytes, prev of {len(prev)}",
                 hint="an entry of the batch, 32 and 16 bytes are needed",
             )
+        try:
+            line = pack(entry, p.stream, p.epoch, p.n, name, prev)
+        except struct.error as error:
+            raise StateError(
+                "state.argument", "a position does not fit 64 bits", hint="check the caller"
+            ) from error
+        packed.append(line)
+        rows.append((p.stream, p.epoch, p.n, entry, name, prev, crc32(line)))
     rows.sort()
-    return rows
+    return rows, _digest_of(packed)
 
 
-def positions_digest(rows: Iterable[PositionRow]) -> bytes:
-    """SHA-256 over the rows of one batch, whatever their order.
-
-    Raises:
-        StateError: ``state.argument`` for a number beyond 64 bits.
-    """
-    pack = _POSITION.pack
+def stored_position(row: Sequence[object]) -> Position | None:
+    """A row of the table `positions` as it was written; None when it is damaged."""
     try:
-        packed = [pack(entry, stream, epoch, n, i, p) for stream, epoch, n, entry, i, p in rows]
-    except struct.error as error:
-        raise StateError(
-            "state.argument", "a position does not fit 64 bits", hint="check the caller"
-        ) from error
+        stream, epoch, n, entry, name, prev, crc = row
+        if zlib.crc32(_POSITION.pack(entry, stream, epoch, n, name, prev)) != crc:
+            return None
+    except (struct.error, ValueError):
+        return None
+    return Position(*row[:6])  # type: ignore[arg-type]
+
+
+def positions_digest(positions: Iterable[Position]) -> bytes:
+    """SHA-256 over the positions of one batch, whatever their order."""
+    pack = _POSITION.pack
+    return _digest_of([pack(p.entry, p.stream, p.epoch, p.n, p.id, p.prev) for p in positions])
+
+
+def _digest_of(packed: list[bytes]) -> bytes:
     packed.sort()
     return hashlib.sha256(b"".join(packed)).digest()
 
