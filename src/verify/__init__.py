@@ -1,0 +1,1 @@
+"""The aggregator: it verifies provenance and attestation before data is accepted."""

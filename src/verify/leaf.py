@@ -1,0 +1,242 @@
+"""What one entry puts into the public log, and what its two commitments open to.
+
+A leaf holds nothing that can be guessed back into a reading: a random device reference, salted
+commitments, the verdict. ``commitment = SHA-256(salt || content)``; one salt opens one leaf, and
+deleting the key that makes salts closes it for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from depin_id import cbor
+from depin_id.claims import is_uint
+from depin_id.errors import LogError
+from depin_id.senml import Decimal64
+
+LEAF_VERSION = 1
+KIND_ENVELOPE = 16
+"""Kind of the entries that judge an envelope; smaller numbers are administration."""
+MAX_LEAF = 8192
+MAX_RECORDS_BYTES = 1 << 20
+
+
+def commitment(salt: bytes, content: bytes) -> bytes:
+    """SHA-256(salt || content), 32 bytes."""
+    return hashlib.sha256(salt + content).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopeLeaf:
+    """The public face of one judged envelope.
+
+    Attributes:
+        device: random reference of the device, 16 bytes.
+        epoch, n: its position.
+        envelope: commitment to the envelope's bytes, 32 bytes.
+        records: commitment to the records it became, 32 bytes, or None when it became none.
+        code: ``accepted`` or the code of the verdict.
+        flags: sorted.
+        level: G0, G1, D1, D2 or D3; empty when not accepted.
+        received_at: milliseconds since 1970.
+        policy: first 16 bytes of the policy's digest.
+        rules: rules version.
+    """
+
+    device: bytes
+    epoch: int
+    n: int
+    envelope: bytes
+    records: bytes | None
+    code: str
+    flags: tuple[str, ...]
+    level: str
+    received_at: int
+    policy: bytes
+    rules: int
+
+    def encode(self) -> bytes:
+        """The leaf's bytes, deterministic CBOR."""
+        return cbor.encode(
+            [
+                LEAF_VERSION,
+                KIND_ENVELOPE,
+                self.device,
+                self.epoch,
+                self.n,
+                self.envelope,
+                self.records,
+                self.code,
+                list(self.flags),
+                self.level,
+                self.received_at,
+                self.policy,
+                self.rules,
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AdminLeaf:
+    """The public face of an entry of administration: its kind, when, and what it says publicly."""
+
+    kind: int
+    received_at: int
+    body: Any
+
+    def encode(self) -> bytes:
+        """The leaf's bytes, deterministic CBOR."""
+        return cbor.encode([LEAF_VERSION, self.kind, self.received_at, self.body])
+
+
+Leaf = EnvelopeLeaf | AdminLeaf
+
+
+def _wrong(what: str) -> NoReturn:
+    raise LogError("log.leaf", what, hint="the log holds something this version does not write")
+
+
+def _is_bytes(value: Any, size: int) -> bool:
+    return type(value) is bytes and len(value) == size
+
+
+def parse_leaf(data: bytes) -> Leaf:
+    """Read a leaf. Raises LogError ``log.leaf`` or EncodingError."""
+    value = cbor.decode(data, max_bytes=MAX_LEAF)
+    if not isinstance(value, list) or len(value) < 4 or value[0] != LEAF_VERSION:
+        _wrong("the leaf is no array of a known version")
+    if not is_uint(value[1], 255):
+        _wrong("the leaf has no kind")
+    if value[1] != KIND_ENVELOPE:
+        if len(value) != 4 or not is_uint(value[2], 1 << 50):
+            _wrong("the leaf of administration is not an array of four")
+        return AdminLeaf(value[1], value[2], value[3])
+    if len(value) != 13:
+        _wrong("the leaf of an envelope is not an array of thirteen")
+    leaf = EnvelopeLeaf(*value[2:8], flags=_flags(value[8]), **_rest(value))
+    _check(leaf)
+    return leaf
+
+
+def _flags(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(type(flag) is str for flag in value):
+        _wrong("the flags are not a list of texts")
+    return tuple(value)
+
+
+def _rest(value: list[Any]) -> dict[str, Any]:
+    return dict(zip(("level", "received_at", "policy", "rules"), value[9:13], strict=True))
+
+
+def _check(leaf: EnvelopeLeaf) -> None:
+    sizes = ((leaf.device, 16), (leaf.envelope, 32), (leaf.policy, 16))
+    if not all(_is_bytes(item, size) for item, size in sizes):
+        _wrong("a reference or digest of the leaf has the wrong size")
+    if leaf.records is not None and not _is_bytes(leaf.records, 32):
+        _wrong("the commitment to the records has the wrong size")
+    if not all(is_uint(item, 1 << 50) for item in (leaf.epoch, leaf.n, leaf.received_at)):
+        _wrong("position or time of the leaf is not a whole number")
+    if type(leaf.code) is not str or type(leaf.level) is not str or not is_uint(leaf.rules):
+        _wrong("code, level or rules of the leaf are not what they should be")
+
+
+Value = Decimal64 | str | bool | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRow:
+    """One record as judged.
+
+    Attributes:
+        name, unit: as resolved (RFC 8428).
+        value: exact.
+        time_lo, time_hi: interval in milliseconds since 1970; lo is None when unbounded.
+        lat_e7, lon_e7: where it was measured, in 1e-7 degree, or None.
+        code: empty when the record counts, else why it does not.
+        flags: sorted.
+    """
+
+    name: str
+    unit: str
+    value: Value
+    time_lo: int | None
+    time_hi: int
+    lat_e7: int | None
+    lon_e7: int | None
+    code: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsContent:
+    """What the records commitment of a leaf opens to.
+
+    Attributes:
+        did: DID of the key that signed.
+        thumbprint: that key's thumbprint, 32 bytes.
+        subject: the DID or DID URL that the records are about.
+        rows: in the order of the pack.
+    """
+
+    did: str
+    thumbprint: bytes
+    subject: str
+    rows: tuple[RecordRow, ...]
+
+    def encode(self) -> bytes:
+        """The content's bytes, deterministic CBOR."""
+        rows = [
+            [
+                row.name,
+                row.unit,
+                _value_out(row.value),
+                row.time_lo,
+                row.time_hi,
+                row.lat_e7,
+                row.lon_e7,
+                row.code,
+                list(row.flags),
+            ]
+            for row in self.rows
+        ]
+        return cbor.encode(["depin-records/1", self.did, self.thumbprint, self.subject, rows])
+
+    @classmethod
+    def decode(cls, data: bytes) -> RecordsContent:
+        """Read the content. Raises LogError ``log.records`` or EncodingError."""
+        value = cbor.decode(data, max_bytes=MAX_RECORDS_BYTES)
+        if not isinstance(value, list) or len(value) != 5 or value[0] != "depin-records/1":
+            raise LogError("log.records", "the content is not a list of judged records")
+        _, did, thumbprint, subject, rows = value
+        if not isinstance(rows, list) or not all(
+            isinstance(row, list) and len(row) == 9 and isinstance(row[8], list) for row in rows
+        ):
+            raise LogError("log.records", "a record is not an array of nine")
+        if type(did) is not str or type(subject) is not str or not _is_bytes(thumbprint, 32):
+            raise LogError("log.records", "the signer of the records is not named")
+        read = tuple(
+            RecordRow(row[0], row[1], _value_in(row[2]), *row[3:8], flags=tuple(row[8]))
+            for row in rows
+        )
+        return cls(did, thumbprint, subject, read)
+
+
+def _value_out(value: Value) -> Any:
+    if isinstance(value, Decimal64):
+        if value.exponent == 0:
+            return value.mantissa
+        return cbor.Tag(4, [value.exponent, value.mantissa])
+    return value
+
+
+def _value_in(value: Any) -> Value:
+    if isinstance(value, str | bool | bytes):
+        return value
+    if type(value) is int:
+        return Decimal64(value, 0)
+    if isinstance(value, cbor.Tag) and value.tag == 4 and isinstance(value.value, list):
+        exponent, mantissa = value.value
+        return Decimal64(mantissa, exponent)
+    raise LogError("log.records", "a value is neither a number, a text, a truth value nor bytes")
