@@ -115,7 +115,7 @@ def parse_leaf(data: bytes) -> Leaf:
         return AdminLeaf(value[1], value[2], value[3])
     if len(value) != 13:
         _wrong("the leaf of an envelope is not an array of thirteen")
-    leaf = EnvelopeLeaf(*value[2:8], flags=_flags(value[8]), **_rest(value))
+    leaf = EnvelopeLeaf(*value[2:8], _flags(value[8]), *value[9:13])
     _check(leaf)
     return leaf
 
@@ -124,10 +124,6 @@ def _flags(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(type(flag) is str for flag in value):
         _wrong("the flags are not a list of texts")
     return tuple(value)
-
-
-def _rest(value: list[Any]) -> dict[str, Any]:
-    return dict(zip(("level", "received_at", "policy", "rules"), value[9:13], strict=True))
 
 
 def _check(leaf: EnvelopeLeaf) -> None:
@@ -217,8 +213,7 @@ class RecordsContent:
         if type(did) is not str or type(subject) is not str or not _is_bytes(thumbprint, 32):
             raise LogError("log.records", "the signer of the records is not named")
         read = tuple(
-            RecordRow(row[0], row[1], _value_in(row[2]), *row[3:8], flags=tuple(row[8]))
-            for row in rows
+            RecordRow(row[0], row[1], _value_in(row[2]), *row[3:8], tuple(row[8])) for row in rows
         )
         return cls(did, thumbprint, subject, read)
 
