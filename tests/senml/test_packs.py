@@ -26,6 +26,7 @@ from depin_id.senml import (
     parse_cbor,
     parse_json,
 )
+from depin_id.senml import cbor as senml_cbor
 from tests.senml import rfc8428
 from tests.senml.strategies import PACKS
 
@@ -299,3 +300,50 @@ def test_wrong_types_everywhere_raise_only_our_errors(document: list[Any]) -> No
         parse_json(json.dumps(document))
     except DepinError:
         pass
+
+
+def _either(call: Any, *arguments: Any) -> Any:
+    try:
+        return call(*arguments)
+    except EncodingError as error:
+        return error.code
+
+
+@given(st.data(), st.integers(0, 2))
+def test_the_fast_path_agrees_with_the_general_reader(data: st.DataObject, flips: int) -> None:
+    numbers = st.one_of(st.integers(-30, 30), st.integers(-(2**64), 2**64 - 1))
+    fraction = st.builds(lambda e, m: _tag(4, [e, m]), st.integers(-20, 20), numbers)
+    number = st.one_of(numbers, fraction)
+    text = st.sampled_from(("a", "LAeq", "-", "dB", "Cel", "x" * 23, "y" * 24, SUBJECT))
+    fields = {0: text, 1: text, 2: number, 6: number}
+    record = st.fixed_dictionaries({}, optional=fields)
+    head = st.fixed_dictionaries({}, optional=fields | {-2: text, -3: number, -4: text})
+    pack = [data.draw(head), *data.draw(st.lists(record, max_size=4))]
+    encoded = bytearray(cbor.encode(pack))
+    for _ in range(flips):
+        encoded[data.draw(st.integers(1, len(encoded) - 1))] = data.draw(st.integers(0, 255))
+    received = bytes(encoded)
+    assert _either(decode_pack, received) == _either(senml_cbor._decode_any, received, None)
+
+
+def test_the_common_pack_takes_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [Record("LAeq", "dB", D(f"6{i % 9}.3"), D(str(10**9 + i))) for i in range(300)]
+    mixed = [Record(f"s{i % 3}", "Cel", D(str(i)), D("0")) for i in range(30)]
+    packs = [encode_pack(records), encode_pack(records[:1]), encode_pack(mixed)]
+    monkeypatch.setattr(senml_cbor, "_decode_any", lambda *_: pytest.fail("general reader"))
+    assert [decode_pack(pack) for pack in packs] == [records, records[:1], mixed]
+
+
+def test_hostile_bytes_cost_the_fast_path_little() -> None:
+    head = b"\x99\x10\x00"
+    first = bytes.fromhex("a20061610201")
+    units = (
+        b"\xa4\x00\x77" + b"!" * 23 + b"\x01\x77" + b"!" * 23,
+        b"\xa1\x02\xc4\x82",
+        b"\xa1\x00",
+    )
+    started = time.process_time()
+    for unit in units:
+        body = (unit * 131_072)[: 131_072 - len(head) - len(first)]
+        assert _either(decode_pack, head + first + body).startswith("encoding.")
+    assert time.process_time() - started < 3

@@ -16,6 +16,7 @@ from depin_id import cbor
 from depin_id.errors import EncodingError
 from depin_id.senml import standard
 from depin_id.senml.decimal64 import INT64_MAX, INT64_MIN, ZERO, Decimal64, canonical, unchecked
+from depin_id.senml.fastpath import read_common
 from depin_id.senml.records import (
     BN,
     BT,
@@ -152,8 +153,8 @@ def _number(number: Any, index: int) -> Decimal64:
     return unchecked(mantissa, exponent)
 
 
-def _check_head(data: bytes, max_records: int) -> None:
-    """Count the records by the array's head, before anything is built."""
+def _check_head(data: bytes, max_records: int) -> tuple[int, int]:
+    """Where the records begin and how many they are, by the head and before anything is built."""
     if len(data) > MAX_BYTES:
         raise EncodingError("senml.too_many", f"the pack exceeds {MAX_BYTES} bytes")
     if not data or data[0] >> 5 != 4:
@@ -166,6 +167,7 @@ def _check_head(data: bytes, max_records: int) -> None:
         )
     if count == 0 and info < 24:
         raise EncodingError("senml.empty", "the pack has no record")
+    return (1, count) if info < 24 else (1 + (1 << (info & 3)), count)
 
 
 def _base_name(name: object, subject: str | None) -> str:
@@ -229,7 +231,17 @@ def decode_pack(
             4), ``senml.name``, ``senml.unit``, ``senml.empty``, ``senml.too_many``, or
             ``encoding.*`` when the bytes are not deterministic CBOR.
     """
-    _check_head(data, max_records)
+    start, count = _check_head(data, max_records)
+    # A head longer than needed is not deterministic: the general reader refuses it.
+    if start == 1 or (start == 2 and count > 23) or (start == 3 and count > 255):
+        found = read_common(data, start, count, lambda name: _base_name(name, subject))
+        if found is not None:
+            return found
+    return _decode_any(data, subject)
+
+
+def _decode_any(data: bytes, subject: str | None) -> list[Record]:
+    """Any pack of the wire form, and the errors of what is none."""
     pack = cbor.decode(data, max_bytes=MAX_BYTES, max_depth=_DEPTH)
     prefix, base_unit, base_time = "", None, ZERO
     head = pack[0]
