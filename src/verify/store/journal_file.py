@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,14 +32,14 @@ from verify.store.journal_schema import (
     read_head,
 )
 from verify.store.packing import (
+    LINE,
     BatchRow,
     NewBatch,
     Position,
     chained_digest,
     pack_column,
-    position_rows,
-    positions_digest,
-    stored_position,
+    pack_positions,
+    unpack_position,
 )
 
 
@@ -148,7 +148,7 @@ class JournalFile:
                 f"batch of {count} leaves, {len(batch.deltas)} deltas, {len(batch.sealed)} sealed",
                 hint="one of each an entry",
             )
-        rows, positions = position_rows(batch.positions, tail.first, tail.first + count)
+        rows, positions = pack_positions(batch.positions, tail.first, tail.first + count)
         row = BatchRow(
             tail.batch,
             tail.first,
@@ -169,7 +169,7 @@ class JournalFile:
         with transaction(self._connection, self.path):
             execute = self._connection.execute
             execute("INSERT INTO batches VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", values)
-            self._connection.executemany("INSERT INTO positions VALUES (?,?,?,?,?,?,?)", rows)
+            self._connection.executemany("INSERT INTO positions VALUES (?,?,?,?,?)", rows)
             if batch.offset is not None:
                 execute("INSERT OR REPLACE INTO offsets VALUES (?,?)", (batch.source, batch.offset))
         self.tail = Tail(tail.batch + 1, tail.first + count, digest)
@@ -220,13 +220,25 @@ class JournalFile:
     def position(self, stream: int, epoch: int, n: int) -> Position | None:
         """Who used a position, or None."""
         with guarded(self.path):
-            row = self._connection.execute(
-                "SELECT * FROM positions WHERE stream=? AND epoch=? AND n=?",
+            found = self._connection.execute(
+                "SELECT entry, line FROM positions WHERE stream=? AND epoch=? AND n=?",
                 (stream, epoch, n),
             ).fetchone()
-        if row is None:
-            return None
-        return self._position(row)
+            if found is None:
+                return None
+            if not have_types(found, "ii"):
+                raise corrupt(self.path, "a position has the wrong form")
+            entry, line = found
+            row = self._connection.execute(
+                "SELECT substr(positions, ?, ?) FROM batches "
+                "WHERE first <= ? AND count > 0 ORDER BY first DESC LIMIT 1",
+                (1 + LINE * line, LINE, entry),
+            ).fetchone()
+        position = unpack_position(row[0]) if row and isinstance(row[0], bytes) else None
+        key = (stream, epoch, n, entry)
+        if position is None or key != (position.stream, position.epoch, position.n, position.entry):
+            raise corrupt(self.path, f"position {key[:3]} is not what was written")
+        return position
 
     def offsets(self) -> dict[str, bytes]:
         """The newest offset of every source."""
@@ -250,24 +262,21 @@ class JournalFile:
             result = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
         if result is None or result[0] != "ok":
             raise corrupt(self.path, str(result and result[0]))
-        with guarded(self.path):
-            cursor = self._connection.execute("SELECT * FROM positions ORDER BY entry")
-            pending = cursor.fetchone()
-            offsets = self.offsets()
-            moved: dict[str, bytes] = {}
-            for row in self.batches(self.head.batch):
-                found = []
-                while pending is not None and self._position(pending).entry < row.first + row.count:
-                    found.append(self._position(pending))
-                    pending = cursor.fetchone()
-                if positions_digest(found) != row.positions:
+        offsets, moved, lines = self.offsets(), dict[str, bytes](), 0
+        for row in self.batches(self.head.batch):
+            for at in range(0, len(row.positions), LINE):
+                p = unpack_position(row.positions[at : at + LINE])
+                if p is None or self.position(p.stream, p.epoch, p.n) != p:
                     raise corrupt(self.path, f"positions of batch {row.number} were changed")
-                if row.offset is not None:
-                    moved[row.source] = row.offset
-            if any(offsets.get(source) != offset for source, offset in moved.items()):
-                raise corrupt(self.path, "the offset of a source was changed")
-            if pending is not None and self._position(pending).entry < self.tail.first:
-                raise corrupt(self.path, "there are positions without a batch")
+                lines += 1
+            if row.offset is not None:
+                moved[row.source] = row.offset
+        if any(offsets.get(source) != offset for source, offset in moved.items()):
+            raise corrupt(self.path, "the offset of a source was changed")
+        with guarded(self.path):
+            count = self._connection.execute("SELECT count(*) FROM positions").fetchone()[0]
+        if count < lines or (self.head.is_sealed and count != lines):
+            raise corrupt(self.path, f"has {count} positions instead of {lines}")
 
     def seal(self) -> None:
         """Ends the file: after this it says so itself, and takes no batch."""
@@ -311,12 +320,6 @@ class JournalFile:
         """Closes the file; more than once is harmless."""
         with guarded(self.path):
             self._connection.close()
-
-    def _position(self, row: Sequence[object]) -> Position:
-        position = stored_position(row)
-        if position is None:
-            raise corrupt(self.path, f"position {row[:3]} is not what was written")
-        return position
 
     def _row(self, where: str, values: tuple[int, ...]) -> BatchRow | None:
         with guarded(self.path):

@@ -24,7 +24,7 @@ CREATE TABLE batches(
 CREATE UNIQUE INDEX batch_of_entry ON batches(first) WHERE count > 0;
 CREATE TABLE positions(
     stream INTEGER NOT NULL, epoch INTEGER NOT NULL, n INTEGER NOT NULL,
-    entry INTEGER NOT NULL, id BLOB NOT NULL, prev BLOB NOT NULL, crc INTEGER NOT NULL,
+    entry INTEGER NOT NULL, line INTEGER NOT NULL,
     PRIMARY KEY(stream, epoch, n)) WITHOUT ROWID;
 CREATE TABLE offsets(source TEXT PRIMARY KEY, offset BLOB NOT NULL) WITHOUT ROWID;
 """

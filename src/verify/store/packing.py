@@ -11,8 +11,10 @@ from itertools import accumulate, pairwise
 
 from depin_id.errors import StateError
 
-_HEADER = struct.Struct(">QQIqIqIQQQ")
+_HEADER = struct.Struct(">QQIqIqIQQQQ")
 _POSITION = struct.Struct(">Qqqq32s16s")
+LINE = _POSITION.size + 4
+"""Bytes of a position in a batch: the position, and a CRC-32 for reading it alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +147,16 @@ def unpack_column(blob: bytes, count: int) -> list[bytes]:
     )
 
 
-PositionRow = tuple[int, int, int, int, bytes, bytes, int]
-"""stream, epoch, n, entry, id, prev, and a CRC-32 of these for reading one row alone."""
+PositionRow = tuple[int, int, int, int, int]
+"""stream, epoch, n, entry, and the line of the batch's positions that holds the rest."""
 
 
-def position_rows(
+def pack_positions(
     positions: Iterable[Position], first: int, stop: int
 ) -> tuple[list[PositionRow], bytes]:
-    """Positions as rows in key order (neighbours share pages), each checked, and their digest.
+    """Positions as index rows in key order (neighbours share pages), and as lines in one blob.
+
+    The index stays small that way: its pages are written again with every batch, lines once.
 
     Raises:
         StateError: ``state.argument`` for an entry outside [first, stop), a wrong length, a
@@ -160,8 +164,8 @@ def position_rows(
     """
     pack, crc32 = _POSITION.pack, zlib.crc32
     rows: list[PositionRow] = []
-    packed: list[bytes] = []
-    for p in positions:
+    lines: list[bytes] = []
+    for line, p in enumerate(positions):
         entry, name, prev = p.entry, p.id, p.prev
         if not first <= entry < stop or len(name) != 32 or len(prev) != 16:
             raise StateError(
@@ -171,37 +175,25 @@ def position_rows(
                 hint="an entry of the batch, 32 and 16 bytes are needed",
             )
         try:
-            line = pack(entry, p.stream, p.epoch, p.n, name, prev)
+            packed = pack(entry, p.stream, p.epoch, p.n, name, prev)
         except struct.error as error:
             raise StateError(
                 "state.argument", "a position does not fit 64 bits", hint="check the caller"
             ) from error
-        packed.append(line)
-        rows.append((p.stream, p.epoch, p.n, entry, name, prev, crc32(line)))
+        lines.append(packed)
+        lines.append(crc32(packed).to_bytes(4, "big"))
+        rows.append((p.stream, p.epoch, p.n, entry, line))
     rows.sort()
-    return rows, _digest_of(packed)
+    return rows, b"".join(lines)
 
 
-def stored_position(row: Sequence[object]) -> Position | None:
-    """A row of the table `positions` as it was written; None when it is damaged."""
-    try:
-        stream, epoch, n, entry, name, prev, crc = row
-        if zlib.crc32(_POSITION.pack(entry, stream, epoch, n, name, prev)) != crc:
-            return None
-    except (struct.error, ValueError):
+def unpack_position(line: bytes) -> Position | None:
+    """One line (:data:`LINE` bytes) as it was written; None when it is damaged."""
+    packed, crc = line[:-4], line[-4:]
+    if len(line) != LINE or zlib.crc32(packed).to_bytes(4, "big") != crc:
         return None
-    return Position(*row[:6])  # type: ignore[arg-type]
-
-
-def positions_digest(positions: Iterable[Position]) -> bytes:
-    """SHA-256 over the positions of one batch, whatever their order."""
-    pack = _POSITION.pack
-    return _digest_of([pack(p.entry, p.stream, p.epoch, p.n, p.id, p.prev) for p in positions])
-
-
-def _digest_of(packed: list[bytes]) -> bytes:
-    packed.sort()
-    return hashlib.sha256(b"".join(packed)).digest()
+    entry, stream, epoch, n, name, prev = _POSITION.unpack(packed)
+    return Position(stream, epoch, n, entry, name, prev)
 
 
 def genesis_digest(network: str) -> bytes:
@@ -231,12 +223,14 @@ def chained_digest(previous: bytes, row: BatchRow) -> bytes:
             len(row.leaves),
             len(row.deltas),
             len(row.sealed),
+            len(row.positions),
         )
     except struct.error as error:
         raise StateError(
             "state.argument", "a number of the batch is out of range", hint="check the caller"
         ) from error
-    hasher = hashlib.sha256(previous + header + row.positions)
-    for part in (source, row.offset or b"", row.note, row.leaves, row.deltas, row.sealed):
+    hasher = hashlib.sha256(previous + header)
+    columns = (row.leaves, row.deltas, row.sealed, row.positions)
+    for part in (source, row.offset or b"", row.note, *columns):
         hasher.update(part)
     return hasher.digest()
