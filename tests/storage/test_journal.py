@@ -11,7 +11,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -80,8 +82,11 @@ def test_reads_equal_a_model_across_files(
                 Position(i % 3, -(i % 2), i, i, blob(i), blob(i)[:16])
                 for i in range(first, first + len(items))
             ]
-            columns = [[item[k] for item in items] for k in range(3)]
-            assert journal.append(NewBatch(number, *columns, new, source, offset)) == first
+            leaves, deltas, sealed = ([item[k] for item in items] for k in range(3))
+            assert (
+                journal.append(NewBatch(number, leaves, deltas, sealed, new, source, offset))
+                == first
+            )
             entries += [
                 StoredEntry(first + i, number, number, *item) for i, item in enumerate(items)
             ]
@@ -149,9 +154,9 @@ def test_a_position_is_used_once(tmp_path: Path) -> None:
         {"positions": [Position(1 << 63, 0, 0, 0, bytes(32), bytes(16))]},
     ],
 )
-def test_a_batch_in_the_wrong_form_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+def test_a_batch_in_the_wrong_form_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     with Journal.create(tmp_path, network=NETWORK) as journal:
-        wrong = replace(batch(journal), **change)  # type: ignore[arg-type]
+        wrong = replace(batch(journal), **change)
         assert _code(lambda: journal.append(wrong)) == "state.argument"
         journal.append(batch(journal))
         check_entries(journal)
@@ -323,7 +328,7 @@ def test_files_have_to_be_the_ones_of_the_chain(tmp_path: Path) -> None:
         finally:
             shutil.rmtree(copy)
 
-    def write(copy: Path, name: str, statement: str) -> None:
+    def write(name: str, statement: str, copy: Path) -> None:
         (copy / name).chmod(0o600)
         with sqlite3.connect(copy / name) as connection:
             connection.execute(statement)
@@ -338,7 +343,7 @@ def test_files_have_to_be_the_ones_of_the_chain(tmp_path: Path) -> None:
     swap = foreign / paths[2].name
     assert with_change(lambda c: shutil.copy(swap, c / swap.name)) == "state.foreign"
     last = paths[3].name
-    assert with_change(lambda c: write(c, last, "UPDATE meta SET schema=2")) == "state.schema"
+    assert with_change(lambda c: write(last, "UPDATE meta SET schema=2", c)) == "state.schema"
     for statement in (
         "UPDATE meta SET previous=zeroblob(32)",
         "UPDATE meta SET first=first+1",
@@ -347,9 +352,9 @@ def test_files_have_to_be_the_ones_of_the_chain(tmp_path: Path) -> None:
         "DROP TABLE batches",
         "UPDATE batches SET note='text'",
     ):
-        assert with_change(lambda c, s=statement: write(c, last, s)) == "state.corrupt"  # type: ignore[misc]
+        assert with_change(partial(write, last, statement)) == "state.corrupt"
     drop = "DELETE FROM batches WHERE number=(SELECT max(number) FROM batches)"
-    assert with_change(lambda c: write(c, paths[1].name, drop)) == "state.corrupt"
+    assert with_change(lambda c: write(paths[1].name, drop, c)) == "state.corrupt"
     assert _code(lambda: Journal.create(good, network=NETWORK)) == "state.exists"
     assert _code(lambda: Journal.open(tmp_path / "nothing")) == "state.missing"
     _read_all(good)
