@@ -7,7 +7,6 @@ deleting the key that makes salts closes it for ever.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -15,17 +14,24 @@ from depin_id import cbor
 from depin_id.claims import is_uint
 from depin_id.errors import LogError
 from depin_id.senml import Decimal64
+from verify.store.data_key import commitment
+
+__all__ = [
+    "KIND_ENVELOPE",
+    "AdminLeaf",
+    "EnvelopeLeaf",
+    "Leaf",
+    "RecordRow",
+    "RecordsContent",
+    "commitment",
+    "parse_leaf",
+]
 
 LEAF_VERSION = 1
 KIND_ENVELOPE = 16
 """Kind of the entries that judge an envelope; smaller numbers are administration."""
 MAX_LEAF = 8192
 MAX_RECORDS_BYTES = 1 << 20
-
-
-def commitment(salt: bytes, content: bytes) -> bytes:
-    """SHA-256(salt || content), 32 bytes."""
-    return hashlib.sha256(salt + content).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,8 @@ def parse_leaf(data: bytes) -> Leaf:
         return AdminLeaf(value[1], value[2], value[3])
     if len(value) != 13:
         _wrong("the leaf of an envelope is not an array of thirteen")
-    leaf = EnvelopeLeaf(*value[2:8], _flags(value[8]), *value[9:13])
+    fields: list[Any] = [*value[2:8], _flags(value[8]), *value[9:13]]
+    leaf = EnvelopeLeaf(*fields)
     _check(leaf)
     return leaf
 
@@ -212,10 +219,13 @@ class RecordsContent:
             raise LogError("log.records", "a record is not an array of nine")
         if type(did) is not str or type(subject) is not str or not _is_bytes(thumbprint, 32):
             raise LogError("log.records", "the signer of the records is not named")
-        read = tuple(
-            RecordRow(row[0], row[1], _value_in(row[2]), *row[3:8], tuple(row[8])) for row in rows
-        )
+        read = tuple(_row_in(row) for row in rows)
         return cls(did, thumbprint, subject, read)
+
+
+def _row_in(row: list[Any]) -> RecordRow:
+    fields: list[Any] = [*row[:2], _value_in(row[2]), *row[3:8], tuple(row[8])]
+    return RecordRow(*fields)
 
 
 def _value_out(value: Value) -> Any:
