@@ -1,0 +1,86 @@
+"""Time slots that are filled already: disjoint sorted ranges ``[start, end)`` of slot numbers.
+
+A stream in order is one range, or one for each gap. There are at most 64; then the two oldest
+become one, gap included: what comes that late into the gap counts as repeated. So a slot may go
+unpaid, and none is ever paid twice.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Final
+
+Ranges = tuple[tuple[int, int], ...]
+MAX_RANGES: Final = 64
+
+
+class Filling:
+    """The filled slots of one series while a pack is judged."""
+
+    __slots__ = ("_ends", "_starts", "changed")
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        pairs = tuple(ranges)
+        self._starts = [start for start, _ in pairs]
+        self._ends = [end for _, end in pairs]
+        self.changed = False
+
+    def add(self, slot: int) -> bool:
+        """Fill a slot; False when it was filled before."""
+        starts, ends = self._starts, self._ends
+        if not ends or slot > ends[-1]:
+            starts.append(slot)
+            ends.append(slot + 1)
+            self._bound()
+        elif slot == ends[-1]:
+            ends[-1] = slot + 1
+        elif not self._insert(slot):
+            return False
+        self.changed = True
+        return True
+
+    def _insert(self, slot: int) -> bool:
+        starts, ends = self._starts, self._ends
+        after = bisect_right(starts, slot)
+        before = after - 1
+        if before >= 0 and slot < ends[before]:
+            return False
+        joins_before = before >= 0 and ends[before] == slot
+        joins_after = after < len(starts) and starts[after] == slot + 1
+        if joins_before and joins_after:
+            ends[before] = ends[after]
+            del starts[after], ends[after]
+        elif joins_before:
+            ends[before] = slot + 1
+        elif joins_after:
+            starts[after] = slot
+        else:
+            starts.insert(after, slot)
+            ends.insert(after, slot + 1)
+            self._bound()
+        return True
+
+    def _bound(self) -> None:
+        if len(self._starts) > MAX_RANGES:
+            del self._starts[1], self._ends[0]
+
+    @property
+    def ranges(self) -> Ranges:
+        """The ranges to keep."""
+        return tuple(zip(self._starts, self._ends, strict=True))
+
+
+def fill(ranges: Ranges, slot: int) -> tuple[Ranges, bool]:
+    """Fill one slot.
+
+    Args:
+        ranges: disjoint, sorted, none touching the next.
+        slot: the slot's number: time divided by its length, rounded down.
+
+    Returns:
+        The new ranges, and whether the slot was filled before.
+    """
+    filling = Filling(ranges)
+    repeated = not filling.add(slot)
+    return (ranges, True) if repeated else (filling.ranges, False)
