@@ -258,11 +258,15 @@ def _sorted_map(value: Mapping[Any, Any], _immutable: bool) -> Mapping[Any, Any]
 
 
 def _keep_decimal(value: Any, _immutable: bool) -> Tag:
-    return Tag(4, value)
+    if not isinstance(value, list | tuple) or [type(part) for part in value] != [int, int]:
+        raise _Slow
+    return Tag(4, list(value))
 
 
-# Tags that cbor2 would turn into objects; 4 (decimal fraction) is the one on the hot path.
+# cbor2 would turn some tags into objects and hands over frozen content for the others, so that
+# only two are left to it: 4 (decimal fraction) and, outermost, 18 (COSE_Sign1).
 _KEEP = {4: _keep_decimal}
+_SIGN1_HEAD = 0xD2
 _CONVERTED = (
     *(0, 1, 2, 3, 5, 25, 28, 29, 30, 35, 36, 37),
     *(100, 256, 258, 260, 261, 1004, 43000, 55799),
@@ -278,11 +282,18 @@ _ENCODERS: Any = {
 
 
 def _fast(data: bytes, max_depth: int) -> Any:
+    if data and data[0] == _SIGN1_HEAD:
+        return Tag(18, _fast_content(bytes(data[1:]), max_depth - 1))
+    return _fast_content(data, max_depth)
+
+
+def _fast_content(data: bytes, max_depth: int) -> Any:
     try:
         value = cbor2.loads(
             data,
             object_hook=_sorted_map,
             semantic_decoders=_SEMANTIC,
+            tag_hook=_refuse,
             max_depth=max_depth,
             allow_indefinite=False,
             allow_duplicate_keys=False,

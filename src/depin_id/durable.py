@@ -1,0 +1,189 @@
+"""Files that survive a power cut, and the exclusive hold on a directory."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NoReturn
+
+from depin_id.errors import StateError
+
+LOCK_NAME: Final = ".lock"
+MAX_FILE: Final = 1 << 24
+"""Default bound on a file that is read whole, in bytes."""
+
+
+def failed(path: Path, error: OSError, *, hint: str = "") -> NoReturn:
+    """Raise StateError ``state.file`` for a file that the system would not give."""
+    raise StateError("state.file", f"{path}: {error.strerror or error}", hint=hint) from error
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable. Raises StateError ``state.file``."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        failed(path, error)
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write all of ``data``: the system may take less at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def _write_beside(path: Path, data: bytes, mode: int) -> Path:
+    """A durable file next to ``path``, its mode set before the first byte is in it."""
+    beside = path.with_name(f".{path.name}.tmp")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside)
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    try:
+        write_all(handle, data)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return beside
+
+
+def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write a file so that after a crash it is the old one or the new one, never a part.
+
+    Raises:
+        StateError: ``state.file``.
+    """
+    try:
+        os.rename(_write_beside(path, data, mode), path)
+    except OSError as error:
+        failed(path, error)
+    sync_directory(path.parent)
+
+
+def create_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Like :func:`replace_file`, but never over a file that is there.
+
+    Raises:
+        StateError: ``state.exists`` or ``state.file``.
+    """
+    try:
+        beside = _write_beside(path, data, mode)
+        try:
+            os.link(beside, path)
+        finally:
+            os.unlink(beside)
+    except FileExistsError as error:
+        raise StateError(
+            "state.exists", f"{path} is there already", hint="choose another directory"
+        ) from error
+    except OSError as error:
+        failed(path, error)
+    sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    # Without O_NONBLOCK a named pipe in the file's place would hold the process for ever.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def read_file(path: Path, *, max_bytes: int = MAX_FILE, private: bool = False) -> bytes | None:
+    """Read a regular file whole; None when there is none.
+
+    Args:
+        max_bytes: bound on its size.
+        private: refuse a file that its group or others may read or write.
+
+    Raises:
+        StateError: ``state.file``, ``state.too_large`` or ``state.permissions``.
+    """
+    try:
+        with _opened(path) as handle:
+            about = os.fstat(handle)
+            if not stat.S_ISREG(about.st_mode):
+                raise StateError("state.file", f"{path} is not a regular file")
+            if private and about.st_mode & 0o077:
+                raise StateError(
+                    "state.permissions",
+                    f"{path} has mode {stat.S_IMODE(about.st_mode):04o}: others may use it",
+                    hint=f"chmod 600 {path}, and make a new key if others could have read it",
+                )
+            return _read_bounded(path, handle, max_bytes)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        failed(path, error)
+
+
+def _read_bounded(path: Path, handle: int, max_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    left = max_bytes + 1
+    while left and (part := os.read(handle, min(left, 1 << 20))):
+        parts.append(part)
+        left -= len(part)
+    if not left:
+        raise StateError("state.too_large", f"{path} is larger than {max_bytes} bytes")
+    return b"".join(parts)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory (mode 0700) with its parents; one that is there is left as it is.
+
+    Raises:
+        StateError: ``state.file``.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        failed(path, error)
+
+
+class DirectoryLock:
+    """An exclusive hold on a directory, given up by :meth:`release` or the end of the process.
+
+    Raises:
+        StateError: ``state.locked`` when somebody else holds it, ``state.missing`` when there is
+            no such directory, ``state.file``.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        if not directory.is_dir():
+            raise StateError("state.missing", f"there is no directory {directory}")
+        try:
+            self._handle = os.open(
+                directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
+        except OSError as error:
+            failed(directory / LOCK_NAME, error)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._handle)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                failed(directory, error)
+            raise StateError(
+                "state.locked",
+                f"{directory} is in use by another process",
+                hint="only one process may use a device or network directory at a time",
+            ) from error
+        self._held = True
+
+    def release(self) -> None:
+        """Give the directory up; a second call does nothing."""
+        if self._held:
+            self._held = False
+            os.close(self._handle)
