@@ -1,0 +1,404 @@
+"""A durable queue on disk: what was put is kept until exactly that is released.
+
+SQLite in WAL mode with ``synchronous=FULL``: when :meth:`Spool.put` returns, a power cut loses
+nothing. The queue is bounded; what happens at the bound is a stated policy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal
+
+from depin_id.envelope import MAX_BUNDLE
+from depin_id.errors import EnvelopeError, StateError
+
+Policy = Literal["refuse", "drop_oldest"]
+
+APPLICATION_ID = 0x44505350
+SCHEMA_VERSION = 1
+DEFAULT_MAX_BYTES = 1 << 30
+DEFAULT_MAX_ENVELOPES = 1_000_000
+_ID_BYTES = 32
+_COUNTERS = ("dropped", "dropped_bytes", "damaged", "released")
+_SCHEMA = """
+CREATE TABLE envelopes (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE,
+    crc INTEGER NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
+CREATE TABLE damaged (seq INTEGER PRIMARY KEY, id BLOB, data BLOB) STRICT;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """One envelope in the spool: its place in the order, its identity and its bytes."""
+
+    seq: int
+    id: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolCounts:
+    """What is in the spool (``envelopes``, ``bytes``) and what became of the rest, since ever.
+
+    ``released`` by an acknowledgement, ``dropped`` (``dropped_bytes``) to make room,
+    ``damaged`` on disk and set aside.
+    """
+
+    envelopes: int
+    bytes: int
+    released: int
+    dropped: int
+    dropped_bytes: int
+    damaged: int
+
+
+class Spool:
+    """A first-in first-out queue in one file; use from any thread. Make one with :meth:`open`."""
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        lock_file: IO[bytes],
+        limits: tuple[int, int, Policy],
+    ) -> None:
+        self.path = path
+        self.max_bytes, self.max_envelopes, self.policy = limits
+        self._connection = connection
+        self._lock_file = lock_file
+        self._mutex = threading.RLock()
+        self._closed = False
+        with self._guarded() as cursor:
+            row = cursor.execute(
+                "SELECT count(*), coalesce(sum(length(data)), 0), coalesce(max(seq), 0)"
+                " FROM envelopes"
+            ).fetchone()
+            self._envelopes, self._bytes, self._last = (int(value) for value in row)
+            self._counters = dict.fromkeys(_COUNTERS, 0)
+            self._counters.update(cursor.execute("SELECT name, value FROM counters").fetchall())
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_envelopes: int = DEFAULT_MAX_ENVELOPES,
+        policy: Policy = "refuse",
+    ) -> Spool:
+        """Open or make a spool; one process at a time.
+
+        Args:
+            path: the file; its folder must exist.
+            max_bytes: bound on the sum of the envelopes' sizes.
+            max_envelopes: bound on their number.
+            policy: at the bound, ``refuse`` what is new or ``drop_oldest`` (counted durably).
+
+        Raises:
+            StateError: ``state.locked`` (in use elsewhere), ``spool.corrupt`` (no spool, or
+                damaged), ``spool.io`` (cannot be read or written), ``spool.limits``.
+        """
+        path = Path(path)
+        if max_bytes < 1 or max_envelopes < 1 or policy not in ("refuse", "drop_oldest"):
+            raise StateError(
+                "spool.limits",
+                "the bounds of a spool are positive and its policy is refuse or drop_oldest",
+            )
+        lock_file = _lock(path)
+        try:
+            with _translated(path):
+                connection = _connect(path)
+            return cls(path, connection, lock_file, (max_bytes, max_envelopes, policy))
+        except BaseException:
+            lock_file.close()
+            raise
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        with self._mutex:
+            return self._envelopes
+
+    @property
+    def last(self) -> int:
+        """The highest ``seq`` ever put by this process, or found at opening."""
+        with self._mutex:
+            return self._last
+
+    @property
+    def counts(self) -> SpoolCounts:
+        """What is in it, and what became of the rest."""
+        with self._mutex:
+            return SpoolCounts(self._envelopes, self._bytes, **self._counters)
+
+    def put(self, envelopes: Sequence[tuple[bytes, bytes]]) -> int:
+        """Add envelopes at the end, all in one durable transaction or none.
+
+        Args:
+            envelopes: (identity of 32 bytes, bytes) each; one whose identity is in the spool
+                already is not added again.
+
+        Returns:
+            How many were added.
+
+        Raises:
+            StateError: ``spool.full`` under the policy ``refuse``, or when they can never fit;
+                ``spool.corrupt``, ``spool.io``, ``spool.closed``.
+            EnvelopeError: ``envelope.malformed``: no identity, or bytes no message can carry.
+        """
+        unique = dict(envelopes)
+        for identity, data in unique.items():
+            if len(identity) != _ID_BYTES or not 0 < len(data) <= MAX_BUNDLE:
+                raise EnvelopeError(
+                    "envelope.malformed", "what is put has a 32-byte identity and 1 B to 128 KiB"
+                )
+        with self._guarded() as cursor:
+            new = [
+                (identity, data)
+                for identity, data in unique.items()
+                if not cursor.execute(
+                    "SELECT 1 FROM envelopes WHERE id = ?", (identity,)
+                ).fetchone()
+            ]
+            size = sum(len(data) for _, data in new)
+            dropped, freed = self._make_room(cursor, len(new), size)
+            for identity, data in new:
+                cursor.execute(
+                    "INSERT INTO envelopes (id, crc, data) VALUES (?, ?, ?)",
+                    (identity, zlib.crc32(data), data),
+                )
+            last = self._last if not new else int(cursor.lastrowid or self._last)
+            self._count(cursor, dropped=dropped, dropped_bytes=freed)
+            cursor.execute("COMMIT")
+            self._last = last
+            self._envelopes += len(new) - dropped
+            self._bytes += size - freed
+        return len(new)
+
+    def peek(self, limit: int = 1000, max_bytes: int = MAX_BUNDLE, after: int = 0) -> list[Spooled]:
+        """The oldest envelopes after place ``after``, in order, at most ``max_bytes`` together.
+
+        The first is given even when it alone is larger. What is damaged on disk is set aside and
+        counted, never given.
+
+        Raises:
+            StateError: ``spool.corrupt``, ``spool.io``, ``spool.closed``.
+        """
+        found: list[Spooled] = []
+        damaged: list[tuple[int, int]] = []
+        size = 0
+        with self._guarded() as cursor:
+            rows = cursor.execute(
+                "SELECT seq, id, crc, data FROM envelopes WHERE seq > ? ORDER BY seq LIMIT ?",
+                (after, limit),
+            )
+            for seq, identity, crc, data in rows:
+                if zlib.crc32(data) != crc or len(identity) != _ID_BYTES:
+                    damaged.append((seq, len(data)))
+                    continue
+                if found and size + len(data) > max_bytes:
+                    break
+                size += len(data)
+                found.append(Spooled(seq, identity, data))
+            rows.close()
+            if damaged:
+                self._set_aside(cursor, damaged)
+        return found
+
+    def release(self, ids: Sequence[bytes]) -> int:
+        """Remove exactly these identities, durably; gives how many were there.
+
+        Raises:
+            StateError: ``spool.corrupt``, ``spool.io``, ``spool.closed``.
+        """
+        count = size = 0
+        with self._guarded() as cursor:
+            for identity in ids:
+                row = cursor.execute(
+                    "DELETE FROM envelopes WHERE id = ? RETURNING length(data)", (identity,)
+                ).fetchone()
+                if row is not None:
+                    count += 1
+                    size += int(row[0])
+            self._count(cursor, released=count)
+            cursor.execute("COMMIT")
+            self._envelopes -= count
+            self._bytes -= size
+        return count
+
+    def close(self) -> None:
+        """Close the file and give up the lock; a second time is fine."""
+        with self._mutex:
+            if not self._closed:
+                self._closed = True
+                self._connection.close()
+                self._lock_file.close()
+
+    def _make_room(self, cursor: sqlite3.Cursor, count: int, size: int) -> tuple[int, int]:
+        """Room for ``count`` envelopes of ``size`` bytes: how many, and which bytes, go for it."""
+        over_count = self._envelopes + count - self.max_envelopes
+        over_bytes = self._bytes + size - self.max_bytes
+        if over_count <= 0 and over_bytes <= 0:
+            return 0, 0
+        if self.policy == "refuse" or count > self.max_envelopes or size > self.max_bytes:
+            raise StateError(
+                "spool.full",
+                f"{self.path}: {self._envelopes} envelopes ({self._bytes} bytes) and no room for "
+                f"{count} more ({size} bytes)",
+                hint="connect the uplink, raise the limits, or set policy drop_oldest",
+            )
+        dropped = freed = 0
+        for seq, length in cursor.execute(
+            "SELECT seq, length(data) FROM envelopes ORDER BY seq"
+        ).fetchall():
+            if dropped >= over_count and freed >= over_bytes:
+                break
+            cursor.execute("DELETE FROM envelopes WHERE seq = ?", (seq,))
+            dropped += 1
+            freed += length
+        return dropped, freed
+
+    def _set_aside(self, cursor: sqlite3.Cursor, damaged: Sequence[tuple[int, int]]) -> None:
+        for seq, _ in damaged:
+            cursor.execute(
+                "INSERT OR REPLACE INTO damaged SELECT seq, id, data FROM envelopes WHERE seq = ?",
+                (seq,),
+            )
+            cursor.execute("DELETE FROM envelopes WHERE seq = ?", (seq,))
+        self._count(cursor, damaged=len(damaged))
+        cursor.execute("COMMIT")
+        self._envelopes -= len(damaged)
+        self._bytes -= sum(length for _, length in damaged)
+
+    def _count(self, cursor: sqlite3.Cursor, **more: int) -> None:
+        for name, by in more.items():
+            if by:
+                cursor.execute(
+                    "INSERT INTO counters VALUES (?, ?)"
+                    " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+                    (name, by),
+                )
+                self._counters[name] += by
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[sqlite3.Cursor]:
+        """One transaction at a time; what was not committed inside is undone."""
+        with self._mutex:
+            if self._closed:
+                raise StateError("spool.closed", f"{self.path}: the spool is closed")
+            counters = dict(getattr(self, "_counters", {}))
+            with _translated(self.path):
+                cursor = self._connection.cursor()
+                cursor.execute("BEGIN IMMEDIATE")
+                try:
+                    yield cursor
+                    counters = dict(self._counters)
+                finally:
+                    if self._connection.in_transaction:
+                        self._connection.rollback()
+                    self._counters = counters
+                    cursor.close()
+
+
+def _lock(path: Path) -> IO[bytes]:
+    """An exclusive lock beside the file: SQLite's own would let two bridges take turns."""
+    try:
+        file = open(f"{path}.lock", "ab")
+    except OSError as error:
+        raise StateError(
+            "spool.io", f"{path}: {error.strerror or error}", hint="check folder and permissions"
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise StateError(
+            "state.locked",
+            f"{path}: another process uses this spool",
+            hint="stop the other bridge, or give this one a spool of its own",
+        ) from None
+    return file
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    fresh = not path.exists() or path.stat().st_size == 0
+    if fresh:
+        # Readings are nobody else's business on a shared gateway.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA trusted_schema=OFF")
+    application, version = (
+        _pragma(connection, "application_id"),
+        _pragma(connection, "user_version"),
+    )
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if not tables and not application:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in filter(str.strip, _SCHEMA.split(";")):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    elif (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
+        raise _corrupt(path, "it is not a spool of this version")
+    check = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if check is None or check[0] != "ok":
+        raise _corrupt(path, f"damaged: {str(check)[:200]}")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> Any:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def _corrupt(path: Path, what: str) -> StateError:
+    return StateError(
+        "spool.corrupt",
+        f"{path}: {what}",
+        hint="move the file away and keep it: what is readable can be recovered with sqlite3",
+    )
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StateError(
+            "spool.io", f"{path}: {error}", hint="check disk space and permissions"
+        ) from error
+    except (sqlite3.Error, OverflowError, TypeError) as error:
+        raise _corrupt(path, str(error)) from error
