@@ -4,92 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from depin_id import cbor
 from depin_id.ack import Ack, Resume, read_ack, read_resume
 from depin_id.claims import Claims, Link, Place
-from depin_id.did.key import parse_did_key
 from depin_id.durable import DirectoryLock, create_file, make_directory, read_file
 from depin_id.enrolment import Enrolment, Role
 from depin_id.envelope import (
     CONTENT_SENML,
     CONTENT_SIGN1,
     CONTENT_STATUS,
-    MAX_BUNDLE,
     MAX_POSITION,
     Provenance,
     seal,
     seal_hash,
 )
-from depin_id.errors import ConfigError, EncodingError, ReadingError, StateError
+from depin_id.errors import ConfigError, StateError
 from depin_id.keyfile import read_key, write_key
 from depin_id.keys import Curve, PublicKey, Signer, SoftwareSigner
 from depin_id.netstate import NetworkStates
 from depin_id.network import NetworkCard
 from depin_id.position import Position, PositionStore
 from depin_id.readings import Reading
-from depin_id.senml import RELATIVE_LIMIT, Decimal64, Record, encode_pack
+from depin_id.sealing import PositionSigner, check_network, check_size, to_records
+from depin_id.senml import encode_pack
 
 DEVICE_FILE: Final = "device.cbor"
 KEY_FILE: Final = "key.cbor"
-MAX_PAYLOAD: Final = MAX_BUNDLE - 2048
-"""Bound on a payload, in bytes: headers and signature have to fit beside it."""
 
 Level = Literal["G0", "G1"]
 Clock = Callable[[], float]
-_ZERO: Final = Decimal64(0)
-
-
-@lru_cache(maxsize=256)
-def _check_network(network: str) -> None:
-    parse_did_key(network)
-
-
-class _PositionSigner:
-    """Marks the position as used when, and only when, bytes are handed to the key."""
-
-    def __init__(self, signer: Signer, position: Position) -> None:
-        self._signer, self._position = signer, position
-
-    @property
-    def public_key(self) -> PublicKey:
-        return self._signer.public_key
-
-    def sign(self, message: bytes) -> bytes:
-        self._position.used(message)
-        return self._signer.sign(message)
-
-
-def to_records(readings: Iterable[Reading], *, now: float, clock: int | None) -> list[Record]:
-    """Readings as SenML records.
-
-    Args:
-        now: the wall clock at sealing, in seconds; without a clock only differences to it count.
-        clock: error bound of the wall clock in seconds; None makes times relative to sealing.
-
-    Raises:
-        ReadingError: ``reading.time`` for a time that would be read as a relative one.
-    """
-    milliseconds = Decimal64(round(now * 1000), -3)
-    # A clock that is right to a second or worse says nothing in milliseconds.
-    sealing = Decimal64(round(now)) if clock else milliseconds
-    records = []
-    for item in readings:
-        if item.time is None:
-            when = _ZERO if clock is None else sealing
-        elif item.time < RELATIVE_LIMIT:
-            raise ReadingError(
-                "reading.time",
-                f"the time {item.time} of {item.name!r} is before 1978: it would count as relative",
-                hint="give seconds since 1970, or None for now",
-            )
-        else:
-            when = item.time if clock is not None else item.time - milliseconds
-        records.append(Record(item.name, item.unit, item.value, when))
-    return records
 
 
 class Device:
@@ -338,7 +284,7 @@ class Device:
                 location=location,
                 provenance=self._provenance(position, clock),
                 network=network,
-                signer=_PositionSigner(self._signer, position),
+                signer=PositionSigner(self._signer, position),
                 claims=claims,
             )
 
@@ -394,7 +340,7 @@ class Device:
     def _take(self, network: str, subject: str | None) -> Position:
         if self._closed:
             raise StateError("state.closed", "the device is closed", hint="open it again")
-        _check_network(network)
+        check_network(network)
         return self._positions.take(network, subject)
 
     def _seal(
@@ -405,19 +351,14 @@ class Device:
         claims: Claims,
         clock: int | None,
     ) -> bytes:
-        if len(payload) > MAX_PAYLOAD:
-            raise EncodingError(
-                "encoding.too_large",
-                f"a payload of {len(payload)} bytes, at most {MAX_PAYLOAD} fit an envelope",
-                hint="put fewer readings in it",
-            )
+        check_size(payload)
         with self._take(network, claims.sub) as position:
             return seal(
                 payload,
                 content_type=content_type,
                 provenance=self._provenance(position, clock),
                 network=network,
-                signer=_PositionSigner(self._signer, position),
+                signer=PositionSigner(self._signer, position),
                 claims=claims,
             )
 
@@ -461,7 +402,7 @@ class Device:
             StateError: ``state.not_lost``, ``state.file``.
         """
         self._check_open()
-        _check_network(network)
+        check_network(network)
         return self._positions.resume_nonce(network)
 
     def take_resume(self, data: bytes, *, card: NetworkCard) -> Resume:
