@@ -170,7 +170,7 @@ def read_ack(data: bytes, *, card: NetworkCard, recipient: bytes) -> Ack:
     """
     payload = _open(KIND_ACK, data, card, 7, recipient)
     _, number, time, nonce, origin, items, beacon = (payload[label] for label in range(1, 8))
-    if not is_uint(number) or not is_uint(time, 1 << 50):
+    if not is_uint(number, 1 << 62) or not is_uint(time, 1 << 50):
         _wrong(KIND_ACK, "number or time is not a whole number")
     for value in (nonce, beacon):
         if value is not None and (type(value) is not bytes or not 8 <= len(value) <= 32):

@@ -1,0 +1,309 @@
+"""One batch: bytes as received to drafts of entries, in order, against the state as it grows.
+
+Nothing here is durable. The aggregator seals the drafts, writes them in one transaction and only
+then acknowledges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from depin_id.envelope import split_bundle
+from depin_id.errors import DepinError
+from verify.appraise import authenticate, judge, open_inner
+from verify.checks.sequence import Recorded
+from verify.entries import (
+    Admin,
+    Judged,
+    Private,
+    encode_admin,
+    encode_judged,
+    encode_private,
+)
+from verify.fold import Fold
+from verify.store import Position
+from verify.verdict import Accepted, Indeterminate, Verdict
+from verify.world import Authenticated, Change, Judgement, Receipt, Refusal, World
+
+MAX_COUNTED_ROWS = 256
+"""Principals and codes told apart in one counted entry; the rest is summed up."""
+
+
+@dataclass(slots=True)
+class EnvelopeDraft:
+    """An envelope's entry before it is sealed."""
+
+    index: int
+    at: int
+    entry: Judged
+    verdict: Verdict
+    delta: bytes
+    envelope: bytes
+    records: bytes | None
+    private: bytes
+
+
+@dataclass(slots=True)
+class AdminDraft:
+    """An entry of administration before it is sealed."""
+
+    index: int
+    at: int
+    entry: Admin
+    delta: bytes
+    registration: bytes | None
+
+
+Draft = EnvelopeDraft | AdminDraft
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an acknowledgement will say of one envelope; ``entry`` is its index, if it has one."""
+
+    id: bytes
+    code: str
+    entry: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parking:
+    """Bytes for the quarantine."""
+
+    principal: str
+    kid: bytes
+    at: int
+    data: bytes
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a batch, or an ingest of many, came to."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    sightings: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    indeterminate: dict[str, int] = field(default_factory=dict)
+    quarantined: int = 0
+    readings: int = 0
+
+    def add(self, other: Summary) -> None:
+        """Add another batch's counts."""
+        self.accepted += other.accepted
+        self.duplicates += other.duplicates
+        self.sightings += other.sightings
+        self.quarantined += other.quarantined
+        self.readings += other.readings
+        for mine, theirs in (
+            (self.rejected, other.rejected),
+            (self.indeterminate, other.indeterminate),
+        ):
+            for code, count in theirs.items():
+                mine[code] = mine.get(code, 0) + count
+
+    def to_json(self) -> dict[str, object]:
+        """As a JSON-ready mapping."""
+        return {
+            "accepted": self.accepted,
+            "duplicates": self.duplicates,
+            "rejected": dict(sorted(self.rejected.items())),
+            "indeterminate": dict(sorted(self.indeterminate.items())),
+            "quarantined": self.quarantined,
+            "readings": self.readings,
+            "sightings": self.sightings,
+        }
+
+
+class Batch:
+    """Takes envelopes in order and collects what has to be written and said.
+
+    Args:
+        fold: the state; it is changed as entries are drafted, so a batch that cannot be written
+            leaves it ahead of the journal and the aggregator has to be opened again.
+        recorded: what the journal holds at (stream, epoch, n).
+        randomness: gives so many random bytes, for references of new subjects.
+    """
+
+    def __init__(
+        self,
+        fold: Fold,
+        recorded: Callable[[int, int, int], Recorded | None],
+        randomness: Callable[[int], bytes],
+    ) -> None:
+        self._fold = fold
+        self._journal = recorded
+        self._randomness = randomness
+        self._new: dict[tuple[int, int, int], Recorded] = {}
+        self._counted: dict[tuple[str, str], int] = {}
+        self.drafts: list[Draft] = []
+        self.positions: list[Position] = []
+        self.parked: list[Parking] = []
+        self.answers: dict[bytes, list[Answer]] = {}
+        self.nonces: dict[bytes, bytes] = {}
+        self.summary = Summary()
+
+    def take_message(self, data: bytes, receipt: Receipt, principal: str) -> None:
+        """Judge all envelopes of a message (a bundle)."""
+        try:
+            for part in split_bundle(data):
+                self.take(part, receipt, principal)
+        except DepinError as error:
+            self._count(principal, error.code)
+
+    def take(self, data: bytes, receipt: Receipt, principal: str) -> None:
+        """Judge one envelope."""
+        world = self._fold.world(self._recorded)
+        auth = authenticate(data, world)
+        if isinstance(auth, Refusal):
+            self._refuse(auth, data, receipt, principal)
+            return
+        inner = open_inner(auth.envelope, world)
+        ahead = judge(auth, receipt, world, inner) if inner is not None else None
+        answers: list[Answer] = []
+        if ahead is not None and ahead.action == "entry":
+            # The inner envelope comes first: its verdict depends on its own bytes alone.
+            answers += self._take_inner(inner, auth, receipt)
+            ahead = None
+        judgement = ahead if ahead is not None else judge(auth, receipt, world, inner)
+        answers.append(self._settle(auth, judgement, receipt, principal, inner))
+        if principal == auth.envelope.kid.hex():
+            self.answers.setdefault(auth.thumbprint, []).extend(answers)
+            if auth.envelope.claims.nonce is not None:
+                self.nonces[auth.thumbprint] = auth.envelope.claims.nonce
+
+    def add_admin(self, entry: Admin, at: int) -> AdminDraft:
+        """Draft and apply an entry of administration."""
+        index = self._fold.size
+        self._fold.apply(entry, at, None)
+        delta, registration = encode_admin(entry)
+        draft = AdminDraft(index, at, entry, delta, registration)
+        self.drafts.append(draft)
+        return draft
+
+    def counted_rows(self) -> tuple[tuple[str, str, int], ...]:
+        """What was counted, most first; beyond 256 rows it is summed up by code."""
+        rows = sorted(self._counted.items(), key=lambda item: (-item[1], item[0]))
+        kept = [(who, code, count) for (who, code), count in rows[:MAX_COUNTED_ROWS]]
+        rest: dict[str, int] = {}
+        for (_, code), count in rows[MAX_COUNTED_ROWS:]:
+            rest[code] = rest.get(code, 0) + count
+        return (*kept, *(("others", code, count) for code, count in sorted(rest.items())))
+
+    def _recorded(self, stream: int, epoch: int, n: int) -> Recorded | None:
+        found = self._new.get((stream, epoch, n))
+        return found if found is not None else self._journal(stream, epoch, n)
+
+    def _take_inner(
+        self, inner: Authenticated | Refusal | None, outer: Authenticated, receipt: Receipt
+    ) -> list[Answer]:
+        carrier = outer.envelope.kid.hex()
+        if isinstance(inner, Authenticated):
+            world = self._fold.world(self._recorded)
+            judgement = judge(inner, receipt, world)
+            return [self._settle(inner, judgement, receipt, carrier, None)]
+        if inner is not None:
+            self._refuse(inner, outer.envelope.payload, receipt, carrier)
+        return []
+
+    def _refuse(self, refusal: Refusal, data: bytes, receipt: Receipt, principal: str) -> None:
+        if refusal.code == "device.unknown" and refusal.kid is not None:
+            self.parked.append(Parking(principal, refusal.kid, receipt.at, data))
+            counts = self.summary.indeterminate
+            counts[refusal.code] = counts.get(refusal.code, 0) + 1
+            self._counted_only(principal, refusal.code)
+            return
+        self._count(principal, refusal.code)
+
+    def _count(self, principal: str, code: str) -> None:
+        self.summary.rejected[code] = self.summary.rejected.get(code, 0) + 1
+        self._counted_only(principal, code)
+
+    def _counted_only(self, principal: str, code: str) -> None:
+        key = (principal[:64], code)
+        self._counted[key] = self._counted.get(key, 0) + 1
+
+    def _settle(
+        self,
+        auth: Authenticated,
+        judgement: Judgement,
+        receipt: Receipt,
+        principal: str,
+        inner: Authenticated | Refusal | None,
+    ) -> Answer:
+        if judgement.action == "duplicate" and judgement.recorded is not None:
+            self.summary.duplicates += 1
+            return Answer(auth.id, "", judgement.recorded.entry)
+        if judgement.action == "counted" or judgement.change is None:
+            self._count(auth.device.did, judgement.verdict.code)
+            return Answer(auth.id, judgement.verdict.code, None)
+        return self._draft(auth, judgement, judgement.change, receipt, inner)
+
+    def _draft(
+        self,
+        auth: Authenticated,
+        judgement: Judgement,
+        change: Change,
+        receipt: Receipt,
+        inner: Authenticated | Refusal | None,
+    ) -> Answer:
+        fold, verdict = self._fold, judgement.verdict
+        index = fold.size
+        ref = self._randomness(16) if change.subject is None else None
+        subject = len(fold.state.subjects) if change.subject is None else change.subject
+        sealed_by = (subject,)
+        if isinstance(inner, Authenticated):
+            sealed_by = (subject, inner.device.subject)
+        counted = 0
+        if judgement.records is not None:
+            counted = sum(
+                1
+                for row in judgement.records.rows
+                if not row.code and "record.context" not in row.flags
+            )
+        entry = Judged(
+            change,
+            type(verdict).__name__.lower(),
+            verdict.code,
+            verdict.quality if isinstance(verdict, Accepted) else 0,
+            "" if isinstance(verdict, Accepted) else verdict.measured,
+            "" if isinstance(verdict, Accepted) else verdict.limit,
+            "nobody" if isinstance(verdict, Accepted | Indeterminate) else verdict.at_fault,
+            counted,
+            inner is not None,
+            receipt.flags,
+            sealed_by,
+            ref,
+        )
+        delta = encode_judged(entry)
+        records = None if judgement.records is None else judgement.records.encode()
+        raw = auth.envelope.raw
+        private = encode_private(change, raw, records)
+        personal = Private(raw, records, dict(change.series), change.track, change.windows)
+        fold.apply_judged(entry, receipt.at, personal)
+        self.drafts.append(
+            EnvelopeDraft(index, receipt.at, entry, verdict, delta, raw, records, private)
+        )
+        self._consume(change, index)
+        self._sum_up(entry, verdict)
+        return Answer(auth.id, verdict.code, index)
+
+    def _consume(self, change: Change, index: int) -> None:
+        if not change.consumes or change.stream is None:
+            return
+        at = (change.stream, change.epoch, change.n)
+        self._new[at] = Recorded(index, change.id, change.prev)
+        self.positions.append(Position(*at, index, change.id, change.prev))
+
+    def _sum_up(self, entry: Judged, verdict: Verdict) -> None:
+        summary = self.summary
+        if isinstance(verdict, Accepted):
+            summary.readings += entry.readings
+            if entry.sighting:
+                summary.sightings += 1
+            else:
+                summary.accepted += 1
+        else:
+            summary.rejected[verdict.code] = summary.rejected.get(verdict.code, 0) + 1
+

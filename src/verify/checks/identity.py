@@ -1,0 +1,71 @@
+"""Who speaks, for whom, and how far the source is proven."""
+
+from __future__ import annotations
+
+from depin_id.envelope import CONTENT_SIGN1
+from verify.verdict import Rejected, fault_of
+from verify.world import Authenticated, Receipt, World
+
+LEVELS = ("G0", "G1", "D1", "D2", "D3")
+"""From least to most proven. D2 and D3 come from attestation, never from the wire."""
+
+
+def speaks_for(auth: Authenticated) -> str:
+    """The DID or DID URL that an envelope is about: ``<DID>`` or ``<DID>#name``."""
+    return auth.device.did + (auth.envelope.claims.sub or "")
+
+
+def source_level(auth: Authenticated) -> str:
+    """The level of an envelope: the lesser of what it claims and what the registry knows."""
+    claims = auth.envelope.claims
+    if claims.sub is not None:
+        return claims.level or "G0"
+    return "D1"
+
+
+def refuse_speaker(auth: Authenticated, receipt: Receipt, world: World) -> Rejected | None:
+    """Refuse a device or key that may not speak at the receipt time, or not for its subject."""
+    return _refuse_device(auth, receipt) or _refuse_subject(auth) or _refuse_level(auth, world)
+
+
+def _rejected(code: str, measured: str = "", limit: str = "") -> Rejected:
+    return Rejected(code, fault_of(code), measured, limit)
+
+
+def _refuse_device(auth: Authenticated, receipt: Receipt) -> Rejected | None:
+    device, period, at = auth.device, auth.period, receipt.at
+    if device.erased:
+        return _rejected("device.erased")
+    if device.revoked_at is not None and at >= device.revoked_at:
+        return _rejected("device.revoked", str(at), str(device.revoked_at))
+    if at < period.since:
+        return _rejected("device.not_yet", str(at), str(period.since))
+    if period.until is not None and at >= period.until:
+        return _rejected("key.rotated", str(at), str(period.until))
+    if period.suspended_at is not None:
+        return _rejected("key.suspended", str(at), str(period.suspended_at))
+    return None
+
+
+def _refuse_subject(auth: Authenticated) -> Rejected | None:
+    claims, did = auth.envelope.claims, auth.device.did
+    if claims.iss is not None and claims.iss != did:
+        return _rejected("identity.issuer", claims.iss[:80], did)
+    if claims.sub is None:
+        if claims.level is not None and auth.envelope.content_type != CONTENT_SIGN1:
+            return _rejected("subject.refused", "a level without a subject")
+        return None
+    if auth.device.enrolment.role != "gateway":
+        return _rejected("subject.refused", claims.sub, "only a gateway signs for sensors")
+    if auth.envelope.content_type == CONTENT_SIGN1:
+        return _rejected("subject.refused", claims.sub, "a sighting has no subject of its own")
+    if did.endswith(f":{claims.sub[1:]}"):
+        return _rejected("subject.refused", claims.sub, "the name of a key")
+    return None
+
+
+def _refuse_level(auth: Authenticated, world: World) -> Rejected | None:
+    level, minimum = source_level(auth), world.policy.levels.minimum
+    if LEVELS.index(level) < LEVELS.index(minimum):
+        return _rejected("level.insufficient", level, minimum)
+    return None

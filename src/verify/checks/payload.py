@@ -1,0 +1,205 @@
+"""The signed content: packs of readings, sightings, status reports, hashes and evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from depin_id import cbor
+from depin_id.ack import challenge_nonce
+from depin_id.envelope import CONTENT_SENML, CONTENT_SIGN1, CONTENT_STATUS
+from depin_id.errors import EncodingError
+from depin_id.senml import Record, decode_pack
+from verify.checks.clock import Anchor, Sealing, sealing_of
+from verify.checks.location import Track
+from verify.checks.records import Judged, RecordsOutcome, judge_records
+from verify.checks.slots import Ranges
+from verify.leaf import RecordRow, RecordsContent
+from verify.profile import Profile
+from verify.state import Subject
+from verify.verdict import Rejected, fault_of
+from verify.world import Authenticated, Change, Receipt, Refusal, World
+
+MAX_STATUS = 4096
+_UNPAID = ("time.unbounded", "time.interval_wide")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the payload came to."""
+
+    refusal: Rejected | None = None
+    records: RecordsContent | None = None
+    quality: int = 100
+    flags: tuple[str, ...] = ()
+    anchor: Anchor | None = None
+    series: Mapping[str, Ranges] = field(default_factory=dict)
+    track: Track | None = None
+    windows: tuple[bytes, ...] = ()
+
+
+def _refused(code: str, measured: str = "", limit: str = "") -> Rejected:
+    return Rejected(code, fault_of(code), measured, limit)
+
+
+def judge_payload(
+    auth: Authenticated,
+    receipt: Receipt,
+    world: World,
+    change: Change,
+    inner: Authenticated | Refusal | None,
+) -> Content:
+    """Judge the content by its type."""
+    content_type = auth.envelope.content_type
+    if content_type == CONTENT_SIGN1:
+        return Content(flags=_sighting_flags(inner))
+    if content_type == CONTENT_STATUS:
+        return _judge_status(auth.envelope.payload)
+    if content_type != CONTENT_SENML:
+        return Content()
+    return _judge_pack(auth, receipt, world, change)
+
+
+def _sighting_flags(inner: Authenticated | Refusal | None) -> tuple[str, ...]:
+    """What is wrong inside is told on the gateway's stream; the sighting itself stands."""
+    if isinstance(inner, Authenticated):
+        return ()
+    if inner is None or inner.kid is None:
+        return ("inner.malformed",)
+    return ("inner.unknown",) if inner.code == "device.unknown" else ("inner.invalid",)
+
+
+def _judge_status(payload: bytes) -> Content:
+    try:
+        value = cbor.decode(payload, max_bytes=MAX_STATUS)
+    except EncodingError as error:
+        return Content(_refused("payload.malformed", error.code))
+    if not isinstance(value, dict):
+        return Content(_refused("payload.malformed", "a status is a map"))
+    return Content()
+
+
+def _beacon_time(auth: Authenticated, world: World) -> int | None:
+    """When the checkpoint was made that the echoed downlink nonce names, ms since 1970."""
+    nonce = auth.envelope.claims.nonce
+    if nonce is None or len(nonce) != 16:
+        return None
+    size = int.from_bytes(nonce[:8], "big")
+    beacon = world.state.beacons.get(size)
+    if beacon is None or challenge_nonce(size, beacon[1], auth.thumbprint) != nonce:
+        return None
+    return beacon[0]
+
+
+def _profile(auth: Authenticated, world: World) -> Profile | None:
+    named = auth.device.enrolment.profile if auth.envelope.claims.sub is None else ""
+    return world.profiles.get(named or world.policy.default_profile)
+
+
+def _judge_pack(
+    auth: Authenticated, receipt: Receipt, world: World, change: Change
+) -> Content:
+    envelope = auth.envelope
+    held = None if change.stream is None else world.state.streams.anchor(change.stream)
+    sealing, anchor, time_flags, unusable = sealing_of(
+        envelope.provenance,
+        envelope.claims,
+        receipt.at,
+        held,
+        _beacon_time(auth, world),
+        world.policy,
+    )
+    if unusable is not None:
+        refusal = _refused(unusable.code, unusable.measured, unusable.limit)
+        return Content(refusal, anchor=anchor)
+    profile = _profile(auth, world)
+    if profile is None:
+        named = auth.device.enrolment.profile or world.policy.default_profile
+        return Content(_refused("profile.unknown", named), anchor=anchor)
+    try:
+        records = decode_pack(
+            envelope.payload, subject=change.subject_did, max_records=profile.max_records
+        )
+    except EncodingError as error:
+        code = {"senml.empty": "payload.empty", "senml.too_many": "profile.too_many"}
+        refusal = _refused(code.get(error.code, "payload.malformed"), error.code, error.message)
+        return Content(refusal, anchor=anchor)
+    return _judge_readings(auth, receipt, world, change, profile, records, sealing, anchor, time_flags)
+
+
+def _judge_readings(
+    auth: Authenticated,
+    receipt: Receipt,
+    world: World,
+    change: Change,
+    profile: Profile,
+    records: list[Record],
+    sealing: Sealing,
+    anchor: Anchor | None,
+    time_flags: tuple[str, ...],
+) -> Content:
+    subject = (
+        Subject(change.subject_did, b"")
+        if change.subject is None
+        else world.state.subjects[change.subject]
+    )
+    place = auth.device.enrolment.place
+    outcome = judge_records(
+        records,
+        profile=profile,
+        policy=world.policy,
+        sealing=sealing,
+        received_at=receipt.at,
+        state=subject.for_records(),
+        registered=place,
+    )
+    if outcome.refusal is not None:
+        found = outcome.refusal
+        return Content(_refused(found.code, found.measured, found.limit), anchor=anchor)
+    flags = set(time_flags)
+    holders = {world.state.windows.get(window, change.subject) for window in outcome.windows}
+    if holders - {change.subject}:
+        return Content(_refused("content.repeated"), anchor=anchor)
+    return _accept(auth, change, outcome, anchor, flags)
+
+
+def _accept(
+    auth: Authenticated,
+    change: Change,
+    outcome: RecordsOutcome,
+    anchor: Anchor | None,
+    flags: set[str],
+) -> Content:
+    measured = [record for record in outcome.judged if "record.context" not in record.flags]
+    counted = sum(1 for record in measured if not record.code)
+    if counted < len(measured):
+        flags.add("record.refused")
+    for record in measured:
+        flags.update(flag for flag in record.flags if flag in _UNPAID)
+    rows = tuple(_row(record) for record in outcome.judged)
+    content = RecordsContent(auth.device.did, auth.thumbprint, change.subject_did, rows)
+    quality = 100 * counted // len(measured) if measured else 100
+    return Content(
+        records=content,
+        quality=quality,
+        flags=tuple(flags),
+        anchor=anchor,
+        series=outcome.series,
+        track=outcome.track,
+        windows=outcome.windows,
+    )
+
+
+def _row(record: Judged) -> RecordRow:
+    place = record.place
+    return RecordRow(
+        record.name,
+        record.unit,
+        record.value,
+        record.lo_ms,
+        record.hi_ms,
+        None if place is None else place.lat_e7,
+        None if place is None else place.lon_e7,
+        record.code,
+        record.flags,
+    )

@@ -1,0 +1,342 @@
+"""The entries of the journal: what each kind stores as leaf, delta and sealed part.
+
+A delta is the state change, readable without keys, so audit can fold over what was erased. What is
+personal (envelopes, records, time slots, tracks, registrations) is in the sealed part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import cbor2
+
+from depin_id import cbor
+from depin_id.did.key import parse_did_key
+from depin_id.enrolment import Enrolment
+from depin_id.errors import DepinError, StateError
+from depin_id.keys import PublicKey
+from verify.checks.clock import Anchor
+from verify.checks.location import Track
+from verify.checks.quota import Bucket
+from verify.leaf import KIND_ENVELOPE
+from verify.state import Mark
+from verify.world import Change
+
+GENESIS, POLICY, CARD, ENROL, ROTATE, REVOKE, ERASE, TICK, COUNTED = range(1, 10)
+
+KIND_NAMES = {
+    GENESIS: "genesis",
+    POLICY: "policy",
+    CARD: "card",
+    ENROL: "enrol",
+    ROTATE: "rotate",
+    REVOKE: "revoke",
+    ERASE: "erase",
+    TICK: "tick",
+    COUNTED: "counted",
+    KIND_ENVELOPE: "envelope",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis:
+    """The first entry: the network's card and whether receipt times may be asserted, for ever."""
+
+    card: bytes
+    asserted_time: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """The policy in force from here on, with the content of every profile it names."""
+
+    encoded: bytes
+    profiles: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CardSet:
+    """A newer network card."""
+
+    card: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """A device taken in; its registration is sealed under its own key."""
+
+    ref: bytes
+    since: int
+    enrolment: Enrolment
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """A new key of a device."""
+
+    did: str
+    key: PublicKey
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A device that is accepted no more from a receipt time on."""
+
+    did: str
+    since: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A device and its sensors, whose data keys were destroyed."""
+
+    did: str
+    refs: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A checkpoint was made: downlink nonces may name it."""
+
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What was counted without entries of its own: (principal, code, count) each."""
+
+    rows: tuple[tuple[str, str, int], ...]
+
+
+Admin = Genesis | PolicySet | CardSet | Enrolled | Rotated | Revoked | Erased | Tick | Counted
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The public side of an envelope's entry beside its state change.
+
+    Attributes:
+        code, flags, level, measured, limit, at_fault: the verdict.
+        readings: how many records count.
+        sighting: whether it is a gateway envelope.
+        receipt_flags: how it was received.
+        sealed_by: subjects whose keys seal it, the first one's also makes the salt.
+        ref: for a new subject, its reference.
+    """
+
+    change: Change
+    outcome: str
+    code: str
+    quality: int
+    measured: str
+    limit: str
+    at_fault: str
+    readings: int
+    sighting: bool
+    receipt_flags: tuple[str, ...]
+    sealed_by: tuple[int, ...]
+    ref: bytes | None
+
+
+def pack(value: Any) -> bytes:
+    """Deterministic CBOR of lists, 64-bit integers, texts, bytes, truth values and None.
+
+    cbor2 writes just these deterministically, much faster than the general encoder; maps and
+    floats never go through here.
+    """
+    return bytes(cbor2.dumps(value))
+
+
+def _damaged(what: str) -> NoReturn:
+    raise StateError(
+        "state.entry", f"an entry of the journal cannot be read: {what}", hint="run audit"
+    )
+
+
+def _optional(value: Any) -> list[Any] | None:
+    return None if value is None else list(value)
+
+
+def encode_judged(entry: Judged) -> bytes:
+    """The delta of an envelope's entry."""
+    c = entry.change
+    mark = None if c.mark is None else [c.mark.epoch, c.mark.n, c.mark.window, c.mark.head]
+    anchor = None if c.anchor is None else [c.anchor.epoch, c.anchor.lo_ms, c.anchor.hi_ms]
+    owner = None if c.owner is None else [c.owner[0], *c.owner[1]]
+    new = None if entry.ref is None else [c.subject_did, c.parent, entry.ref]
+    return pack(
+        [
+            KIND_ENVELOPE,
+            c.subject,
+            new,
+            c.stream,
+            c.thumbprint,
+            [c.epoch, c.n, c.id, c.prev, c.consumes],
+            mark,
+            _optional(c.bucket),
+            owner,
+            anchor,
+            c.suspend,
+            [
+                entry.outcome,
+                entry.code,
+                entry.quality,
+                entry.measured,
+                entry.limit,
+                entry.at_fault,
+                entry.readings,
+                entry.sighting,
+            ],
+            list(entry.receipt_flags),
+            list(entry.sealed_by),
+        ]
+    )
+
+
+def _decode_judged(value: list[Any], did_of: Any) -> Judged:
+    _, subject, new, stream, thumbprint, where, mark, bucket, owner, anchor, suspend, *rest = value
+    verdict, receipt_flags, sealed_by = rest
+    epoch, n, identity, prev, consumes = where
+    subject_did, parent, ref = new if new is not None else (did_of(subject), "", None)
+    change = Change(
+        thumbprint=thumbprint,
+        subject_did=subject_did,
+        parent=parent,
+        subject=subject,
+        stream=stream,
+        epoch=epoch,
+        n=n,
+        id=identity,
+        prev=prev,
+        consumes=consumes,
+        mark=None if mark is None else Mark(*mark),
+        bucket=None if bucket is None else Bucket(*bucket),
+        owner=None if owner is None else (owner[0], Bucket(*owner[1:])),
+        anchor=None if anchor is None else Anchor(*anchor),
+        suspend=suspend,
+    )
+    return Judged(
+        change,
+        *verdict,
+        tuple(receipt_flags),
+        tuple(sealed_by),
+        ref,
+    )
+
+
+def encode_private(change: Change, envelope: bytes, records: bytes | None) -> bytes:
+    """The sealed part of an envelope's entry: bytes, records, and the personal state change."""
+    series = [[name, [list(pair) for pair in ranges]] for name, ranges in change.series.items()]
+    track = None
+    if change.track is not None:
+        track = [change.track.time_ms, change.track.lat_e7, change.track.lon_e7]
+    return pack([envelope, records, series, track, list(change.windows)])
+
+
+@dataclass(frozen=True, slots=True)
+class Private:
+    """What the sealed part of an envelope's entry opens to."""
+
+    envelope: bytes
+    records: bytes | None
+    series: dict[str, Any]
+    track: Track | None
+    windows: tuple[bytes, ...]
+
+
+def decode_private(data: bytes) -> Private:
+    """Read the sealed part of an envelope's entry. Raises StateError ``state.entry``."""
+    try:
+        envelope, records, series, track, windows = cbor2.loads(data)
+        ranges = {name: tuple(tuple(pair) for pair in pairs) for name, pairs in series}
+        adopted = None if track is None else Track(*track)
+        return Private(envelope, records, ranges, adopted, tuple(windows))
+    except (cbor2.CBORError, ValueError, TypeError) as error:
+        _damaged(str(error))
+
+
+def encode_admin(entry: Admin) -> tuple[bytes, bytes | None]:
+    """The delta of an entry of administration, and what of it has to be sealed (or None)."""
+    match entry:
+        case Genesis(card, asserted):
+            return cbor.encode([GENESIS, card, asserted]), None
+        case PolicySet(encoded, profiles):
+            return cbor.encode([POLICY, encoded, list(profiles)]), None
+        case CardSet(card):
+            return cbor.encode([CARD, card]), None
+        case Enrolled(ref, since, enrolment):
+            registration = cbor.encode(enrolment.to_list())
+            return cbor.encode([ENROL, ref, since, enrolment.did]), registration
+        case Rotated(did, key, since):
+            return cbor.encode([ROTATE, did, key.cose_key, since]), None
+        case Revoked(did, since, reason):
+            return cbor.encode([REVOKE, did, since, reason]), None
+        case Erased(did, refs):
+            return cbor.encode([ERASE, did, list(refs)]), None
+        case Tick(size, root):
+            return cbor.encode([TICK, size, root]), None
+        case Counted(rows):
+            return cbor.encode([COUNTED, [list(row) for row in rows]]), None
+
+
+def decode_delta(data: bytes, registration: bytes | None, did_of: Any) -> Admin | Judged:
+    """Read a delta.
+
+    Args:
+        data: the delta's bytes.
+        registration: for an enrolment, what its sealed part opens to; when it was erased, None,
+            and the enrolment read says no more than the DID, so that its key stays taken.
+        did_of: index of a subject to its DID.
+
+    Raises:
+        StateError: ``state.entry``.
+    """
+    try:
+        value = cbor2.loads(data)
+        kind, *body = value
+        if kind == KIND_ENVELOPE:
+            return _decode_judged(value, did_of)
+        return _decode_admin(kind, body, registration)
+    except (cbor2.CBORError, ValueError, TypeError, IndexError, KeyError, DepinError) as error:
+        _damaged(str(error))
+
+
+def delta_kind(data: bytes) -> int:
+    """The kind of a delta. Raises StateError ``state.entry``."""
+    if len(data) < 2 or data[0] >> 5 != 4 or data[1] > 23:
+        _damaged("a delta without a kind")
+    return data[1]
+
+
+def _registration(did: str, registration: bytes | None) -> Enrolment:
+    if registration is None:
+        return Enrolment.of(parse_did_key(did))
+    return Enrolment.from_list(cbor.decode(registration))
+
+
+def _decode_admin(kind: int, body: list[Any], registration: bytes | None) -> Admin:
+    match kind:
+        case 1:
+            return Genesis(*body)
+        case 2:
+            return PolicySet(body[0], tuple(body[1]))
+        case 3:
+            return CardSet(*body)
+        case 4:
+            return Enrolled(body[0], body[1], _registration(body[2], registration))
+        case 5:
+            return Rotated(body[0], PublicKey.from_cose_key(body[1]), body[2])
+        case 6:
+            return Revoked(*body)
+        case 7:
+            return Erased(body[0], tuple(body[1]))
+        case 8:
+            return Tick(*body)
+        case 9:
+            return Counted(tuple((row[0], row[1], row[2]) for row in body[0]))
+        case _:
+            _damaged(f"kind {kind} is unknown")

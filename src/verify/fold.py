@@ -1,0 +1,202 @@
+"""State as a fold of the journal: the only place where an entry changes anything.
+
+The same functions run when an entry is made and when it is replayed, so a restart and an audit
+come to the state that the aggregator had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from depin_id.errors import StateError
+from depin_id.network import NetworkCard, read_card
+from verify.checks.sequence import Recorded
+from verify.entries import (
+    Admin,
+    CardSet,
+    Counted,
+    Enrolled,
+    Erased,
+    Genesis,
+    Judged,
+    PolicySet,
+    Private,
+    Revoked,
+    Rotated,
+    Tick,
+)
+from verify.policy import Policy
+from verify.profile import Profile
+from verify.registry import Registry
+from verify.state import State
+from verify.verdict import ACCEPTED
+from verify.world import Change, World
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts for people; nothing is decided by them."""
+
+    verdicts: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, int] = field(default_factory=dict)
+    readings: int = 0
+    sightings: int = 0
+
+    def judged(self, entry: Judged) -> None:
+        """Count the entry of an envelope."""
+        self.readings += entry.readings
+        if entry.sighting and entry.code == ACCEPTED:
+            self.sightings += 1
+        else:
+            self.add(self.verdicts, entry.code)
+
+    def add(self, counts: dict[str, int], code: str, count: int = 1) -> None:
+        """Count a code in one of the tables."""
+        counts[code] = counts.get(code, 0) + count
+
+
+class Fold:
+    """Registry, policy, state and card as of the newest entry applied."""
+
+    def __init__(self) -> None:
+        self.registry = Registry()
+        self.state = State()
+        self.tally = Tally()
+        self.size = 0
+        self.last_received_at = 0
+        self._card: NetworkCard | None = None
+        self.card_bytes = b""
+        self.asserted_time = False
+        self._policy: Policy | None = None
+        self.profiles: Mapping[str, Profile] = MappingProxyType({})
+
+    @property
+    def card(self) -> NetworkCard:
+        """The network card in force. Raises StateError ``state.genesis`` before the first entry."""
+        if self._card is None:
+            raise _no_genesis()
+        return self._card
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force. Raises StateError ``state.genesis`` before the first entries."""
+        if self._policy is None:
+            raise _no_genesis()
+        return self._policy
+
+    def world(self, recorded: Callable[[int, int, int], Recorded | None]) -> World:
+        """What an appraisal may look at now."""
+        return World(
+            self.card.network,
+            self.policy,
+            self.profiles,
+            self.registry,
+            self.state,
+            recorded,
+        )
+
+    def did_of(self, subject: int) -> str:
+        """The DID or DID URL of a subject."""
+        return self.state.subjects[subject].did
+
+    def apply(self, entry: Admin | Judged, received_at: int, private: Private | None) -> None:
+        """Apply one entry.
+
+        Args:
+            received_at: its time, ms since 1970.
+            private: for an envelope, what its sealed part opens to; None when it was erased.
+        """
+        if isinstance(entry, Judged):
+            self.apply_judged(entry, received_at, private)
+        else:
+            self._apply_admin(entry, received_at)
+            self.size += 1
+            self.last_received_at = max(self.last_received_at, received_at)
+
+    def apply_judged(self, entry: Judged, received_at: int, private: Private | None) -> None:
+        """Apply the entry of an envelope; series, track and windows come from ``private``."""
+        change = entry.change
+        self._place(change, entry.ref)
+        self._move(change, received_at)
+        if private is not None and change.subject is not None:
+            subject = self.state.subjects[change.subject]
+            if not subject.erased:
+                subject.series.update(private.series)
+                subject.track = private.track or subject.track
+                self.state.remember_windows(list(private.windows), change.subject)
+        self.tally.judged(entry)
+        self.size += 1
+        if not entry.receipt_flags:
+            self.last_received_at = max(self.last_received_at, received_at)
+
+    def _place(self, change: Change, ref: bytes | None) -> None:
+        state = self.state
+        if change.subject is None:
+            if ref is None:
+                raise StateError("state.entry", "a new subject without a reference")
+            change.subject = state.add_subject(change.subject_did, ref)
+            state.children[change.parent] = state.children.get(change.parent, 0) + 1
+        if change.stream is None:
+            found = state.streams.find(change.thumbprint, change.subject)
+            if found is None:
+                found = state.streams.add(change.thumbprint, change.subject)
+            change.stream = found
+
+    def _move(self, change: Change, received_at: int) -> None:
+        streams, stream = self.state.streams, change.stream
+        if stream is None:
+            raise StateError("state.entry", "an envelope without a stream")
+        if change.mark is not None:
+            streams.set_mark(stream, change.mark)
+        if change.bucket is not None:
+            streams.set_bucket(stream, change.bucket)
+        if change.anchor is not None:
+            streams.set_anchor(stream, change.anchor)
+        if change.owner is not None:
+            self.state.owners[change.owner[0]] = change.owner[1]
+        if change.suspend:
+            self.registry.suspend(change.thumbprint, received_at)
+
+    def _apply_admin(self, entry: Admin, received_at: int) -> None:
+        match entry:
+            case Genesis(card, asserted):
+                self._take_card(card)
+                self.asserted_time = asserted
+            case CardSet(card):
+                self._take_card(card)
+            case PolicySet(encoded, profiles):
+                self._policy = Policy.from_encoded(encoded)
+                read = [Profile.from_list(item) for item in profiles]
+                self.profiles = MappingProxyType({profile.name: profile for profile in read})
+            case Enrolled(ref, since, enrolment):
+                self.registry.check_new_device(enrolment)
+                subject = self.state.add_subject(enrolment.did, ref)
+                self.registry.enrol(enrolment, subject, since)
+            case Rotated(did, key, since):
+                self.registry.rotate(did, key, since)
+            case Revoked(did, since, _):
+                self.registry.revoke(did, since)
+            case Erased(did, refs):
+                self.registry.erase(did)
+                for ref in refs:
+                    self.state.forget(self.state.by_ref[ref])
+            case Tick(size, root):
+                self.state.add_beacon(size, received_at, root)
+            case Counted(rows):
+                for _, code, count in rows:
+                    self.tally.add(self.tally.counted, code, count)
+
+    def _take_card(self, card: bytes) -> None:
+        network = None if self._card is None else self._card.network
+        self._card = read_card(card, network=network)
+        self.card_bytes = card
+
+
+def _no_genesis() -> StateError:
+    return StateError(
+        "state.genesis",
+        "the journal does not begin with a network card and a policy",
+        hint="make the directory again with `depin-verify init`",
+    )

@@ -1,0 +1,127 @@
+"""What an appraisal may look at, and what it gives back: all of it data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from depin_id.envelope import Envelope
+from verify.checks.clock import Anchor
+from verify.checks.location import Track
+from verify.checks.quota import Bucket
+from verify.checks.sequence import Recorded
+from verify.checks.slots import Ranges
+from verify.leaf import RecordsContent
+from verify.policy import Policy
+from verify.profile import Profile
+from verify.registry import Device, KeyPeriod, Registry
+from verify.state import Mark, State
+from verify.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The state an envelope is judged against; nothing else decides.
+
+    Attributes:
+        network: the network's DID.
+        recorded: (stream, epoch, n) to what the journal holds there, or None.
+    """
+
+    network: str
+    policy: Policy
+    profiles: Mapping[str, Profile]
+    registry: Registry
+    state: State
+    recorded: Callable[[int, int, int], Recorded | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """When the aggregator received it (ms since 1970), and flags of how (``time.asserted``)."""
+
+    at: int
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """An envelope whose signature verifies under an enrolled key."""
+
+    envelope: Envelope
+    id: bytes
+    device: Device
+    period: KeyPeriod
+
+    @property
+    def thumbprint(self) -> bytes:
+        """Of the key that signed, 32 bytes."""
+        return self.period.key.thumbprint
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Bytes that cannot be authenticated: counted, or parked when only the device is unknown.
+
+    Attributes:
+        id: SHA-256 of the bytes, 32 bytes.
+        code: why.
+        measured: more, for people.
+        kid: the hint they carry, when they could be read that far.
+    """
+
+    id: bytes
+    code: str
+    measured: str = ""
+    kid: bytes | None = None
+
+
+Action = Literal["entry", "counted", "duplicate"]
+
+
+@dataclass(slots=True)
+class Change:
+    """What an envelope's entry changes in the state.
+
+    ``subject`` and ``stream`` are None until the entry that creates them is applied. Series, track
+    and windows are personal and rest sealed; everything else stays readable after an erasure.
+    """
+
+    thumbprint: bytes
+    subject_did: str
+    parent: str
+    subject: int | None
+    stream: int | None
+    epoch: int
+    n: int
+    id: bytes
+    prev: bytes
+    consumes: bool
+    mark: Mark | None = None
+    bucket: Bucket | None = None
+    owner: tuple[str, Bucket] | None = None
+    anchor: Anchor | None = None
+    suspend: bool = False
+    series: Mapping[str, Ranges] = field(default_factory=dict)
+    track: Track | None = None
+    windows: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What becomes of an authenticated envelope.
+
+    Attributes:
+        action: an entry of its own, counted (over quota), or acknowledged again (duplicate).
+        verdict: the verdict; for a duplicate, Accepted without meaning: see ``recorded``.
+        change: for an entry.
+        records: the judged records of an accepted pack.
+        recorded: for a duplicate or fork, what stands at the position.
+    """
+
+    action: Action
+    verdict: Verdict
+    change: Change | None = None
+    records: RecordsContent | None = None
+    recorded: Recorded | None = None
