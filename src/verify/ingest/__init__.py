@@ -1,0 +1,59 @@
+"""Where bundles come from: one file a source (``mqtt``, ``files``), all with the same contract.
+
+A source hands a :class:`Handler` batches of :class:`Message` and acknowledges a batch to where it
+came from only after :meth:`Handler.commit` has returned: a broker's acknowledgement never comes
+before the durable commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Downlink", "Handler", "Message"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a transport, as received; nothing in it has been checked but its size.
+
+    Attributes:
+        data: one bundle (CBOR Sequence of envelopes), at most 128 KiB.
+        principal: who the transport says sent it: the kid of the topic as 16 hex digits, or
+            ``file:<name>``. Quotas for what cannot be authenticated count per principal.
+        received_at: milliseconds since 1970 by the clock of the source; not monotonic.
+        source: name of the source; offsets count within it.
+        offset: opaque; where to go on once this message is committed, None when the transport
+            keeps that itself.
+    """
+
+    data: bytes
+    principal: str
+    received_at: int
+    source: str
+    offset: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Downlink:
+    """Bytes for one publisher, who is named by the kid (8 bytes) of its topic."""
+
+    kid: bytes
+    data: bytes
+
+
+class Handler(Protocol):
+    """What takes the messages: the aggregator."""
+
+    def commit(self, messages: Sequence[Message]) -> Sequence[Downlink]:
+        """Make the messages durable; they are acknowledged when this returns.
+
+        All or nothing: when it raises, nothing was committed, and nothing is acknowledged. The same
+        messages may come again.
+        """
+        ...
+
+    def idle(self, now_ms: int) -> Sequence[Downlink]:
+        """Called about once a second while nothing arrives; ``now_ms`` is the source's clock."""
+        ...

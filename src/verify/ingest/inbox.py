@@ -1,0 +1,175 @@
+"""What was read and is not yet committed: bounded in number and in bytes, between two threads.
+
+One thread reads the broker and offers; the other gathers batches. When the inbox is full the reader
+has to stop reading, so that the broker and, through it, the publishers are held back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from verify.ingest import Message
+
+_STALLS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One received message in the order of arrival.
+
+    Attributes:
+        message: what to commit, or None for a refused one, which only has to be acknowledged.
+        mid: packet identifier on its connection, 0 for what needs no acknowledgement.
+        connection: number of the connection it came by; an identifier means nothing on another.
+    """
+
+    message: Message | None
+    mid: int
+    connection: int
+
+    @property
+    def size(self) -> int:
+        """Bytes held; a refused message's data is not kept."""
+        return 0 if self.message is None else len(self.message.data)
+
+
+class Window:
+    """Learns how many unacknowledged messages the broker sends before it waits.
+
+    A broker that has 20 in flight will not send a 21st, so to wait for more would only cost time.
+    MQTT 3.1.1 does not announce the number, and brokers cap what MQTT 5 clients ask for.
+    """
+
+    def __init__(self) -> None:
+        self._peak = 0
+        self._stalls = 0
+
+    def seen(self, unacknowledged: int) -> None:
+        """So many messages are unacknowledged now."""
+        if unacknowledged > self._peak:
+            self._peak, self._stalls = unacknowledged, 0
+
+    def stalled(self, unacknowledged: int) -> None:
+        """Nothing came for a while although so many are unacknowledged."""
+        if unacknowledged >= self._peak:
+            self._stalls += 1
+
+    def closed(self, unacknowledged: int) -> bool:
+        """Whether no more can be expected before an acknowledgement."""
+        return self._stalls >= _STALLS and unacknowledged >= self._peak
+
+
+class Inbox:
+    """A bounded queue of arrivals.
+
+    Args:
+        max_messages, max_bytes: bounds; one offer may overshoot by what was already read.
+        on_room: called by the taking thread when a full inbox has room again.
+    """
+
+    def __init__(self, max_messages: int, max_bytes: int, on_room: Callable[[], None]) -> None:
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._on_room = on_room
+        self._queue: deque[Arrival] = deque()
+        self._bytes = 0
+        self._unacknowledged = 0
+        self._window = Window()
+        self._changed = threading.Condition()
+        self._interrupted = False
+        self._was_full = False
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of messages held."""
+        return self._bytes
+
+    @property
+    def full(self) -> bool:
+        """Whether the reader has to stop."""
+        with self._changed:
+            self._was_full = (
+                len(self._queue) >= self._max_messages or self._bytes >= self._max_bytes
+            )
+            return self._was_full
+
+    def offer(self, arrival: Arrival) -> None:
+        """Add one; never blocks."""
+        with self._changed:
+            self._queue.append(arrival)
+            self._bytes += arrival.size
+            if arrival.mid:
+                self._unacknowledged += 1
+                self._window.seen(self._unacknowledged)
+            self._changed.notify_all()
+
+    def reconnected(self) -> None:
+        """A new connection: nothing is unacknowledged on it."""
+        with self._changed:
+            self._unacknowledged = 0
+            self._window = Window()
+
+    def acknowledged(self, count: int) -> None:
+        """So many of the current connection were acknowledged."""
+        with self._changed:
+            self._unacknowledged = max(0, self._unacknowledged - count)
+
+    def interrupt(self) -> None:
+        """Let a waiting :meth:`take` return at once, now and ever after."""
+        with self._changed:
+            self._interrupted = True
+            self._changed.notify_all()
+
+    def take(
+        self, *, messages: int, size: int, wait_s: float, linger_s: float, gap_s: float
+    ) -> list[Arrival]:
+        """A batch in the order of arrival; empty when nothing came within ``wait_s``.
+
+        Args:
+            messages, size: bounds of the batch; it has at least one arrival when there is any.
+            wait_s: how long to wait for the first.
+            linger_s: how long to wait for more after the first.
+            gap_s: a pause in the arrivals that ends the wait earlier.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._queue) or self._interrupted, wait_s)
+            if self._queue:
+                self._linger(messages, size, linger_s, gap_s)
+            batch = self._cut(messages, size)
+            room, self._was_full = self._was_full and bool(batch), False
+        if room:
+            self._on_room()
+        return batch
+
+    def _linger(self, messages: int, size: int, linger_s: float, gap_s: float) -> None:
+        end = time.monotonic() + linger_s
+        while len(self._queue) < messages and self._bytes < size and not self._interrupted:
+            left = end - time.monotonic()
+            if left <= 0 or self._window.closed(self._unacknowledged):
+                return
+            if not self._more(min(left, gap_s)):
+                self._window.stalled(self._unacknowledged)
+                return
+
+    def _more(self, wait_s: float) -> bool:
+        count = len(self._queue)
+        return self._changed.wait_for(lambda: len(self._queue) > count or self._interrupted, wait_s)
+
+    def _cut(self, messages: int, size: int) -> list[Arrival]:
+        batch: list[Arrival] = []
+        total = 0
+        while self._queue and len(batch) < messages:
+            total += self._queue[0].size
+            if batch and total > size:
+                break
+            arrival = self._queue.popleft()
+            self._bytes -= arrival.size
+            batch.append(arrival)
+        return batch
