@@ -1,0 +1,50 @@
+"""What sources at a broker share: a kept session, and answers only after the spool."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from firmware_bridge.mqtt import Connection, Message, MqttOptions, Session, Subscription
+
+Take = Callable[[Message], None]
+
+
+class BrokerInput:
+    """Receives messages until told to stop; the broker keeps the session while we are away.
+
+    Args:
+        take: gets each message, in the connection's thread; what it does not answer
+            (``message.done``) the broker sends again after a reconnect.
+        refuse: called with ``mqtt.retained`` for retained messages, which may be of any age.
+    """
+
+    def __init__(
+        self, options: MqttOptions, topic: str, client_id: str, qos: int, take: Take
+    ) -> None:
+        self._take = take
+        subscription = Subscription((topic,), client_id, qos=qos, keep=qos > 0)
+        self.connection = Connection(options, subscription, self)
+
+    def run(self, stop: threading.Event, refuse: Callable[[str], None]) -> None:
+        """Work until ``stop`` is set."""
+        self._refuse = refuse
+        self.connection.run(stop)
+
+    def on_up(self, session: Session) -> None:
+        """Nothing to do: messages come by themselves."""
+
+    def on_down(self) -> None:
+        """Nothing to do: unanswered messages come again."""
+
+    def tick(self) -> float:
+        """Nothing to do."""
+        return 1.0
+
+    def on_message(self, message: Message) -> None:
+        """Hand a message on."""
+        if message.retain:
+            self._refuse("mqtt.retained")
+            message.done()
+            return
+        self._take(message)
