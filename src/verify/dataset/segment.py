@@ -1,0 +1,279 @@
+"""A segment: the two Parquet files of the log entries [a, b), written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from depin_id.errors import DatasetError
+from verify.dataset.rows import CheckedEntry, OpenEntry, check_entry, entry_row, reading_rows
+from verify.dataset.schema import (
+    ENTRY_SCHEMA,
+    READING_SCHEMA,
+    to_batch,
+    with_metadata,
+    writer_options,
+)
+from verify.store.durable import fsync_directory
+
+ENTRIES = "entries"
+READINGS = "readings"
+ENTRY_GROUP = 4096
+READING_GROUP = 32768
+GROUP_BYTES = 8 << 20
+"""A row group ends at so many rows, or after this many bytes of content."""
+TEMPORARY = ".tmp-"
+
+_NAME = re.compile(r"(entries|readings)-(0|[1-9]\d{0,17})-([1-9]\d{0,17})\.parquet", re.ASCII)
+
+
+@dataclass(frozen=True, order=True)
+class Segment:
+    """Log entries [start, end)."""
+
+    start: int
+    end: int
+
+    def name(self, table: str) -> str:
+        """File name of one of its tables."""
+        return f"{table}-{self.start}-{self.end}.parquet"
+
+
+def stored_files(folder: Path) -> dict[str, set[Segment]]:
+    """Which segments have an entry table and which a reading table in a folder.
+
+    Raises:
+        DatasetError: ``dataset.name`` for a Parquet file that is not named like a segment (whoever
+            reads the folder would read it, too); ``dataset.io``.
+    """
+    found: dict[str, set[Segment]] = {ENTRIES: set(), READINGS: set()}
+    with io_errors(folder):
+        names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if match is not None and int(match[2]) < int(match[3]):
+            found[match[1]].add(Segment(int(match[2]), int(match[3])))
+        elif name.lower().endswith((".parquet", ".parq")):
+            raise DatasetError(
+                "dataset.name",
+                f"{name[:100]!r} is not the name of a segment",
+                hint="remove it: it would be read as a part of the dataset",
+            )
+    return found
+
+
+@contextmanager
+def io_errors(path: Path) -> Iterator[None]:
+    """Turns errors of the system and of pyarrow inside into DatasetErrors that name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        # pyarrow reports damaged data as OSError without a number.
+        if error.errno is None:
+            raise DatasetError("dataset.corrupt", f"{path}: {_first_line(error)}") from error
+        raise DatasetError(
+            "dataset.io",
+            f"{path}: {error.strerror or error}",
+            hint="check the disk and its permissions",
+        ) from error
+    except (pa.ArrowException, ValueError, OverflowError, TypeError) as error:
+        raise DatasetError("dataset.corrupt", f"{path}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+class TableWriter:
+    """Rows of one table into a file, in row groups whose ends depend on the rows alone."""
+
+    def __init__(self, path: Path, table: str, schema: Any, limit: int) -> None:
+        self._schema = schema
+        self._limit = limit
+        self._rows: list[tuple[Any, ...]] = []
+        self._bytes = 0
+        self._file = open(path, "xb")  # noqa: SIM115
+        try:
+            self._writer = pq.ParquetWriter(self._file, schema, **writer_options(table))
+        except BaseException:
+            self._file.close()
+            raise
+
+    def add(self, row: tuple[Any, ...], size: int) -> None:
+        """Append a row with ``size`` bytes of content of varying length."""
+        self._rows.append(row)
+        self._bytes += size
+        if len(self._rows) >= self._limit or self._bytes >= GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        batch = to_batch(self._schema, self._rows)
+        self._writer.write_batch(batch, row_group_size=len(self._rows))
+        self._rows, self._bytes = [], 0
+
+    def finish(self) -> None:
+        """Write what is left and make the file's content durable."""
+        if self._rows:
+            self._flush()
+        self._writer.close()
+        self._file.flush()
+        os.fchmod(self._file.fileno(), 0o644)
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Close the file without caring for its content."""
+        with suppress(Exception):
+            self._writer.close()
+        with suppress(OSError):
+            self._file.close()
+
+
+def write_segment(
+    folder: Path,
+    segment: Segment,
+    entries: Iterable[OpenEntry],
+    resolution: int,
+    *,
+    replace: bool = False,
+    shorter: bool = False,
+) -> Segment | None:
+    """Write both tables of a segment durably.
+
+    The reading table gets its name first: after a crash between the two, what was erased is gone
+    from the readings, and an entry table never stands without its readings.
+
+    Args:
+        folder: where; it exists.
+        segment: which entries; exactly these are taken from ``entries``.
+        entries: in the order of the log, the first at ``segment.start``.
+        resolution: of the H3 cells.
+        replace: write over files with other content.
+        shorter: the segment ends where the entries end, if that is before its own end.
+
+    Returns:
+        The segment that was written; None when there were no entries for a shorter one.
+
+    Raises:
+        DatasetError: ``dataset.gap`` when the entries do not follow each other; ``dataset.differs``
+            when a file is there with other content; ``dataset.io``; or as ``check_entry``.
+    """
+    temporary = {
+        table: folder / f"{TEMPORARY}{table}-{segment.start}.{os.getpid()}"
+        for table in (READINGS, ENTRIES)
+    }
+    try:
+        with io_errors(folder):
+            _remove(*temporary.values())
+            end = _fill(temporary, segment, entries, resolution, shorter)
+            if end == segment.start:
+                return None
+            written = Segment(segment.start, end)
+            _publish(folder, {temporary[t]: folder / written.name(t) for t in temporary}, replace)
+    finally:
+        with suppress(OSError):
+            _remove(*temporary.values())
+    return written
+
+
+def _publish(folder: Path, names: dict[Path, Path], replace: bool) -> None:
+    """Give files their names, in this order; those that are there already are left alone."""
+    changed = {source: name for source, name in names.items() if not _same_content(source, name)}
+    if not replace:
+        _refuse_existing(changed.values())
+    for source, name in changed.items():
+        os.replace(source, name)
+        fsync_directory(folder)
+
+
+def _fill(
+    paths: dict[str, Path],
+    segment: Segment,
+    entries: Iterable[OpenEntry],
+    resolution: int,
+    shorter: bool,
+) -> int:
+    """Write both files; gives the index after the last entry."""
+    schemas = {ENTRIES: ENTRY_SCHEMA, READINGS: READING_SCHEMA}
+    limits = {ENTRIES: ENTRY_GROUP, READINGS: READING_GROUP}
+    writers: dict[str, TableWriter] = {}
+    end = segment.start
+    try:
+        for table, path in paths.items():
+            schema = with_metadata(schemas[table], resolution)
+            writers[table] = TableWriter(path, table, schema, limits[table])
+        for checked in _in_order(segment, entries):
+            writers[ENTRIES].add(
+                entry_row(checked.entry, checked.leaf), _entry_bytes(checked.entry)
+            )
+            for row in reading_rows(checked, resolution):
+                writers[READINGS].add(row, reading_bytes(row))
+            end = checked.entry.index + 1
+        if end < segment.end and not shorter:
+            raise DatasetError(
+                "dataset.gap", f"the entries end at {end}, the segment at {segment.end}"
+            )
+        for writer in writers.values():
+            writer.finish()
+    except BaseException:
+        for writer in writers.values():
+            writer.abandon()
+        raise
+    return end
+
+
+def _in_order(segment: Segment, entries: Iterable[OpenEntry]) -> Iterator[CheckedEntry]:
+    expected = segment.start
+    for entry in entries:
+        if entry.index != expected:
+            raise DatasetError(
+                "dataset.gap", f"entry {entry.index} came where {expected} was expected"
+            )
+        yield check_entry(entry)
+        expected += 1
+        if expected == segment.end:
+            return
+
+
+def _entry_bytes(entry: OpenEntry) -> int:
+    return len(entry.leaf) + len(entry.envelope or b"") + len(entry.records or b"")
+
+
+def reading_bytes(row: tuple[Any, ...]) -> int:
+    """Bytes of the cells of a reading row whose length is its sender's choice."""
+    texts = sum([len(row[column]) for column in (2, 3, 6, 7)]) + len(row[11] or row[13] or b"")
+    return texts + sum(map(len, row[21]))
+
+
+def _same_content(first: Path, second: Path) -> bool:
+    """Whether the second file is there and equal to the first."""
+    if not second.is_file() or first.stat().st_size != second.stat().st_size:
+        return False
+    with open(first, "rb") as left, open(second, "rb") as right:
+        while chunk := left.read(1 << 20):
+            if chunk != right.read(1 << 20):
+                return False
+    return True
+
+
+def _refuse_existing(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.exists():
+            raise DatasetError(
+                "dataset.differs",
+                f"{path.name} is there with other content",
+                hint="rebuild the dataset from the journal when its release or pyarrow changed",
+            )
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
