@@ -21,7 +21,7 @@ from depin_id.envelope import (
     seal,
     seal_hash,
 )
-from depin_id.errors import ConfigError, StateError
+from depin_id.errors import ConfigError, DepinError, StateError
 from depin_id.keyfile import read_key, write_key
 from depin_id.keys import Curve, PublicKey, Signer, SoftwareSigner
 from depin_id.netstate import NetworkStates
@@ -147,7 +147,7 @@ class Device:
         path = Path(directory)
         lock = DirectoryLock(path)
         try:
-            enrolment = _read_enrolment(path)
+            enrolment = read_enrolment(path)
             key: Signer = signer or read_key(path / KEY_FILE, passphrase=passphrase)
             if key.public_key != enrolment.key:
                 raise StateError(
@@ -425,7 +425,12 @@ class Device:
             raise StateError("state.closed", "the device is closed", hint="open it again")
 
 
-def _read_enrolment(path: Path) -> Enrolment:
+def read_enrolment(path: Path) -> Enrolment:
+    """Who the device in a directory is, without opening it.
+
+    Raises:
+        StateError: ``state.missing``, ``state.incomplete``, ``state.damaged``, ``state.file``.
+    """
     data = read_file(path / DEVICE_FILE, max_bytes=4096)
     if data is None:
         raise StateError(
@@ -433,4 +438,11 @@ def _read_enrolment(path: Path) -> Enrolment:
             f"{path} holds no device",
             hint="make one with `depin-id device new`, in an empty directory",
         )
-    return Enrolment.from_list(cbor.decode(data))
+    try:
+        return Enrolment.from_list(cbor.decode(data))
+    except DepinError as error:
+        raise StateError(
+            "state.damaged",
+            f"{path / DEVICE_FILE} is damaged: {error.message}",
+            hint="restore the file from a backup; it holds nothing secret",
+        ) from error

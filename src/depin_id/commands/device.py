@@ -1,0 +1,82 @@
+"""``depin-id device``: make a device, print its enrolment document."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from depin_id.claims import Place
+from depin_id.commands.common import app, read_passphrase, show
+from depin_id.device import DEVICE_FILE, Device
+from depin_id.device import read_enrolment as read_device
+from depin_id.enrolment import Enrolment, parse_degrees
+from depin_id.errors import ConfigError
+
+commands = app("Make a device and show what a network needs to know of it.")
+
+
+def _print(enrolment: Enrolment, as_json: bool) -> None:
+    document: dict[str, Any] = enrolment.to_json()
+    if as_json:
+        # One line: documents of many devices can be put into one file (JSON Lines).
+        print(json.dumps(document, ensure_ascii=False))
+        return
+    document["kid"] = enrolment.key.kid.hex()
+    show(document, as_json=False)
+
+
+def _place(lat: str | None, lon: str | None) -> Place | None:
+    if lat is None and lon is None:
+        return None
+    if lat is None or lon is None:
+        raise ConfigError("usage", "a place needs both --lat and --lon")
+    return Place(parse_degrees(lat), parse_degrees(lon))
+
+
+@commands.command()
+def new(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")],
+    curve: Annotated[str, typer.Option(help="ed25519 or p256.")] = "ed25519",
+    name: Annotated[str, typer.Option(help="For people.")] = "",
+    profile: Annotated[str, typer.Option(help="Sensor profile, such as noise@1.")] = "",
+    owner: Annotated[str, typer.Option(help="DID or account of the owner.")] = "",
+    gateway: Annotated[bool, typer.Option("--gateway", help="It carries for others.")] = False,
+    lat: Annotated[str | None, typer.Option(help="Latitude in degrees, where it stands.")] = None,
+    lon: Annotated[str | None, typer.Option(help="Longitude in degrees.")] = None,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="Its first line seals the key file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make a device: a fresh key (mode 0600) and its position store.
+
+    Example: depin-id device new dev --name "roof, north" --profile noise@1
+    """
+    if curve not in ("ed25519", "p256"):
+        raise ConfigError("usage", f"there is no curve {curve[:40]!r}", hint="ed25519 or p256")
+    with Device.create(
+        directory,
+        curve="p256" if curve == "p256" else "ed25519",
+        name=name,
+        profile=profile,
+        owner=owner,
+        role="gateway" if gateway else "device",
+        place=_place(lat, lon),
+        passphrase=read_passphrase(passphrase_file),
+    ) as device:
+        _print(device.enrolment, as_json)
+
+
+@commands.command("show")
+def show_device(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help=f"Holds {DEVICE_FILE}.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The enrolment document.")] = False,
+) -> None:
+    """Print who the device is; with --json the enrolment document for the network.
+
+    Example: depin-id device show dev --json > enrolment.json
+    """
+    _print(read_device(directory), as_json)
