@@ -16,30 +16,24 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from depin_id.envelope import MAX_BUNDLE
 from depin_id.errors import DepinError, TransportError
 from verify.ingest import Message
 from verify.ingest.inbox import Arrival, Inbox
-from verify.ingest.options import BrokerAddress
+from verify.ingest.session import LinkOptions, connect_properties, judge, new_client, part
 
 OnEvent = Callable[[str, dict[str, object]], None]
 
 KEEPALIVE_S = 30
 CONNECT_S = 15.0
 STABLE_S = 10.0
-MAX_PACKET = 8 * MAX_BUNDLE
-"""Largest packet an MQTT 5 broker may send; what is above 128 KiB is counted, not kept."""
-
+FAREWELL_S = 2.0
 _POLL_S = 0.5
 _READS = 64
 _UNSUPPORTED = "Unsupported protocol version"
@@ -48,23 +42,6 @@ _OTHER = {
     MQTTProtocolVersion.MQTTv5: MQTTProtocolVersion.MQTTv311,
     MQTTProtocolVersion.MQTTv311: MQTTProtocolVersion.MQTTv5,
 }
-
-
-@dataclass(frozen=True)
-class LinkOptions:
-    """What a link is told: see :class:`verify.ingest.mqtt.MqttSource`."""
-
-    address: BrokerAddress
-    context: ssl.SSLContext | None
-    username: str | None
-    password: str | None
-    client_id: str
-    prefix: str
-    receive_maximum: int
-    session_expiry_s: int
-    protocol: str
-    reconnect_min_s: float
-    reconnect_max_s: float
 
 
 class Link:
@@ -187,9 +164,6 @@ class Link:
         except Exception as error:
             self.error = TransportError("transport.mqtt", f"{self._source}: {error!r}")
         finally:
-            with suppress(Exception):
-                self._client.disconnect()
-            self._drop_socket()
             self.inbox.interrupt()
 
     def _keep_connected(self) -> None:
@@ -251,18 +225,13 @@ class Link:
         except Exception as error:  # a broker that sends what paho cannot read
             self._reason = f"malformed packet: {error!r}"
         finally:
+            part(self._client, FAREWELL_S if self._stopping.is_set() else 0.0)
             self._connected = False
-            self._drop_socket()
         return self._reason
 
     def _connect(self) -> None:
         options = self._options
-        properties = None
-        if self._v5:
-            properties = Properties(PacketTypes.CONNECT)
-            properties.SessionExpiryInterval = options.session_expiry_s
-            properties.ReceiveMaximum = options.receive_maximum
-            properties.MaximumPacketSize = MAX_PACKET
+        properties = connect_properties(options) if self._v5 else None
         extra: dict[str, Any] = {"clean_start": False, "properties": properties} if self._v5 else {}
         self._client.connect(options.address.host, options.address.port, KEEPALIVE_S, **extra)
 
@@ -335,31 +304,13 @@ class Link:
             self._outstanding = max(0, self._outstanding - 1)
             self._published.notify_all()
 
-    def _drop_socket(self) -> None:
-        sock = self._client.socket()
-        if sock is not None:
-            with suppress(OSError):
-                sock.close()
-
     def _event(self, kind: str, **detail: object) -> None:
         self._on_event(kind, {"broker": self._source, **detail})
 
     # --- called by paho, in the thread ----------------------------------------------------------
 
     def _new_client(self) -> paho.Client:
-        extra: dict[str, Any] = {} if self._v5 else {"clean_session": False}
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._options.client_id,
-            protocol=self._version,
-            reconnect_on_failure=False,
-            manual_ack=True,
-            **extra,
-        )
-        if self._options.username is not None:
-            client.username_pw_set(self._options.username, self._options.password)
-        if self._options.context is not None:
-            client.tls_set_context(self._options.context)
+        client = new_client(self._options, self._version)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
@@ -414,7 +365,7 @@ class Link:
             self._reason = code.getName()
 
     def _on_message(self, _client: paho.Client, _data: Any, received: paho.MQTTMessage) -> None:
-        refused, principal = self._judge(received)
+        refused, principal = judge(received, self._options.prefix)
         message = None
         if refused:
             self.counts[refused] += 1
@@ -425,23 +376,6 @@ class Link:
         mid = received.mid if received.qos else 0
         if message is not None or mid:
             self.inbox.offer(Arrival(message, mid, self._generation))
-
-    def _judge(self, received: paho.MQTTMessage) -> tuple[str, str]:
-        """Why a message is refused (empty when it is not), and the kid of its topic."""
-        topic = received.topic
-        kid = topic[len(self._options.prefix) :]
-        if not topic.startswith(self._options.prefix) or not is_kid(kid):
-            return "refused.topic", ""
-        if received.retain:
-            return "refused.retained", ""
-        if len(received.payload) > MAX_BUNDLE:
-            return "refused.oversized", ""
-        return "", kid
-
-
-def is_kid(text: str) -> bool:
-    """Whether a topic segment is a kid: 16 lower-case hex digits."""
-    return len(text) == 16 and all(c in "0123456789abcdef" for c in text)
 
 
 def _watch(selector: selectors.BaseSelector, sock: Any, before: int, wanted: int) -> None:

@@ -15,8 +15,9 @@ from depin_id.errors import StateError, TransportError
 from depin_id.network import check_name, topics
 from verify.ingest import Downlink, Handler, Message
 from verify.ingest.inbox import Arrival
-from verify.ingest.link import Link, LinkOptions, OnEvent
+from verify.ingest.link import Link, OnEvent
 from verify.ingest.options import BrokerAddress, TlsOptions, parse_broker_url
+from verify.ingest.session import LinkOptions
 
 __all__ = ["MqttSource", "TlsOptions"]
 
