@@ -60,10 +60,11 @@ class TimePolicy(_Part):
 
 
 class QuotaPolicy(_Part):
-    """``[quota]``: token buckets. A rate of 0 is no limit.
+    """``[quota]``: token buckets of envelopes. A rate of 0 is no limit.
 
     Attributes:
         device_per_minute, device_burst: of a device.
+        gateway_per_minute, gateway_burst: of a gateway, its sensors included.
         owner_per_minute, owner_burst: of all devices of an owner.
         unauthenticated_per_minute, unauthenticated_burst: of a transport principal whose
             envelopes cannot be authenticated: what of them goes to the quarantine.
@@ -71,6 +72,8 @@ class QuotaPolicy(_Part):
 
     device_per_minute: _Count = 120
     device_burst: _Count = 3_600
+    gateway_per_minute: _Count = 6_000
+    gateway_burst: _Count = 36_000
     owner_per_minute: _Count = 0
     owner_burst: _Count = 0
     unauthenticated_per_minute: _Count = 60
@@ -78,7 +81,7 @@ class QuotaPolicy(_Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for who in ("device", "owner", "unauthenticated"):
+        for who in ("device", "gateway", "owner", "unauthenticated"):
             if getattr(self, f"{who}_per_minute") and not getattr(self, f"{who}_burst"):
                 raise ValueError(f"{who}_per_minute needs {who}_burst: nothing could pass")
         return self
@@ -108,13 +111,13 @@ class Policy(_Part):
     Attributes:
         rules: the rules version that the checks follow.
         time, quota, levels, algorithms, gateway: see their classes.
-        default_profile: the profile of devices that were enrolled without one; None refuses them.
+        default_profile: the profile of devices that were enrolled without one; "" refuses them.
         cell_resolution: H3 resolution of the cells that neighbours and rewards are counted in.
         profiles: digest (hex) of each profile that is in force.
     """
 
     rules: Literal[1] = 1
-    default_profile: _Name | None = None
+    default_profile: _Name | Literal[""] = ""
     cell_resolution: Annotated[int, Field(ge=0, le=15)] = 9
     time: TimePolicy = TimePolicy()
     quota: QuotaPolicy = QuotaPolicy()
@@ -161,7 +164,7 @@ class Policy(_Part):
 
     def _check_profiles(self, known: Mapping[str, Profile], source: str) -> None:
         default = self.default_profile
-        if default is not None and default not in known:
+        if default and default not in known:
             raise ConfigError(
                 _CODE,
                 f"{source}: default_profile: there is no profile {default!r}",
@@ -178,7 +181,11 @@ class Policy(_Part):
     def to_toml(self) -> str:
         """The whole policy as a file, defaults and digests written out."""
         content = self.model_dump(mode="python")
-        lines = [f"{key} = {_toml(value)}" for key, value in content.items() if _plain(value)]
+        lines = [
+            f"{key} = {_toml(value)}"
+            for key, value in content.items()
+            if not isinstance(value, dict)
+        ]
         for key, table in content.items():
             if isinstance(table, dict):
                 lines += ["", f"[{key}]"]
@@ -214,10 +221,6 @@ class Policy(_Part):
         if policy.encoded != data:
             raise ConfigError(_CODE, "the policy is not written out in full")
         return policy
-
-
-def _plain(value: object) -> bool:
-    return value is not None and not isinstance(value, dict)
 
 
 def _toml(value: object) -> str:
