@@ -10,14 +10,13 @@ from typing import Any
 from tests.docs.invalid import invalid_cases
 from tests.docs.logged import leaf_cases, records_case, salt_cases
 from tests.docs.material import Material, kept_signatures
+from tests.docs.plain import cbor_cases, pack_cases
 from tests.docs.valid import (
     bundle_case,
     card_cases,
-    cbor_cases,
     down_cases,
     envelope_cases,
     nonce_cases,
-    pack_cases,
 )
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "vectors" / "protocol-1.json"
