@@ -113,12 +113,29 @@ class Lines:
             time_unit=options.time_unit,
             sensor=options.sensor_path,
         )
+        if options.format != "json":
+            self._check_flat(where)
         self._units = {rule.path.text: rule.unit for rule in self._mapping.rules}
         self._texts = {
             path.text for path in (self._mapping.time, self._mapping.sensor) if path is not None
         } | {rule.path.text for rule in self._mapping.rules if rule.type == "text"}
         self.bound: tuple[str, int] | None = None
         """Where UDP is received, once it is."""
+
+    def _check_flat(self, where: str) -> None:
+        """Names and columns are no documents: a path is one step, of the declared columns."""
+        found = self._mapping
+        paths = [rule.path for rule in found.rules] + [
+            path for path in (found.time, found.sensor) if path is not None
+        ]
+        columns = self._options.columns
+        for path in paths:
+            if path.steps != (path.text,) or (columns and path.text not in columns):
+                raise ConfigError(
+                    "config.mapping",
+                    f"{where}: {path.text!r} is not a name that a line can have",
+                    hint="use one of columns (csv), or the name in front of the value (plain)",
+                )
 
     # --- one line ---
 
