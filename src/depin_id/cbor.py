@@ -263,15 +263,16 @@ def _keep_decimal(value: Any, _immutable: bool) -> Tag:
     return Tag(4, list(value))
 
 
-# cbor2 would turn some tags into objects and hands over frozen content for the others, so that
-# only two are left to it: 4 (decimal fraction) and, outermost, 18 (COSE_Sign1).
-_KEEP = {4: _keep_decimal}
+class _Decoders(dict[int, Any]):
+    """cbor2 turns dozens of tags into objects, more with each release: none but those here."""
+
+    def __missing__(self, _: int) -> Any:
+        return _refuse
+
+
+# Only two tags are left to cbor2: 4 (decimal fraction) and, outermost, 18 (COSE_Sign1).
+_SEMANTIC = _Decoders({4: _keep_decimal})
 _SIGN1_HEAD = 0xD2
-_CONVERTED = (
-    *(0, 1, 2, 3, 5, 25, 28, 29, 30, 35, 36, 37),
-    *(100, 256, 258, 260, 261, 1004, 43000, 55799),
-)
-_SEMANTIC: dict[int, Any] = {**dict.fromkeys(_CONVERTED, _refuse), **_KEEP}
 # Heads of floats, of `undefined` and of the unassigned simple values.
 _UNUSUAL_HEADS = re.compile(rb"[\xe0-\xf3\xf7-\xfb]")
 _ENCODERS: Any = {
@@ -293,7 +294,6 @@ def _fast_content(data: bytes, max_depth: int) -> Any:
             data,
             object_hook=_sorted_map,
             semantic_decoders=_SEMANTIC,
-            tag_hook=_refuse,
             max_depth=max_depth,
             allow_indefinite=False,
             allow_duplicate_keys=False,
