@@ -197,9 +197,10 @@ def open_table(path: Path, table: str) -> Iterator[TableFile]:
     with io_errors(path):
         # An archive may hold pipes and devices, which would block the reader.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
             raise DatasetError("dataset.corrupt", f"{path.name} is not a regular file")
+    with os.fdopen(handle, "rb") as file:
         with io_errors(path):
             opened = TableFile(path, table, file)
         yield opened

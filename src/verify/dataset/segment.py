@@ -84,7 +84,7 @@ def io_errors(path: Path) -> Iterator[None]:
             f"{path}: {error.strerror or error}",
             hint="check the disk and its permissions",
         ) from error
-    except (pa.ArrowException, ValueError, OverflowError, TypeError) as error:
+    except (pa.ArrowException, ValueError, LookupError, OverflowError, TypeError) as error:
         raise DatasetError("dataset.corrupt", f"{path}: {_first_line(error)}") from error
 
 
