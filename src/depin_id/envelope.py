@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from depin_id import cbor, cose
-from depin_id.claims import MAX_SECONDS, NO_CLAIMS, Claims, is_uint, parse_claims
+from depin_id.claims import NO_CLAIMS, Claims, is_uint, parse_claims
 from depin_id.errors import EncodingError, EnvelopeError
 from depin_id.keys import ALGORITHMS, PublicKey, Signer
 
@@ -37,6 +37,10 @@ MAX_POSITION = (1 << 32) - 1
 """Bound on epoch and n."""
 MAX_BUNDLE = 131_072
 """Bound on a bundle, in bytes (128 KiB)."""
+
+MIN_ENVELOPE = 96
+"""No envelope is smaller, in bytes: the signature alone takes 66."""
+_TAG_18 = 0xD2
 
 _ALGORITHMS = {algorithm for pair in ALGORITHMS.values() for algorithm in pair}
 _SHA256_ALG = -16
@@ -297,8 +301,8 @@ def bundle(envelopes: Iterable[bytes], *, max_bytes: int = MAX_BUNDLE) -> Iterat
 def split_bundle(data: bytes, *, max_bytes: int = MAX_BUNDLE) -> Iterator[bytes]:
     """The envelopes of a bundle, as received. What cannot be split further is given as it is.
 
-    Each part still has to be read with :func:`parse_envelope`; a damaged tail is one part, so that
-    it gets one verdict.
+    Each part still has to be read with :func:`parse_envelope`. Whatever follows the first part that
+    cannot be an envelope is one part: garbage costs one verdict, not one a byte.
 
     Raises:
         EncodingError: ``encoding.too_large``, before anything is given.
@@ -312,6 +316,8 @@ def split_bundle(data: bytes, *, max_bytes: int = MAX_BUNDLE) -> Iterator[bytes]
         try:
             end = cbor.item_end(data, at)
         except EncodingError:
+            end = at
+        if end - at < MIN_ENVELOPE or data[at] != _TAG_18:
             yield data[at:]
             return
         yield data[at:end]

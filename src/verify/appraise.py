@@ -149,7 +149,9 @@ def _refuse_position(case: _Case) -> Rejected | None:
     if case.standing.status == "forked" and case.standing.recorded is not None:
         case.change.suspend = True
         first = case.standing.recorded.id.hex()[:16]
-        return _rejected("sequence.forked", f"{case.auth.id.hex()[:16]} at {at.epoch}/{at.n}", first)
+        return _rejected(
+            "sequence.forked", f"{case.auth.id.hex()[:16]} at {at.epoch}/{at.n}", first
+        )
     if case.standing.status == "broken":
         return _rejected("chain.broken", f"prev {at.prev.hex()} at {at.epoch}/{at.n}")
     return None
@@ -203,9 +205,7 @@ def _judge_content(case: _Case, inner: Authenticated | Refusal | None) -> Judgem
 def _entry(case: _Case, verdict: Verdict, content: Content | None = None) -> Judgement:
     if isinstance(verdict, Rejected) and case.receipt.flags:
         flags = tuple(sorted({*verdict.flags, *case.receipt.flags}))
-        verdict = Rejected(
-            verdict.code, verdict.at_fault, verdict.measured, verdict.limit, flags
-        )
+        verdict = Rejected(verdict.code, verdict.at_fault, verdict.measured, verdict.limit, flags)
     records = content.records if content is not None else None
     return Judgement("entry", verdict, case.change, records, case.standing.recorded)
 

@@ -23,7 +23,7 @@ from verify.entries import (
 )
 from verify.fold import Fold
 from verify.store import Position
-from verify.verdict import Accepted, Indeterminate, Verdict
+from verify.verdict import Accepted, Indeterminate, Rejected, Verdict
 from verify.world import Authenticated, Change, Judgement, Receipt, Refusal, World
 
 MAX_COUNTED_ROWS = 256
@@ -165,7 +165,11 @@ class Batch:
         if ahead is not None and ahead.action == "entry":
             # The inner envelope comes first: its verdict depends on its own bytes alone.
             answers += self._take_inner(inner, auth, receipt)
-            ahead = None
+            if answers and answers[0].code == "quota.exceeded":
+                # Or a device over its quota would use up that of the gateway that carries it.
+                ahead = Judgement("counted", Rejected("quota.exceeded", "owner"))
+            else:
+                ahead = None
         judgement = ahead if ahead is not None else judge(auth, receipt, world, inner)
         answers.append(self._settle(auth, judgement, receipt, principal, inner))
         if principal == auth.envelope.kid.hex():
@@ -252,7 +256,7 @@ class Batch:
         index = fold.size
         ref = self._randomness(16) if change.subject is None else None
         subject = len(fold.state.subjects) if change.subject is None else change.subject
-        sealed_by = (subject,)
+        sealed_by: tuple[int, ...] = (subject,)
         if isinstance(inner, Authenticated):
             sealed_by = (subject, inner.device.subject)
         counted = 0
@@ -306,4 +310,3 @@ class Batch:
                 summary.accepted += 1
         else:
             summary.rejected[verdict.code] = summary.rejected.get(verdict.code, 0) + 1
-

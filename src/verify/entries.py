@@ -219,13 +219,8 @@ def _decode_judged(value: list[Any], did_of: Any) -> Judged:
         anchor=None if anchor is None else Anchor(*anchor),
         suspend=suspend,
     )
-    return Judged(
-        change,
-        *verdict,
-        tuple(receipt_flags),
-        tuple(sealed_by),
-        ref,
-    )
+    fields: list[Any] = [change, *verdict, tuple(receipt_flags), tuple(sealed_by), ref]
+    return Judged(*fields)
 
 
 def encode_private(change: Change, envelope: bytes, records: bytes | None) -> bytes:
@@ -272,7 +267,7 @@ def encode_admin(entry: Admin) -> tuple[bytes, bytes | None]:
             registration = cbor.encode(enrolment.to_list())
             return cbor.encode([ENROL, ref, since, enrolment.did]), registration
         case Rotated(did, key, since):
-            return cbor.encode([ROTATE, did, key.cose_key, since]), None
+            return cbor.encode([ROTATE, did, key.cose_key, since]), key.cose_key
         case Revoked(did, since, reason):
             return cbor.encode([REVOKE, did, since, reason]), None
         case Erased(did, refs):

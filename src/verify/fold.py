@@ -6,9 +6,10 @@ come to the state that the aggregator had.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from depin_id.errors import StateError
 from depin_id.network import NetworkCard, read_card
@@ -167,9 +168,7 @@ class Fold:
             case CardSet(card):
                 self._take_card(card)
             case PolicySet(encoded, profiles):
-                self._policy = Policy.from_encoded(encoded)
-                read = [Profile.from_list(item) for item in profiles]
-                self.profiles = MappingProxyType({profile.name: profile for profile in read})
+                self._take_policy(encoded, profiles)
             case Enrolled(ref, since, enrolment):
                 self.registry.check_new_device(enrolment)
                 subject = self.state.add_subject(enrolment.did, ref)
@@ -187,6 +186,19 @@ class Fold:
             case Counted(rows):
                 for _, code, count in rows:
                     self.tally.add(self.tally.counted, code, count)
+
+    def restore_settings(
+        self, card: bytes, asserted_time: bool, policy: bytes, profiles: Sequence[Any]
+    ) -> None:
+        """Take card and policy of a snapshot."""
+        self._take_card(card)
+        self.asserted_time = asserted_time
+        self._take_policy(policy, profiles)
+
+    def _take_policy(self, encoded: bytes, profiles: Sequence[Any]) -> None:
+        self._policy = Policy.from_encoded(encoded)
+        read = [Profile.from_list(item) for item in profiles]
+        self.profiles = MappingProxyType({profile.name: profile for profile in read})
 
     def _take_card(self, card: bytes) -> None:
         network = None if self._card is None else self._card.network

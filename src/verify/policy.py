@@ -64,7 +64,7 @@ class QuotaPolicy(_Part):
 
     Attributes:
         device_per_minute, device_burst: of a device.
-        gateway_per_minute, gateway_burst: of a gateway, its sensors included.
+        gateway_per_minute, gateway_burst: of each stream of a gateway, which carries many devices.
         owner_per_minute, owner_burst: of all devices of an owner.
         unauthenticated_per_minute, unauthenticated_burst: of a transport principal whose
             envelopes cannot be authenticated: what of them goes to the quarantine.
@@ -72,8 +72,8 @@ class QuotaPolicy(_Part):
 
     device_per_minute: _Count = 120
     device_burst: _Count = 3_600
-    gateway_per_minute: _Count = 6_000
-    gateway_burst: _Count = 36_000
+    gateway_per_minute: _Count = 12_000
+    gateway_burst: _Count = 120_000
     owner_per_minute: _Count = 0
     owner_burst: _Count = 0
     unauthenticated_per_minute: _Count = 60

@@ -41,6 +41,7 @@ POSITION_UNITS: Final[Mapping[str, str]] = MappingProxyType(
 
 MAX_FIELDS: Final = 256
 _CODE: Final = "profile.invalid"
+_FORMAT: Final = "depin/profile/1"
 _EXPONENTS: Final = range(-18, 19)
 _ANY: Final = (-(1 << 64), 1 << 64)
 
@@ -87,6 +88,13 @@ class Field:
         ]
         return [self.name, self.unit, *bounds, self.required, self.kind, self.context]
 
+    @classmethod
+    def from_list(cls, value: Any) -> Field:
+        """Read back what :meth:`to_list` gave; raises ValueError or TypeError."""
+        name, unit, low, high, *rest = value
+        bounds = [None if pair is None else Decimal64(pair[1], pair[0]) for pair in (low, high)]
+        return cls(name, unit, bounds[0], bounds[1], *rest)
+
 
 def _floor(mantissa: int, shift: int) -> int:
     """``mantissa * 10**shift`` rounded down."""
@@ -130,8 +138,12 @@ class Profile:
     @cached_property
     def digest(self) -> bytes:
         """SHA-256 of everything that can change a verdict, 32 bytes."""
-        content = [
-            "depin/profile/1",
+        return hashlib.sha256(cbor.encode(self.to_list())).digest()
+
+    def to_list(self) -> list[Any]:
+        """The whole profile, as it is digested and logged."""
+        return [
+            _FORMAT,
             self.name,
             self.version,
             [self.fields[name].to_list() for name in sorted(self.fields)],
@@ -144,7 +156,21 @@ class Profile:
             self.max_accuracy_mm,
             self.max_records,
         ]
-        return hashlib.sha256(cbor.encode(content)).digest()
+
+    @classmethod
+    def from_list(cls, value: Any) -> Profile:
+        """Read back what :meth:`to_list` gave. Raises ConfigError ``profile.invalid``."""
+        try:
+            mark, name, version, fields, *rest = value
+            if mark != _FORMAT:
+                raise ValueError("unknown format")
+            read = [Field.from_list(item) for item in fields]
+            profile = cls(name, version, MappingProxyType({f.name: f for f in read}), *rest)
+            if profile.to_list() == list(value):
+                return profile
+        except (ValueError, TypeError) as error:
+            raise ConfigError(_CODE, f"a logged profile cannot be read: {error}") from None
+        raise ConfigError(_CODE, "a logged profile is not written as this version writes it")
 
 
 # --- the file -------------------------------------------------------------------------------------

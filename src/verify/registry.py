@@ -138,6 +138,13 @@ class Registry:
         if period.suspended_at is None:
             period.suspended_at = at
 
+    def restore(self, device: Device) -> None:
+        """Take a device of a snapshot as it was."""
+        periods, device.keys = device.keys, []
+        self._by_did[device.did] = device
+        for period in periods:
+            self._add_key(device, period)
+
     def _add_key(self, device: Device, period: KeyPeriod) -> None:
         device.keys.append(period)
         key = period.key

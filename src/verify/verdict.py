@@ -214,9 +214,7 @@ CODES: dict[str, Code] = {
     "time.future": Code(
         "record", "device", "It was measured after it arrived.", "Set the device's clock."
     ),
-    "time.stale": Code(
-        "record", "device", "It is older than the policy takes.", "Send sooner."
-    ),
+    "time.stale": Code("record", "device", "It is older than the policy takes.", "Send sooner."),
     "time.no_clock": Code(
         "record",
         "device",
@@ -302,9 +300,10 @@ FLAGS: dict[str, str] = {
     "late": "It filled a position below the highest one known.",
     "parked": "It waited in quarantine until its device was enrolled.",
     "record.context": "The record is context for others (a position), not a measurement.",
+    "record.unchecked": "The profile takes names it does not know, and this is one.",
     "record.refused": "Some of its records do not count; each says why.",
     "sequence.gap": "An envelope before it has not arrived yet.",
-    "time.anchor_contradiction": "Uptime and receipt contradict each other; no lower bound is left.",
+    "time.anchor_contradiction": "Uptime and receipt contradict each other: no lower bound.",
     "time.asserted": "The receipt time was asserted by the operator (a replayed recording).",
     "time.clock_poor": "The device's clock is worse than the policy's soft bound.",
     "time.interval_wide": "When it was measured is known only within a wide interval; unpaid.",

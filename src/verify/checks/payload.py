@@ -93,12 +93,10 @@ def _beacon_time(auth: Authenticated, world: World) -> int | None:
 
 def _profile(auth: Authenticated, world: World) -> Profile | None:
     named = auth.device.enrolment.profile if auth.envelope.claims.sub is None else ""
-    return world.profiles.get(named or world.policy.default_profile)
+    return world.profiles.get(named or world.policy.default_profile or "")
 
 
-def _judge_pack(
-    auth: Authenticated, receipt: Receipt, world: World, change: Change
-) -> Content:
+def _judge_pack(auth: Authenticated, receipt: Receipt, world: World, change: Change) -> Content:
     envelope = auth.envelope
     held = None if change.stream is None else world.state.streams.anchor(change.stream)
     sealing, anchor, time_flags, unusable = sealing_of(
@@ -114,7 +112,7 @@ def _judge_pack(
         return Content(refusal, anchor=anchor)
     profile = _profile(auth, world)
     if profile is None:
-        named = auth.device.enrolment.profile or world.policy.default_profile
+        named = auth.device.enrolment.profile or world.policy.default_profile or "none"
         return Content(_refused("profile.unknown", named), anchor=anchor)
     try:
         records = decode_pack(
@@ -124,7 +122,9 @@ def _judge_pack(
         code = {"senml.empty": "payload.empty", "senml.too_many": "profile.too_many"}
         refusal = _refused(code.get(error.code, "payload.malformed"), error.code, error.message)
         return Content(refusal, anchor=anchor)
-    return _judge_readings(auth, receipt, world, change, profile, records, sealing, anchor, time_flags)
+    return _judge_readings(
+        auth, receipt, world, change, profile, records, sealing, anchor, time_flags
+    )
 
 
 def _judge_readings(

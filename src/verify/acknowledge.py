@@ -1,0 +1,77 @@
+"""Signed acknowledgements of what was committed."""
+
+from __future__ import annotations
+
+from depin_id.ack import Ack, AckItem, challenge_nonce, sign_ack, split_items
+from depin_id.keys import Signer
+from verify.batch import Answer, Batch
+from verify.fold import Fold
+from verify.ingest import Downlink
+from verify.leaf import EnvelopeLeaf, parse_leaf
+from verify.log import leaf_hash
+from verify.sealing import SealedEntry
+from verify.store import Journal
+
+_PER_MS = 4096
+
+
+class Acknowledger:
+    """Makes acknowledgements; numbers rise for every recipient, also over restarts."""
+
+    def __init__(self, fold: Fold, journal: Journal, signer: Signer) -> None:
+        self._fold = fold
+        self._journal = journal
+        self._signer = signer
+        self._number = 0
+
+    def answer(self, batch: Batch, sealed: list[SealedEntry], now_ms: int) -> list[Downlink]:
+        """One or more acknowledgements per publisher of a committed batch."""
+        first = batch.drafts[0].index if batch.drafts else self._journal.size
+        downlinks = []
+        for thumbprint, answers in batch.answers.items():
+            items = [self._item(answer, first, sealed) for answer in answers]
+            for part in split_items(items):
+                downlinks.append(self._sign(thumbprint, part, batch.nonces.get(thumbprint), now_ms))
+        return downlinks
+
+    def _item(self, answer: Answer, first: int, sealed: list[SealedEntry]) -> AckItem:
+        if answer.entry is None:
+            return AckItem(answer.id, answer.code, None, None)
+        at = answer.entry - first
+        known = 0 <= at < len(sealed)
+        leaf = sealed[at].leaf if known else self._journal.entry(answer.entry).leaf
+        code = answer.code or _code(leaf)
+        return AckItem(answer.id, code, answer.entry, leaf_hash(leaf))
+
+    def _sign(
+        self,
+        thumbprint: bytes,
+        items: tuple[AckItem, ...],
+        nonce: bytes | None,
+        now_ms: int,
+    ) -> Downlink:
+        card = self._fold.card
+        self._number = max(self._number + 1, now_ms * _PER_MS)
+        ack = Ack(
+            thumbprint,
+            self._number,
+            now_ms,
+            nonce,
+            card.log_origin,
+            items,
+            self._beacon(thumbprint),
+        )
+        data = sign_ack(ack, network=card.network, signer=self._signer)
+        return Downlink(thumbprint[:8], data)
+
+    def _beacon(self, thumbprint: bytes) -> bytes | None:
+        beacons = self._fold.state.beacons
+        if not beacons:
+            return None
+        size = next(reversed(beacons))
+        return challenge_nonce(size, beacons[size][1], thumbprint)
+
+
+def _code(leaf: bytes) -> str:
+    read = parse_leaf(leaf)
+    return read.code if isinstance(read, EnvelopeLeaf) else "accepted"

@@ -1,0 +1,302 @@
+"""The loop: take messages, appraise, commit, acknowledge, publish.
+
+One directory has one aggregator. It acknowledges after the durable commit, never before.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from depin_id.errors import StateError
+from depin_id.networkdir import NetworkDir
+from verify import snapshot
+from verify.acknowledge import Acknowledger
+from verify.batch import Batch, Parking, Summary
+from verify.entries import Admin, Counted, Tick
+from verify.fold import Fold
+from verify.ingest import Downlink, Message
+from verify.publisher import Publisher
+from verify.replay import journal_lookup, replay
+from verify.sealing import SealedEntry, seal_all
+from verify.store import Journal, KeyStore, NewBatch, Quarantine
+from verify.store.quarantine import Arrival
+from verify.workspace import Workspace
+from verify.world import Receipt
+
+PUBLISH_MS = 1_000
+"""A checkpoint at most this often while entries come in."""
+TICK_MS = 10_000
+"""A tick entry at most this often, so that downlink nonces stay fresh."""
+HEARTBEAT_MS = 300_000
+"""A tick this often when nothing comes in: idle time stays bracketed by checkpoints."""
+DATASET_MS = 60_000
+"""Segments are extended at most this often while running."""
+
+QUARANTINE_BYTES = 256 << 20
+QUARANTINE_PRINCIPAL_BYTES = 4 << 20
+QUARANTINE_PER_KID = 1024
+
+
+def wall_clock() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Aggregator:
+    """Everything of one aggregator, opened.
+
+    Args:
+        root: its directory, made by :func:`verify.setup.init`.
+        clock: milliseconds since 1970; receipt times are monotone by index whatever it does.
+        randomness: gives so many random bytes.
+        progress: called with (entries replayed, entries in all) while opening.
+
+    Raises:
+        StateError: ``state.missing``, ``state.locked``, ``state.corrupt`` and others of the
+            stores; the message names the file.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        clock: Callable[[], int] = wall_clock,
+        randomness: Callable[[int], bytes] = os.urandom,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.workspace = Workspace(root)
+        self.workspace.check()
+        self._clock = clock
+        self._randomness = randomness
+        self._broken: Exception | None = None
+        operating = NetworkDir(self.workspace.operating)
+        self.journal = Journal.open(self.workspace.journal)
+        try:
+            self.keys = KeyStore.open(self.workspace.keys)
+            try:
+                self._open(operating, progress)
+            except BaseException:
+                self.keys.close()
+                raise
+        except BaseException:
+            self.journal.close()
+            raise
+
+    def _open(self, operating: NetworkDir, progress: Callable[[int, int], None] | None) -> None:
+        self.fold: Fold = snapshot.load(
+            self.workspace.snapshots, self.keys, newest=self.journal.size
+        )
+        self._snapshot_size = self.fold.size
+        replay(self.journal, self.keys, self.fold, progress=progress)
+        self.quarantine = Quarantine.open(
+            self.workspace.quarantine,
+            max_total_bytes=QUARANTINE_BYTES,
+            max_per_principal_bytes=QUARANTINE_PRINCIPAL_BYTES,
+            max_per_kid=QUARANTINE_PER_KID,
+        )
+        self.publisher = Publisher(
+            self.workspace, self.journal, self.keys, self.fold, operating.log_signer
+        )
+        self._acknowledger = Acknowledger(self.fold, self.journal, operating.ack_signer)
+        self._published_at = self._ticked_at = self._dataset_at = 0
+
+    def __enter__(self) -> Aggregator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Publish, take a snapshot, release the directory. Safe to call twice."""
+        if self.journal is None or self._closed():
+            return
+        try:
+            if self._broken is None:
+                self.publish()
+                if self.fold.size > self._snapshot_size:
+                    self.save_snapshot()
+        finally:
+            self.quarantine.close()
+            self.keys.close()
+            self.journal.close()
+            self._done = True
+
+    _done = False
+
+    def _closed(self) -> bool:
+        return self._done
+
+    # --- the handler of an ingest source ----------------------------------------------------
+
+    def commit(self, messages: Sequence[Message]) -> list[Downlink]:
+        """Judge, commit and acknowledge messages of a live source. Durable when it returns."""
+        _, downlinks = self.ingest(messages)
+        return downlinks
+
+    def idle(self, now_ms: int) -> list[Downlink]:
+        """What is due when nothing comes in: checkpoint, heartbeat, segments."""
+        if now_ms - self._ticked_at >= HEARTBEAT_MS:
+            self._add_tick(now_ms)
+        self._publish_due(now_ms)
+        if now_ms - self._dataset_at >= DATASET_MS:
+            self.publisher.publish_dataset()
+            self._dataset_at = now_ms
+        return []
+
+    # --- taking bytes ---------------------------------------------------------------------------
+
+    def ingest(
+        self, messages: Sequence[Message], *, asserted_ms: int | None = None
+    ) -> tuple[Summary, list[Downlink]]:
+        """Judge and commit messages in order.
+
+        Args:
+            asserted_ms: a receipt time that the operator asserts (ms since 1970), if the genesis
+                entry allows it; flagged for ever.
+
+        Returns:
+            Counts, and the acknowledgements to send down.
+
+        Raises:
+            StateError: ``state.asserted_time``; or the stores cannot write, and the aggregator
+                has to be opened again.
+        """
+        if asserted_ms is not None and not self.fold.asserted_time:
+            raise StateError(
+                "state.asserted_time",
+                "this aggregator does not take asserted receipt times",
+                hint="they are allowed once and for all by `init --allow-asserted-time`",
+            )
+        batch = self._batch()
+        for message in messages:
+            batch.take_message(message.data, self._receipt(asserted_ms), message.principal)
+        parked = self._park(batch.parked)
+        batch.summary.quarantined = parked
+        source, offset = _offset(messages)
+        sealed = self._write(batch, source, offset)
+        downlinks = self._acknowledger.answer(batch, sealed, self._now())
+        self._publish_due(self._now())
+        return batch.summary, downlinks
+
+    def take_parked(self, kid: bytes) -> Summary:
+        """Take up what waited in quarantine for a key, at its original receipt time."""
+        parked = self.quarantine.take(kid)
+        if not parked:
+            return Summary()
+        batch = self._batch()
+        for item in parked:
+            receipt = Receipt(item.received_at, ("parked",))
+            batch.take(item.data, receipt, item.principal)
+        self._write(batch, "", None)
+        self.quarantine.delete([item.id for item in parked])
+        return batch.summary
+
+    def administer(self, entries: Iterable[Admin]) -> int:
+        """Commit entries of administration; gives the index of the first.
+
+        Raises ConfigError when one does not fit the state (duplicate key, unknown device), before
+        anything is written.
+        """
+        batch = self._batch()
+        first = self.fold.size
+        for entry in entries:
+            batch.add_admin(entry, self._now())
+        self._write(batch, "", None)
+        return first
+
+    def _batch(self) -> Batch:
+        if self._broken is not None:
+            raise StateError(
+                "state.broken",
+                f"an earlier commit failed: {self._broken}",
+                hint="open the aggregator again",
+            )
+        return Batch(self.fold, journal_lookup(self.journal), self._randomness)
+
+    def _now(self) -> int:
+        return max(self._clock(), self.fold.last_received_at)
+
+    def _receipt(self, asserted_ms: int | None) -> Receipt:
+        if asserted_ms is not None:
+            return Receipt(asserted_ms, ("time.asserted",))
+        return Receipt(self._now())
+
+    def _park(self, parked: Sequence[Parking]) -> int:
+        if not parked:
+            return 0
+        arrivals = [Arrival(p.principal, p.kid, p.at, p.data) for p in parked]
+        return sum(self.quarantine.park_many(arrivals))
+
+    def _write(self, batch: Batch, source: str, offset: bytes | None) -> list[SealedEntry]:
+        """One durable transaction. If it fails the state is ahead, so nothing more is taken."""
+        rows = batch.counted_rows()
+        if rows:
+            batch.add_admin(Counted(rows), self._now())
+        self._tick_due(batch)
+        if not batch.drafts and offset is None:
+            return []
+        try:
+            sealed = seal_all(batch.drafts, self.fold, self.keys)
+            self.journal.append(
+                NewBatch(
+                    received_at=self._now(),
+                    leaves=[entry.leaf for entry in sealed],
+                    deltas=[entry.delta for entry in sealed],
+                    sealed=[entry.sealed for entry in sealed],
+                    positions=batch.positions,
+                    source=source,
+                    offset=offset,
+                )
+            )
+        except BaseException as error:
+            self._broken = error if isinstance(error, Exception) else StateError("state.io", "cut")
+            raise
+        return sealed
+
+    # --- publishing -----------------------------------------------------------------------------
+
+    def publish(self) -> None:
+        """Publish log and segments over everything committed."""
+        self.publisher.publish_log()
+        self.publisher.publish_dataset()
+
+    def save_snapshot(self) -> None:
+        """Write a snapshot and drop the older ones."""
+        snapshot.save(self.fold, self.workspace.snapshots, self.keys, randomness=self._randomness)
+        self._snapshot_size = self.fold.size
+
+    def _publish_due(self, now_ms: int) -> None:
+        if now_ms - self._published_at >= PUBLISH_MS:
+            self.publisher.publish_log()
+            self._published_at = now_ms
+
+    def _tick_due(self, batch: Batch) -> None:
+        published, now = self.publisher.published, self._now()
+        if published is None or now - self._ticked_at < TICK_MS:
+            return
+        if published.size and published.size not in self.fold.state.beacons:
+            batch.add_admin(Tick(published.size, published.root), now)
+            self._ticked_at = now
+
+    def _add_tick(self, now_ms: int) -> None:
+        checkpoint = self.publisher.publish_log()
+        self._ticked_at = now_ms
+        if checkpoint.size not in self.fold.state.beacons:
+            self.administer([Tick(checkpoint.size, checkpoint.root)])
+
+
+def _offset(messages: Sequence[Message]) -> tuple[str, bytes | None]:
+    """Source and newest offset of a batch; the sources hand over one source at a time."""
+    for message in reversed(messages):
+        if message.offset is not None:
+            return message.source, message.offset
+    return "", None

@@ -1,0 +1,181 @@
+"""Snapshots of the state, so that a start replays only what came after.
+
+A snapshot holds tracks and time slots, so it is sealed under a key of its own in the key store;
+erasing a device destroys the keys of all snapshots before it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cbor2
+
+from depin_id.enrolment import Enrolment
+from depin_id.errors import DepinError
+from depin_id.keys import PublicKey
+from verify.checks.location import Track
+from verify.checks.quota import Bucket
+from verify.entries import pack
+from verify.fold import Fold
+from verify.registry import Device, KeyPeriod
+from verify.store import KeyStore, write_durably
+
+VERSION = 1
+_MONTH = 197001
+"""Snapshots' keys live under a month in which no device ever sent."""
+_NAME = re.compile(r"state-([0-9]{12})-([0-9a-f]{32})\.snapshot")
+_MAGIC = b"depin-snapshot/1\n"
+
+
+def _device(device: Device) -> list[Any]:
+    keys = [[p.key.cose_key, p.since, p.until, p.suspended_at] for p in device.keys]
+    enrolment = device.enrolment.to_list()
+    return [enrolment, device.subject, keys, device.revoked_at, device.erased]
+
+
+def _encode(fold: Fold) -> bytes:
+    state = fold.state
+    subjects = [
+        [
+            subject.did,
+            subject.ref,
+            [[name, [list(pair) for pair in ranges]] for name, ranges in subject.series.items()],
+            None if subject.track is None else _track(subject.track),
+            subject.erased,
+        ]
+        for subject in state.subjects
+    ]
+    return pack(
+        [
+            VERSION,
+            fold.size,
+            fold.last_received_at,
+            fold.card_bytes,
+            fold.asserted_time,
+            fold.policy.encoded,
+            [profile.to_list() for profile in fold.profiles.values()],
+            [_device(device) for device in fold.registry],
+            subjects,
+            [[who, *bucket] for who, bucket in state.owners.items()],
+            [[who, count] for who, count in state.children.items()],
+            [[window, subject] for window, subject in state.windows.items()],
+            [[size, *beacon] for size, beacon in state.beacons.items()],
+            [[thumbprint, subject] for thumbprint, subject in state.streams.keys()],
+            state.streams.rows(),
+            [
+                list(map(list, fold.tally.verdicts.items())),
+                list(map(list, fold.tally.counted.items())),
+                fold.tally.readings,
+                fold.tally.sightings,
+            ],
+        ]
+    )
+
+
+def _track(track: Track) -> list[int]:
+    return [track.time_ms, track.lat_e7, track.lon_e7]
+
+
+def _decode(data: bytes) -> Fold:
+    (
+        version,
+        size,
+        last,
+        card,
+        asserted,
+        policy,
+        profiles,
+        devices,
+        subjects,
+        owners,
+        children,
+        windows,
+        beacons,
+        streams,
+        rows,
+        tally,
+    ) = cbor2.loads(data)
+    if version != VERSION:
+        raise ValueError("unknown version")
+    fold = Fold()
+    fold.restore_settings(card, asserted, policy, profiles)
+    for did, ref, series, track, erased in subjects:
+        subject = fold.state.subjects[fold.state.add_subject(did, ref)]
+        subject.series = {name: tuple(tuple(p) for p in pairs) for name, pairs in series}
+        subject.track = None if track is None else Track(*track)
+        subject.erased = erased
+    for item in devices:
+        _restore_device(fold, item)
+    state = fold.state
+    state.owners = {who: Bucket(tokens, at) for who, tokens, at in owners}
+    state.children = dict(children)
+    state.windows = dict(windows)
+    state.beacons = {number: (at, root) for number, at, root in beacons}
+    state.streams.restore([(thumbprint, index) for thumbprint, index in streams], rows)
+    fold.tally.verdicts, fold.tally.counted = dict(tally[0]), dict(tally[1])
+    fold.tally.readings, fold.tally.sightings = tally[2], tally[3]
+    fold.size, fold.last_received_at = size, last
+    return fold
+
+
+def _restore_device(fold: Fold, item: list[Any]) -> None:
+    enrolment, subject, keys, revoked_at, erased = item
+    periods = [
+        KeyPeriod(PublicKey.from_cose_key(key), since, until, suspended)
+        for key, since, until, suspended in keys
+    ]
+    fold.registry.restore(
+        Device(Enrolment.from_list(enrolment), subject, periods, revoked_at, erased)
+    )
+
+
+def _snapshots(directory: Path) -> list[tuple[int, bytes, Path]]:
+    found = []
+    for path in directory.glob("*.snapshot"):
+        match = _NAME.fullmatch(path.name)
+        if match is not None:
+            found.append((int(match[1]), bytes.fromhex(match[2]), path))
+    return sorted(found, reverse=True)
+
+
+def save(
+    fold: Fold,
+    directory: Path,
+    keys: KeyStore,
+    *,
+    randomness: Callable[[int], bytes] = os.urandom,
+) -> Path:
+    """Write a snapshot durably and drop all older ones together with their keys."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    older = _snapshots(directory)
+    ref = randomness(16)
+    keys.ensure([(ref, _MONTH)])
+    sealed = keys.get(ref, _MONTH).seal(fold.size, _encode(fold))
+    path = directory / f"state-{fold.size:012d}-{ref.hex()}.snapshot"
+    write_durably(path, _MAGIC + sealed)
+    for _, old_ref, old in older:
+        keys.erase(old_ref)
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load(directory: Path, keys: KeyStore, *, newest: int) -> Fold:
+    """The newest snapshot that can be read and is not ahead of ``newest``; else an empty fold.
+
+    A snapshot is a shortcut: whatever is wrong with one, the journal has everything.
+    """
+    for size, ref, path in _snapshots(directory):
+        if size > newest:
+            continue
+        try:
+            data = path.read_bytes()
+            if data.startswith(_MAGIC):
+                opened = keys.get(ref, _MONTH).open(size, data[len(_MAGIC) :])
+                return _decode(opened)
+        except (DepinError, OSError, cbor2.CBORError, ValueError, TypeError):
+            continue
+    return Fold()
