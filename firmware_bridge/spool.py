@@ -223,7 +223,6 @@ class Spool:
                     break
                 size += len(data)
                 found.append(Spooled(seq, identity, data))
-            rows.close()
             if damaged:
                 self._set_aside(cursor, damaged)
         return found
