@@ -57,7 +57,7 @@ def times(envelope: bytes) -> list[str]:
 def test_times(tmp_path: Path) -> None:
     mixed = [reading("a", 1), reading("b", 2, time=Decimal("1759999990.5"))]
     with make(tmp_path / "d") as device:
-        assert times(device.sign(mixed, network=NET.did)) == ["176e7", "1759999990.5"]
+        assert times(device.sign(mixed, network=NET.did)) == ["1760000000", "1759999990.5"]
         exact = times(device.sign(mixed, network=NET.did, clock=0))
         assert exact == ["1760000000.25", "1759999990.5"]
         relative = device.sign(mixed, network=NET.did, clock=None)
@@ -201,7 +201,7 @@ def test_damaged_network_state_refuses_what_it_cannot_compare(tmp_path: Path) ->
             device.take_ack(NET.ack(device.public_key, 1), card=NET.card)
 
 
-# --- key files and folders -------------------------------------------------------------------------
+# --- key files and folders ----------------------------------------------
 
 
 @pytest.mark.parametrize("curve", ["ed25519", "p256"])
