@@ -93,11 +93,14 @@ def entries(count: int, start: int = 0) -> list[OpenEntry]:
     return [entry(index) for index in range(start, count)]
 
 
+def sign(message: bytes) -> bytes:
+    return SIGNING_KEY.sign(message).signature
+
+
 def publish_log(public: Path, leaves: Sequence[bytes]) -> None:
     log = TileLog(public / "log", ORIGIN)
     log.append(leaves[log.size :])
     log.flush()
-    sign: Callable[[bytes], bytes] = lambda body: SIGNING_KEY.sign(body).signature  # noqa: E731
     log.publish_checkpoint(sign_checkpoint(log.checkpoint(), ORIGIN, KEY.public_key, sign))
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from depin_id import cbor
 from tests.dataset.support import KEY, entries, entry, publish, refuses, snapshot
 from verify.dataset import Dataset, OpenEntry, verify_dataset
+from verify.dataset.rows import read_records
 from verify.leaf import RecordsContent
 
 
@@ -132,13 +136,13 @@ def test_a_crash_at_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     erased = {5, 7, 25, 43}
     limit = count = 0
 
-    def stopping(real: object) -> object:
+    def stopping(real: Callable[..., object]) -> Callable[..., object]:
         def call(*args: object, **kwargs: object) -> object:
             nonlocal count
             count += 1
             if count > limit:
                 raise Stop
-            return real(*args, **kwargs)  # type: ignore[operator]
+            return real(*args, **kwargs)
 
         return call
 
@@ -206,7 +210,7 @@ def test_entries_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ("dataset.gap", made[4]),
     ]
     for code, item in wrong:
-        refuses(code, lambda item=item: dataset.flush([*made[:3], item, *made[4:]], 20))  # type: ignore[misc]
+        refuses(code, partial(dataset.flush, [*made[:3], item, *made[4:]], 20))
         assert list((tmp_path / "segments").iterdir()) == []
     refuses("dataset.gap", lambda: dataset.flush(made[:15], 16))
     assert dataset.sealed == 10
@@ -217,9 +221,6 @@ def test_entries_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [["x"], [1] * 9, [1, "", 1, 0, 0, None, None, "", []], "rows"])
 def test_records_of_another_form_are_refused(tmp_path: Path, value: object) -> None:
-    from depin_id import cbor
-    from verify.dataset.rows import read_records
-
     data = cbor.encode(["depin-records/1", "did:a", bytes(32), "did:a", [value]])
     refuses("dataset.records", lambda: read_records(1, data))
     number = cbor.Tag(4, [1, 2, 3])

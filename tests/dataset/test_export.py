@@ -8,6 +8,7 @@ import io
 import json
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,12 +30,12 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def expected() -> list[dict[str, object]]:
+def expected() -> list[dict[str, Any]]:
     rows = [row for item in entries(COUNT) for row in reading_rows(check_entry(item), 9)]
     return [dict(zip(READING_SCHEMA.names, row, strict=True)) for row in rows]
 
 
-def exact(cells: dict[str, object]) -> Decimal | None:
+def exact(cells: dict[str, Any]) -> Decimal | None:
     if cells["mantissa"] is None:
         return None
     return Decimal(f"{cells['mantissa']}e{cells['exponent']}")
@@ -57,7 +58,7 @@ def test_jsonl(published: Path, tmp_path: Path) -> None:
             milliseconds = cells.pop(name)
             assert (at is None) == (milliseconds is None)
             if at is not None:
-                assert at.endswith(f".{milliseconds % 1000:03d}Z")  # type: ignore[operator]
+                assert at.endswith(f".{milliseconds % 1000:03d}Z")
         assert line == cells
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
@@ -72,8 +73,8 @@ def test_csv(published: Path, tmp_path: Path) -> None:
         number = exact(cells)
         assert found["exact"] == "" if number is None else Decimal(found["exact"]) == number
         assert found["value"] == "" or float(found["value"]) == cells["value"]
-        assert found["flags"] == " ".join(cells["flags"])  # type: ignore[arg-type]
-        assert found["truth"] == {None: "", True: "true", False: "false"}[cells["truth"]]  # type: ignore[index]
+        assert found["flags"] == " ".join(cells["flags"])
+        assert found["truth"] == {None: "", True: "true", False: "false"}[cells["truth"]]
         text = cells["text"] or ""
         assert isinstance(text, str)
         if text[:1] in ("=", "-"):

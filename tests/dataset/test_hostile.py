@@ -6,6 +6,7 @@ import io
 import random
 import resource
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,10 @@ def test_cut_off_and_scribbled_over(public: Path, table: str) -> None:
         damaged.append(whole[:-8] + length.to_bytes(4, "little") + b"PAR1")
     for number in range(240):
         start = len(whole) - footer if number % 3 else 4
-        data = bytearray(whole)
+        scribbled = bytearray(whole)
         for _ in range(1 + number % 4):
-            data[noise.randrange(start, len(whole))] = noise.randrange(256)
-        damaged.append(bytes(data))
+            scribbled[noise.randrange(start, len(whole))] = noise.randrange(256)
+        damaged.append(bytes(scribbled))
     found = 0
     for data in damaged:
         path.write_bytes(data)
@@ -79,7 +80,7 @@ def readings(path: Path, rows: list[tuple[Any, ...]], schema: Any = None, **opti
 
 
 def row(**cells: Any) -> tuple[Any, ...]:
-    plain = {
+    plain: dict[str, Any] = {
         **dict.fromkeys(READING_SCHEMA.names),
         **{field.name: "" for field in READING_SCHEMA if field.type == pa.string()},
         **dict.fromkeys(("log_index", "record", "epoch", "n", "rules"), 0),
@@ -100,22 +101,31 @@ def test_small_files_that_stand_for_much(tmp_path: Path) -> None:
     readings(path, [row()] * 9)
     drain(path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    bombs: list[tuple[list[tuple[Any, ...]], dict[str, Any]]] = [
+    large = {"dictionary_pagesize_limit": 1 << 28}
+    shared = {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY"}}
+    bombs: list[tuple[str, list[tuple[Any, ...]], dict[str, Any]]] = [
         # One long text in a dictionary, named by every row: 1 MB x 65,536.
-        ([row(name="x" * 1_000_000)] * 200, {"dictionary_pagesize_limit": 1 << 28}),
+        ("dictionaries", [row(name="x" * 1_000_000)] * 200, large),
         # Texts that share their beginnings.
-        ([row(text="y" * 200_000)] * 99, {"use_dictionary": False, "column_encoding": "delta"}),
-        ([row(flags=["z" * 100_000] * 50)] * 20, {"dictionary_pagesize_limit": 1 << 28}),
+        (
+            "encoding",
+            [row(text="y" * 200_000)] * 99,
+            {"use_dictionary": False, "column_encoding": "delta"},
+        ),
+        (
+            "dictionaries",
+            [row(flags=["z" * 100_000] * 50)] * 20,
+            {"dictionary_pagesize_limit": 1 << 28},
+        ),
         # Pages of another kind.
-        ([row()] * 9, {"data_page_version": "2.0"}),
-        ([row()] * 70_000, {}),
+        ("a kind", [row()] * 9, {"data_page_version": "2.0"}),
+        ("70000 rows", [row()] * 70_000, {}),
     ]
-    for rows, options in bombs:
-        if options.get("column_encoding"):
-            options["column_encoding"] = {"text": "DELTA_BYTE_ARRAY"}
+    for reason, rows, options in bombs:
         readings(path, rows, **options)
         assert path.stat().st_size < 2_000_000
-        refuses("dataset.corrupt", lambda: drain(path))
+        error = refuses("dataset.corrupt", lambda: drain(path))
+        assert reason in error.message
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 1_500_000  # kB
 
@@ -190,7 +200,7 @@ def test_page_headers() -> None:
         page(8, 4, 2_000_000, kind=2) + page(9, 5, 3),
     ]
     for data in wrong:
-        refuses("dataset.corrupt", lambda data=data: check(data))  # type: ignore[misc]
+        refuses("dataset.corrupt", partial(check, data))
     refuses(
         "dataset.corrupt",
         lambda: check(dictionary + page(9, 5, 3), ChunkBounds(1000, 3, True, False)),

@@ -40,6 +40,7 @@ class Dataset:
 
     Raises:
         DatasetError: ``dataset.argument``, ``dataset.name`` or ``dataset.io``.
+        StateError: ``state.io`` or ``state.full``, here and by every call that writes.
     """
 
     def __init__(

@@ -100,7 +100,7 @@ class TableWriter:
         self._limit = limit
         self._rows: list[tuple[Any, ...]] = []
         self._bytes = 0
-        self._file = open(path, "xb")  # noqa: SIM115
+        self._file = open(path, "xb")
         try:
             self._writer = pq.ParquetWriter(self._file, schema, **writer_options(table))
         except BaseException:
