@@ -57,9 +57,7 @@ class _Dump:
             self.line(depth, head, self.named(path, words[info]))
         return end
 
-    def string(
-        self, data: bytes, start: int, size: int, depth: int, path: str, head: bytes
-    ) -> int:
+    def string(self, data: bytes, start: int, size: int, depth: int, path: str, head: bytes) -> int:
         end = start + size
         body = data[start:end]
         if f"{path}~" in self.names:
