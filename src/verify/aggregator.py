@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from depin_id.errors import StateError
+from depin_id.errors import DepinError, StateError
 from depin_id.networkdir import NetworkDir
 from verify import snapshot
 from verify.acknowledge import Acknowledger
 from verify.batch import Batch, Parking, Summary
-from verify.entries import Admin, Counted, Tick
+from verify.entries import Admin, Counted, Erased, Tick
 from verify.fold import Fold
 from verify.ingest import Downlink, Message
 from verify.publisher import Publisher
+from verify.registry import Device
 from verify.replay import journal_lookup, replay
 from verify.sealing import SealedEntry, seal_all
 from verify.store import Journal, KeyStore, NewBatch, Quarantine
@@ -101,8 +102,13 @@ class Aggregator:
         self.publisher = Publisher(
             self.workspace, self.journal, self.keys, self.fold, operating.log_signer
         )
+        self.ack_signer = operating.ack_signer
         self._acknowledger = Acknowledger(self.fold, self.journal, operating.ack_signer)
         self._published_at = self._ticked_at = self._dataset_at = 0
+        # An erasure that was cut off, or undone by restoring an older key store, is finished now.
+        erased = [subject.ref for subject in self.fold.state.subjects if subject.erased]
+        if self.keys.erase_again(erased):
+            self._drop_erased(erased)
 
     def __enter__(self) -> Aggregator:
         return self
@@ -208,10 +214,39 @@ class Aggregator:
         """
         batch = self._batch()
         first = self.fold.size
-        for entry in entries:
-            batch.add_admin(entry, self._now())
+        try:
+            for entry in entries:
+                batch.add_admin(entry, self._now())
+        except DepinError as error:
+            if batch.drafts:
+                self._broken = error
+            raise
         self._write(batch, "", None)
         return first
+
+    def erase(self, device: Device) -> int:
+        """Destroy the data keys of a device and its sensors; gives the index of the entry.
+
+        Leaves stay, so every proof about others still holds; envelopes, readings, tracks and
+        snapshots that the keys sealed are gone, in backups too.
+        """
+        state = self.fold.state
+        refs = tuple(
+            subject.ref
+            for subject in state.subjects
+            if subject.did == device.did or subject.did.startswith(device.did + "#")
+        )
+        index = self.administer([Erased(device.did, refs)])
+        for period in device.keys:
+            parked = self.quarantine.take(period.key.kid)
+            self.quarantine.delete([item.id for item in parked])
+        self.keys.erase_again(refs)
+        self._drop_erased(refs)
+        return index
+
+    def _drop_erased(self, refs: Sequence[bytes]) -> None:
+        self.save_snapshot()
+        self.publisher.drop(refs)
 
     def _batch(self) -> Batch:
         if self._broken is not None:
@@ -221,6 +256,10 @@ class Aggregator:
                 hint="open the aggregator again",
             )
         return Batch(self.fold, journal_lookup(self.journal), self._randomness)
+
+    def now(self) -> int:
+        """The receipt time of what arrives now, ms since 1970; it never goes back."""
+        return self._now()
 
     def _now(self) -> int:
         return max(self._clock(), self.fold.last_received_at)

@@ -24,7 +24,7 @@ from verify.entries import (
 from verify.fold import Fold
 from verify.store import Position
 from verify.verdict import Accepted, Indeterminate, Rejected, Verdict
-from verify.world import Authenticated, Change, Judgement, Receipt, Refusal, World
+from verify.world import Authenticated, Change, Judgement, Receipt, Refusal
 
 MAX_COUNTED_ROWS = 256
 """Principals and codes told apart in one counted entry; the rest is summed up."""

@@ -5,11 +5,13 @@ Nothing is published before its entries are durable, and nothing here can change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from depin_id.keys import Signer
 from verify.dataset import Dataset, OpenEntry
+from verify.entries import Judged, decode_delta, delta_kind
 from verify.fold import Fold
+from verify.leaf import KIND_ENVELOPE
 from verify.log import Checkpoint, TileLog, sign_checkpoint
 from verify.replay import Opener
 from verify.store import Journal, KeyStore, StoredEntry
@@ -75,6 +77,19 @@ class Publisher:
         opener = Opener(self._fold, self._keys)
         for stored in self._journal.entries(start, stop):
             yield open_entry(opener, stored)
+
+    def drop(self, refs: Collection[bytes]) -> None:
+        """Take what these subjects' keys sealed out of the published segments."""
+        state = self._fold.state
+        subjects = {state.by_ref[ref] for ref in refs}
+        found = []
+        for stored in self._journal.entries():
+            if delta_kind(stored.delta) != KIND_ENVELOPE:
+                continue
+            entry = decode_delta(stored.delta, None, self._fold.did_of)
+            if isinstance(entry, Judged) and subjects & set(entry.sealed_by):
+                found.append(stored.index)
+        self.dataset().rewrite_without(found)
 
     def rebuild(self, *, progress: Callable[[int, int], None] | None = None) -> Checkpoint:
         """Make tiles and segments again from the journal, at the place of the old ones.

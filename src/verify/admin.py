@@ -1,0 +1,223 @@
+"""Administration: enrolment, rotation, revocation, erasure, policy; each is a journal entry.
+
+Requests are plain mappings, so that they can be handed to a running aggregator as files
+(:mod:`verify.control`) or carried out directly.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from depin_id.ack import Resume, sign_resume
+from depin_id.did.key import parse_did_key
+from depin_id.enrolment import Enrolment, read_enrolments
+from depin_id.errors import ConfigError, DepinError
+from verify.aggregator import Aggregator
+from verify.batch import Summary
+from verify.entries import Enrolled, Revoked, Rotated
+from verify.policy import Policy
+from verify.profile import load_profiles
+from verify.registry import Device
+from verify.setup import policy_entry
+from verify.store import write_durably
+
+MAX_REASON = 200
+
+
+def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Carry out one request; gives a JSON-ready answer.
+
+    Args:
+        request: ``{"op": "enrol" | "rotate" | "revoke" | "erase" | "policy" | "resume", ...}``.
+
+    Raises:
+        ConfigError: ``admin.request``, ``registry.*``, ``policy.invalid``, ``enrolment.*``.
+        StateError: the stores cannot write.
+    """
+    operations: dict[str, Callable[[Aggregator, Mapping[str, Any]], dict[str, Any]]] = {
+        "enrol": _enrol,
+        "rotate": _rotate,
+        "revoke": _revoke,
+        "erase": _erase,
+        "policy": _policy,
+        "resume": _resume,
+    }
+    operation = operations.get(str(request.get("op")))
+    if operation is None:
+        raise ConfigError("admin.request", f"there is no operation {request.get('op')!r}")
+    return operation(aggregator, request)
+
+
+def _text(request: Mapping[str, Any], field: str) -> str:
+    value = request.get(field)
+    if not isinstance(value, str):
+        raise ConfigError("admin.request", f"the request has no text {field!r}")
+    return value
+
+
+def _device(aggregator: Aggregator, did: str) -> Device:
+    device = aggregator.fold.registry.device(did)
+    if device is None:
+        raise ConfigError(
+            "registry.unknown_device",
+            f"{did[:100]} is not enrolled",
+            hint="give the DID as `depin-id device show` prints it",
+        )
+    return device
+
+
+# --- enrolment ------------------------------------------------------------------------------------
+
+
+def _enrol(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
+    since = request.get("effective_from")
+    documents = read_enrolments(_text(request, "documents"))
+    return enrol(aggregator, documents, effective_from=since)
+
+
+def enrol(
+    aggregator: Aggregator,
+    enrolments: Iterable[Enrolment],
+    *,
+    effective_from: int | None = None,
+) -> dict[str, Any]:
+    """Enrol devices; what is wrong with one does not keep out the others.
+
+    Args:
+        effective_from: receipt time (ms since 1970) from which their keys count, at most the
+            policy's ``max_age_s`` ago; parked envelopes from then on are taken up. Now by default.
+
+    Returns:
+        ``{"enrolled": [...], "known": [...], "refused": [{"did", "code", "message"}], "parked"}``.
+    """
+    now = aggregator.now()
+    since = _bounded(aggregator, effective_from, now)
+    entries: list[Enrolled] = []
+    known: list[str] = []
+    refused: list[dict[str, str]] = []
+    taken: set[bytes] = set()
+    for enrolment in enrolments:
+        try:
+            if _already(aggregator, enrolment):
+                known.append(enrolment.did)
+                continue
+            _check_enrolment(aggregator, enrolment, taken)
+        except DepinError as error:
+            refused.append({"did": enrolment.did, "code": error.code, "message": error.message})
+            continue
+        taken.add(enrolment.key.thumbprint)
+        entries.append(Enrolled(os.urandom(16), since, enrolment))
+    if entries:
+        aggregator.administer(entries)
+    parked = Summary()
+    for entry in entries:
+        parked.add(aggregator.take_parked(entry.enrolment.key.kid))
+    return {
+        "enrolled": [entry.enrolment.did for entry in entries],
+        "known": known,
+        "refused": refused,
+        "parked": parked.to_json(),
+    }
+
+
+def _bounded(aggregator: Aggregator, effective_from: Any, now: int) -> int:
+    if effective_from is None:
+        return now
+    earliest = now - aggregator.fold.policy.time.max_age_s * 1000
+    if aggregator.fold.asserted_time:
+        earliest = 0
+    if type(effective_from) is not int or not earliest <= effective_from <= now:
+        raise ConfigError(
+            "registry.effective_from",
+            f"an enrolment cannot take effect at {effective_from}",
+            hint=f"choose a time from {earliest} to {now} (ms since 1970)",
+        )
+    return effective_from
+
+
+def _already(aggregator: Aggregator, enrolment: Enrolment) -> bool:
+    device = aggregator.fold.registry.device(enrolment.did)
+    return (
+        device is not None
+        and device.enrolment == enrolment
+        and not device.erased
+        and device.revoked_at is None
+    )
+
+
+def _check_enrolment(aggregator: Aggregator, enrolment: Enrolment, taken: set[bytes]) -> None:
+    aggregator.fold.registry.check_new_device(enrolment)
+    if enrolment.key.thumbprint in taken:
+        raise ConfigError("registry.duplicate_key", "the document occurs twice")
+    profiles = aggregator.fold.profiles
+    if enrolment.profile and enrolment.profile not in profiles:
+        raise ConfigError(
+            "profile.unknown",
+            f"the profile {enrolment.profile!r} is not one of the policy's",
+            hint=f"use one of {', '.join(sorted(profiles))}",
+        )
+
+
+def _rotate(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
+    did = _text(request, "did")
+    key = parse_did_key(_text(request, "new_key"))
+    _device(aggregator, did)
+    aggregator.fold.registry.check_new_key(key)
+    index = aggregator.administer([Rotated(did, key, aggregator.now())])
+    parked = aggregator.take_parked(key.kid)
+    return {"did": did, "thumbprint": key.thumbprint.hex(), "index": index} | {
+        "parked": parked.to_json()
+    }
+
+
+def _revoke(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
+    did = _text(request, "did")
+    _device(aggregator, did)
+    reason = str(request.get("reason") or "")[:MAX_REASON]
+    index = aggregator.administer([Revoked(did, aggregator.now(), reason)])
+    return {"did": did, "index": index}
+
+
+# --- erasure --------------------------------------------------------------------------------------
+
+
+def _erase(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
+    device = _device(aggregator, _text(request, "did"))
+    index = aggregator.erase(device)
+    return {"did": device.did, "index": index}
+
+
+# --- policy and resume ----------------------------------------------------------------------------
+
+
+def _policy(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
+    folder = aggregator.workspace.profiles
+    profiles = load_profiles(folder if folder.is_dir() else None)
+    policy = Policy.from_toml(_text(request, "toml"), profiles=profiles)
+    if policy.digest == aggregator.fold.policy.digest:
+        return {"digest": policy.digest.hex(), "changed": False}
+    index = aggregator.administer([policy_entry(policy, profiles)])
+    write_durably(aggregator.workspace.policy, policy.to_toml().encode(), mode=0o644)
+    return {"digest": policy.digest.hex(), "changed": True, "index": index}
+
+
+def _resume(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
+    did = _text(request, "did")
+    device = _device(aggregator, did)
+    try:
+        nonce = bytes.fromhex(_text(request, "nonce"))
+    except ValueError:
+        raise ConfigError("admin.request", "the nonce is not hexadecimal") from None
+    key = device.keys[-1].key
+    streams = aggregator.fold.state.streams
+    floor = 0
+    for stream, (thumbprint, _) in enumerate(streams.keys()):
+        mark = streams.mark(stream)
+        if thumbprint == key.thumbprint and mark is not None:
+            floor = max(floor, mark.epoch)
+    resume = Resume(key.thumbprint, nonce, floor)
+    card = aggregator.fold.card
+    data = sign_resume(resume, network=card.network, signer=aggregator.ack_signer)
+    return {"did": did, "epoch_floor": floor, "resume": data.hex()}
