@@ -101,22 +101,17 @@ def test_small_files_that_stand_for_much(tmp_path: Path) -> None:
     readings(path, [row()] * 9)
     drain(path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    large = {"dictionary_pagesize_limit": 1 << 28}
-    shared = {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY"}}
+    large: dict[str, Any] = {"dictionary_pagesize_limit": 1 << 28}
+    shared: dict[str, Any] = {
+        "use_dictionary": False,
+        "column_encoding": {"text": "DELTA_BYTE_ARRAY"},
+    }
     bombs: list[tuple[str, list[tuple[Any, ...]], dict[str, Any]]] = [
-        # One long text in a dictionary, named by every row: 1 MB x 65,536.
+        # One long text in a dictionary, named by every row.
         ("dictionaries", [row(name="x" * 1_000_000)] * 200, large),
         # Texts that share their beginnings.
-        (
-            "encoding",
-            [row(text="y" * 200_000)] * 99,
-            {"use_dictionary": False, "column_encoding": "delta"},
-        ),
-        (
-            "dictionaries",
-            [row(flags=["z" * 100_000] * 50)] * 20,
-            {"dictionary_pagesize_limit": 1 << 28},
-        ),
+        ("encoding", [row(text="y" * 200_000)] * 99, shared),
+        ("dictionaries", [row(flags=["z" * 100_000] * 50)] * 20, large),
         # Pages of another kind.
         ("a kind", [row()] * 9, {"data_page_version": "2.0"}),
         ("70000 rows", [row()] * 70_000, {}),
