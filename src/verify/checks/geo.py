@@ -1,8 +1,9 @@
 """Distances on the Earth in integers: the same on every machine.
 
 The haversine formula in fixed point, 62 bits after the point, with the trigonometry as power
-series. The Earth is a sphere of the mean radius (IUGG), so a distance is
-within half a percent of the one on the ellipsoid nearly everywhere (0.56 % at worst), and within a millimetre of the same formula in real numbers.
+series. The Earth is a sphere of the mean radius (IUGG): a distance is within half a percent of
+the one on the ellipsoid nearly everywhere (0.56 % at worst), and within millimetres of the same
+formula in real numbers.
 """
 
 from __future__ import annotations

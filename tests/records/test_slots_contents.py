@@ -1,0 +1,85 @@
+"""Slots against a set, windows against batching and honest coincidence."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from verify.checks.contents import window_digests
+from verify.checks.slots import MAX_RANGES, Ranges, fill
+
+
+def _well_formed(ranges: Ranges) -> bool:
+    apart = all(a[1] < b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+    return apart and all(start < end for start, end in ranges) and len(ranges) <= MAX_RANGES
+
+
+@given(st.lists(st.integers(-60, 60), max_size=200))
+def test_slots_are_a_set_while_they_fit(slots: list[int]) -> None:
+    ranges: Ranges = ()
+    seen: set[int] = set()
+    for slot in slots:
+        ranges, repeated = fill(ranges, slot)
+        assert repeated == (slot in seen)
+        seen.add(slot)
+        assert _well_formed(ranges)
+    assert {slot for start, end in ranges for slot in range(start, end)} == seen
+
+
+@given(st.lists(st.integers(-5000, 5000), max_size=400))
+def test_no_slot_is_ever_filled_twice(slots: list[int]) -> None:
+    ranges: Ranges = ()
+    taken: set[int] = set()
+    for slot in slots:
+        ranges, repeated = fill(ranges, slot)
+        if not repeated:
+            assert slot not in taken
+            taken.add(slot)
+        assert _well_formed(ranges)
+
+
+def test_the_oldest_gap_is_given_up() -> None:
+    ranges: Ranges = ()
+    for slot in range(0, 2 * MAX_RANGES + 2, 2):
+        ranges, repeated = fill(ranges, slot)
+        assert not repeated
+    assert ranges[0] == (0, 3) and len(ranges) == MAX_RANGES
+    assert fill(ranges, 1) == (ranges, True)
+    assert fill(ranges, 3)[1] is False
+
+
+SAMPLES = [(1_600_000 + 1000 * i, 40_000 + 37 * i % 900, -3) for i in range(64)]
+
+
+def test_windows_do_not_depend_on_batches_or_order() -> None:
+    whole = window_digests("laeq", "dB", SAMPLES, 1000)
+    assert len(whole) == 4 and len(set(whole)) == 4
+    assert window_digests("laeq", "dB", reversed(SAMPLES), 1000) == whole
+    halves = [window_digests("laeq", "dB", part, 1000) for part in (SAMPLES[:32], SAMPLES[32:])]
+    assert halves[0] + halves[1] == whole
+    # Cut elsewhere, the windows that were not cut are the same.
+    shifted = window_digests("laeq", "dB", SAMPLES[5:], 1000)
+    assert set(shifted) & set(whole) == set(whole[1:])
+
+
+def test_every_part_of_a_sample_counts() -> None:
+    whole = window_digests("laeq", "dB", SAMPLES[:16], 1000)
+    for changed in ((0, 1, 0), (0, 0, 1), (1, 0, 0)):
+        other = list(SAMPLES[:16])
+        first = other[3]
+        other[3] = (first[0] + changed[0], first[1] + changed[1], first[2] + changed[2])
+        assert window_digests("laeq", "dB", other, 1000) != whole
+    assert window_digests("lceq", "dB", SAMPLES[:16], 1000) != whole
+    assert window_digests("laeq", "dBA", SAMPLES[:16], 1000) != whole
+
+
+def test_constant_or_sparse_readings_make_no_window() -> None:
+    times = [time for time, _, _ in SAMPLES[:16]]
+    assert window_digests("rain", "m", [(time, 0, 0) for time in times], 1000) == []
+    five = [(time, i % 5, 0) for i, time in enumerate(times)]
+    assert window_digests("rain", "m", five, 1000) == []
+    six = [(time, i % 6, 0) for i, time in enumerate(times)]
+    assert len(window_digests("rain", "m", six, 1000)) == 1
+    assert window_digests("rain", "m", six[:11], 1000) == []
+    assert len(window_digests("rain", "m", six[:12], 1000)) == 1
+    assert window_digests("rain", "m", six, 0) == []
