@@ -136,10 +136,6 @@ def read_records(index: int, data: bytes) -> RecordsContent:
         if max(len(content.did), len(content.subject)) > MAX_DID:
             raise DatasetError("dataset.records", f"a DID of entry {index} is too long")
         wrong = next((n for n, row in enumerate(content.rows) if not _is_row(row)), None)
-        if wrong is None and content.encode() != data:
-            raise DatasetError(
-                "dataset.records", f"the records of entry {index} are not in canonical form"
-            )
     except DatasetError:
         raise
     except DepinError as error:
