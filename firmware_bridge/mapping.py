@@ -138,7 +138,7 @@ class ReadingRule:
     def _value(self, value: Any) -> Decimal64 | str | bool:
         if self.type == "number" and isinstance(value, RawNumber):
             try:
-                number = Decimal64.from_text(value)
+                number = Decimal64.from_text(str(value))
                 return Decimal64(
                     number.mantissa * self.scale.mantissa, number.exponent + self.scale.exponent
                 )
@@ -176,7 +176,7 @@ class ReadingMap:
     def _time(self, value: Any) -> Decimal64:
         if not isinstance(value, str):
             raise ReadingError("input.time", "there is no time where one is mapped")
-        time = parse_time(value)
+        time = parse_time(str(value))
         try:
             return Decimal64(time.mantissa, time.exponent - 3) if self.time_unit == "ms" else time
         except EncodingError as error:
@@ -191,7 +191,7 @@ class ReadingMap:
         if self.sensor is None:
             return None
         value = self.sensor.find(document)
-        return sensor_name(value if isinstance(value, str) else "")
+        return sensor_name(str(value) if isinstance(value, str) else "")
 
 
 def sensor_name(name: str, names: Mapping[str, str] | None = None, prefix: str = "") -> str:
