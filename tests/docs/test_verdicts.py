@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from verify.verdict import ACCEPTED, CODES, FLAGS
 
 VERIFY = Path(__file__).resolve().parents[2] / "src" / "verify"
 CALLS = {"Rejected", "Indeterminate", "Finding", "_rejected", "_refused", "fault_of", "Refusal"}
+ERRORS = {"profile.invalid", "policy.invalid"}
+"""Codes of errors that share a family's name with verdicts."""
 CODE_AT = {"Refusal": 1}
 """Where the code stands among the arguments, when not first."""
 
@@ -60,6 +63,20 @@ def test_every_code_that_is_given_is_in_the_table() -> None:
     used = list(_used("code"))
     assert len(used) > 15, "the scan no longer finds where verdicts are made"
     assert not [f"{where}: {code}" for code, where in used if code not in CODES]
+
+
+def test_nothing_looks_like_a_code_and_is_none() -> None:
+    known = CODES.keys() | FLAGS.keys() | ERRORS
+    families = {name.partition(".")[0] for name in known}
+    unknown = [
+        f"{path.name}:{node.lineno}: {node.value}"
+        for path in sorted(VERIFY.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if re.fullmatch(r"[a-z]+\.[a-z_]+", node.value) and node.value not in known
+        if node.value.partition(".")[0] in families
+    ]
+    assert not unknown
 
 
 def test_every_flag_that_is_given_is_in_the_table() -> None:
