@@ -18,7 +18,7 @@ from verify.aggregator import Aggregator
 from verify.batch import Summary
 from verify.entries import Enrolled, Revoked, Rotated
 from verify.policy import Policy
-from verify.profile import load_profiles
+from verify.profile import find_profile, load_profiles
 from verify.registry import Device
 from verify.setup import policy_entry
 from verify.store import write_durably
@@ -152,7 +152,7 @@ def _check_enrolment(aggregator: Aggregator, enrolment: Enrolment, taken: set[by
     if enrolment.key.thumbprint in taken:
         raise ConfigError("registry.duplicate_key", "the document occurs twice")
     profiles = aggregator.fold.profiles
-    if enrolment.profile and enrolment.profile not in profiles:
+    if enrolment.profile and find_profile(profiles, enrolment.profile) is None:
         raise ConfigError(
             "profile.unknown",
             f"the profile {enrolment.profile!r} is not one of the policy's",

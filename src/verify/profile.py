@@ -319,6 +319,15 @@ def load_profiles(directory: Path | None = None) -> Mapping[str, Profile]:
     return MappingProxyType(dict(sorted(found.items())))
 
 
+def find_profile(profiles: Mapping[str, Profile], named: str) -> Profile | None:
+    """The profile that an enrolment names: ``noise``, or ``noise@1`` for exactly that version."""
+    name, at, version = named.partition("@")
+    profile = profiles.get(name)
+    if profile is None or (at and version != str(profile.version)):
+        return None
+    return profile
+
+
 def _collect(files: Iterable[tuple[str, str]]) -> dict[str, Profile]:
     found: dict[str, Profile] = {}
     for source, text in files:

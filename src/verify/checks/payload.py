@@ -15,7 +15,7 @@ from verify.checks.location import Track
 from verify.checks.records import Judged, RecordsOutcome, judge_records
 from verify.checks.slots import Ranges
 from verify.leaf import RecordRow, RecordsContent
-from verify.profile import Profile
+from verify.profile import Profile, find_profile
 from verify.state import Subject
 from verify.verdict import Rejected, fault_of
 from verify.world import Authenticated, Change, Receipt, Refusal, World
@@ -93,7 +93,7 @@ def _beacon_time(auth: Authenticated, world: World) -> int | None:
 
 def _profile(auth: Authenticated, world: World) -> Profile | None:
     named = auth.device.enrolment.profile if auth.envelope.claims.sub is None else ""
-    return world.profiles.get(named or world.policy.default_profile or "")
+    return find_profile(world.profiles, named or world.policy.default_profile or "")
 
 
 def _judge_pack(auth: Authenticated, receipt: Receipt, world: World, change: Change) -> Content:

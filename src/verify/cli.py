@@ -1,0 +1,58 @@
+"""The command line ``depin-verify``."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from typer.main import get_command
+
+from depin_id.commands.common import app, run
+from verify.commands import demo, intake, looking, proving, setup
+
+cli = app(
+    "The aggregator: verify what devices sign, keep it in a log, prove it.\n\n"
+    "Example: depin-verify init agg --network net && depin-verify enrol agg enrolment.json && "
+    "depin-verify ingest agg envelopes.cbor && depin-verify status agg"
+)
+for command in (
+    setup.init,
+    setup.enrol,
+    setup.rotate,
+    setup.revoke,
+    setup.erase,
+    setup.policy,
+    setup.resume,
+    intake.run,
+    intake.ingest,
+    looking.status,
+    looking.explain,
+    looking.receipt,
+    proving.audit,
+    proving.rebuild,
+    proving.export,
+    demo.demo,
+):
+    cli.command()(command)
+cli.command("check-receipt")(looking.check_receipt)
+cli.command("verify-dataset")(proving.verify_dataset)
+
+
+@cli.command("version")
+def show_version() -> None:
+    """Print the version.
+
+    Example: depin-verify version
+    """
+    try:
+        print(f"depin-verify {version('depin-id')}")
+    except PackageNotFoundError:
+        print("depin-verify (not installed: run from the source tree)")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; exits 2 with ``error: code: message`` on errors."""
+    run(get_command(cli), argv, "depin-verify")
+
+
+if __name__ == "__main__":
+    main()

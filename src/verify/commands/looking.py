@@ -1,0 +1,124 @@
+"""``depin-verify status``, ``explain``, ``receipt`` and ``check-receipt``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from depin_id.commands.common import read_input, show
+from depin_id.errors import ConfigError, StateError
+from verify.commands.common import AsJson, Directory, parse_position
+from verify.explain import explain as make_explanation
+from verify.reading import Reader
+from verify.receipt import check_receipt as check
+from verify.receipt import make_receipt
+from verify.store import write_durably
+
+Device = Annotated[str | None, typer.Option("--device", help="The device's DID (or DID#sensor).")]
+At = Annotated[str | None, typer.Option("--position", help="EPOCH/N in the device's stream.")]
+Index = Annotated[int | None, typer.Option("--index", help="Index of the entry in the log.")]
+
+
+def status(directory: Directory, as_json: AsJson = False) -> None:
+    """Show what an aggregator holds.
+
+    Example: depin-verify status agg
+    """
+    with Reader(directory) as reader:
+        found = reader.status()
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    show(
+        {
+            name: ", ".join(f"{key} {count}" for key, count in value.items()) or "none"
+            if isinstance(value, dict)
+            else value
+            for name, value in found.items()
+        },
+        as_json=False,
+    )
+
+
+def _indexes(
+    reader: Reader, device: str | None, position: str | None, index: int | None
+) -> list[int]:
+    if (device is None) == (index is None):
+        raise ConfigError("usage", "name either --device DID [--position E/N] or --index I")
+    return list(reader.find(did=device, position=parse_position(position), index=index))
+
+
+def explain(
+    directory: Directory,
+    device: Device = None,
+    position: At = None,
+    index: Index = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say in words what happened to an envelope, and why.
+
+    Example: depin-verify explain agg --device did:key:z6Mk... --position 1/0
+    """
+    with Reader(directory) as reader:
+        found = [
+            make_explanation(reader, item) for item in _indexes(reader, device, position, index)
+        ]
+    if not found:
+        raise _nothing()
+    if as_json:
+        print(json.dumps([item.to_json() for item in found], indent=2, ensure_ascii=False))
+    else:
+        print("\n\n".join(item.text for item in found))
+
+
+def _nothing() -> StateError:
+    return StateError(
+        "state.no_entry",
+        "there is no such entry",
+        hint="unauthenticated or over-quota envelopes are only counted: see `status`",
+    )
+
+
+def receipt(
+    directory: Directory,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where to write it.")],
+    device: Device = None,
+    position: At = None,
+    index: Index = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a receipt that anyone can check offline, without the operator.
+
+    Example: depin-verify receipt agg --device did:key:z6Mk... --position 1/0 -o r.receipt
+    """
+    with Reader(directory) as reader:
+        found = _indexes(reader, device, position, index)
+        if not found:
+            raise _nothing()
+        data = make_receipt(reader, found[0])
+    write_durably(out, data, mode=0o644)
+    show({"index": found[0], "bytes": len(data), "out": str(out)}, as_json=as_json)
+
+
+def check_receipt(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A receipt, or -.")],
+    network: Annotated[
+        str | None, typer.Option(help="The network's DID to pin; else the card vouches for itself.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a receipt offline; exit 2 with the reason when it does not hold.
+
+    Example: depin-verify check-receipt r.receipt --network did:key:z6Mk...
+    """
+    checked = check(read_input(file, max_bytes=1 << 20), network=network)
+    if as_json:
+        print(json.dumps(checked.to_json(), indent=2, ensure_ascii=False))
+    else:
+        print(checked.text)
+    if network is None and not as_json:
+        print("note: no --network was pinned, so the card vouches for itself", file=sys.stderr)

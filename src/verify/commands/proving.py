@@ -1,0 +1,93 @@
+"""``depin-verify audit``, ``verify-dataset``, ``rebuild`` and ``export``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from depin_id.commands.common import show
+from depin_id.errors import DepinError
+from depin_id.network import load_card
+from verify.aggregator import Aggregator
+from verify.audit import audit as run_audit
+from verify.commands.common import AsJson, Directory, progress
+from verify.dataset import export as export_table
+from verify.dataset import verify_dataset as check_dataset
+from verify.log import NoteKey
+from verify.workspace import Workspace
+
+
+def _show(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report, indent=2))
+    else:
+        show(report, as_json=False)
+
+
+def audit(directory: Directory, as_json: AsJson = False) -> None:
+    """Judge the whole journal again and compare everything; exit 1 names the first difference.
+
+    Example: depin-verify audit agg
+    """
+    with progress("entries") as report:
+        result = run_audit(directory, progress=report)
+    _show(result.to_json(), as_json)
+    if not result.ok:
+        sys.exit(1)
+
+
+def verify_dataset(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A published folder: log/, segments/, card.cbor.")
+    ],
+    network: Annotated[str | None, typer.Option(help="The network's DID to pin.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a published dataset against its log, from public files alone; exit 1 if it differs.
+
+    Example: depin-verify verify-dataset agg/public
+    """
+    folder = path / "public" if (path / "public").is_dir() else path
+    card, _ = load_card(folder / "card.cbor", network=network)
+    keys = [NoteKey(card.log_origin, card.log_key.raw)]
+    try:
+        with progress("entries") as report:
+            result = check_dataset(folder, keys=keys, progress=report)
+    except DepinError as error:
+        if error.code.startswith(("dataset.", "log.")):
+            _show({"ok": False, **error.to_json()}, as_json)
+            sys.exit(1)
+        raise
+    _show({"ok": True, **result.to_json()}, as_json)
+
+
+def rebuild(directory: Directory, as_json: AsJson = False) -> None:
+    """Make log tiles and segments again from the journal.
+
+    Example: depin-verify rebuild agg
+    """
+    with Aggregator(directory) as aggregator, progress("entries") as report:
+        checkpoint = aggregator.publisher.rebuild(progress=report)
+    show({"size": checkpoint.size, "root": checkpoint.root.hex()}, as_json=as_json)
+
+
+def export(
+    directory: Directory,
+    out: Annotated[str, typer.Option("-o", "--out", help="A file, or - for csv and jsonl.")],
+    format_: Annotated[str, typer.Option("--format", help="parquet, csv or jsonl.")] = "csv",
+    as_json: AsJson = False,
+) -> None:
+    """Write the readings that count into one file.
+
+    Example: depin-verify export agg --format csv -o readings.csv
+    """
+    workspace = Workspace(directory)
+    folder = workspace.public if workspace.public.is_dir() else directory
+    with progress("readings") as report:
+        count = export_table(folder, format_, out if out == "-" else Path(out), progress=report)
+    if out != "-":
+        show({"readings": count, "out": out}, as_json=as_json)

@@ -1,0 +1,181 @@
+"""``depin-verify init``, ``enrol``, ``rotate``, ``revoke``, ``erase``, ``policy``, ``resume``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from depin_id.commands.common import read_input, show
+from depin_id.errors import ConfigError, DepinError
+from depin_id.network import load_card
+from verify.commands.common import AsJson, Directory, parse_moment
+from verify.control import perform_on
+from verify.setup import init as make
+from verify.workspace import Workspace
+
+Did = Annotated[str, typer.Argument(metavar="DID", help="The device's DID.")]
+
+
+def _text(name: str) -> str:
+    try:
+        return read_input(name, max_bytes=1 << 24).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError("usage", f"{name} is not UTF-8 text") from error
+
+
+def init(
+    directory: Directory,
+    network: Annotated[
+        Path,
+        typer.Option(help="The network's folder (`depin-id network new`), or the card in it."),
+    ],
+    policy: Annotated[Path | None, typer.Option(help="A policy.toml; default: defaults.")] = None,
+    profiles: Annotated[Path | None, typer.Option(help="A folder of own profiles.")] = None,
+    allow_asserted_time: Annotated[
+        bool,
+        typer.Option(
+            "--allow-asserted-time", help="Receipt times may be asserted (recordings), for ever."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make an aggregator's directory.
+
+    Example: depin-verify init agg --network net/card.cbor
+    """
+    workspace = make(
+        directory,
+        network,
+        policy_text="" if policy is None else _text(str(policy)),
+        profiles_directory=profiles,
+        allow_asserted_time=allow_asserted_time,
+    )
+    card, _ = load_card(workspace.card)
+    show(
+        {"directory": str(directory), "network": card.network, "name": card.name}
+        | {"log": card.log_origin, "next": f"depin-verify enrol {directory} FILE"},
+        as_json=as_json,
+    )
+
+
+def enrol(
+    directory: Directory,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Enrolment documents: JSON or JSONL; -.")
+    ],
+    effective_from: Annotated[
+        str | None, typer.Option(help="Keys count for what arrived since; bounded by the policy.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take devices into the network.
+
+    Example: depin-id device show dev --json | depin-verify enrol agg -
+    """
+    documents = "\n".join(_text(name).strip("\n") for name in files)
+    since = None if effective_from is None else parse_moment(effective_from)
+    answer = perform_on(directory, {"op": "enrol", "documents": documents, "effective_from": since})
+    if as_json:
+        show(answer, as_json=True)
+    else:
+        _show_enrolled(answer)
+    if answer["refused"]:
+        sys.exit(1)
+
+
+def _show_enrolled(answer: dict[str, Any]) -> None:
+    for did in answer["enrolled"]:
+        print(f"enrolled  {did}")
+    for did in answer["known"]:
+        print(f"known     {did}")
+    for item in answer["refused"]:
+        print(f"refused   {item['did']}  {item['code']}: {item['message']}", file=sys.stderr)
+    taken = answer["parked"]["accepted"] + answer["parked"]["sightings"]
+    if taken:
+        print(f"taken up from quarantine: {taken}")
+
+
+def rotate(
+    directory: Directory,
+    did: Did,
+    new_key: Annotated[str, typer.Argument(metavar="NEW_DID", help="did:key of the new key.")],
+    as_json: AsJson = False,
+) -> None:
+    """Give a device a new key; the old one ends now.
+
+    Example: depin-verify rotate agg did:key:z6Mk... did:key:z6Mk...
+    """
+    show(perform_on(directory, {"op": "rotate", "did": did, "new_key": new_key}), as_json=as_json)
+
+
+def revoke(
+    directory: Directory,
+    did: Did,
+    reason: Annotated[str, typer.Option(help="For the journal.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Accept nothing more of a device.
+
+    Example: depin-verify revoke agg did:key:z6Mk... --reason stolen
+    """
+    show(perform_on(directory, {"op": "revoke", "did": did, "reason": reason}), as_json=as_json)
+
+
+def erase(
+    directory: Directory,
+    did: Did,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Destroy the keys of everything a device ever sent. It cannot be undone.
+
+    Example: depin-verify erase agg did:key:z6Mk... --yes
+    """
+    if not yes and not typer.confirm(f"Erase everything of {did}? It cannot be undone."):
+        raise typer.Abort
+    show(perform_on(directory, {"op": "erase", "did": did}), as_json=as_json)
+
+
+def policy(
+    directory: Directory,
+    file: Annotated[
+        str | None, typer.Argument(metavar="[POLICY.toml]", help="The new policy, or -.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the policy, or put a new one in force; the change is an entry of the log.
+
+    Example: depin-verify policy agg policy.toml
+    """
+    if file is not None:
+        show(perform_on(directory, {"op": "policy", "toml": _text(file)}), as_json=as_json)
+        return
+    workspace = Workspace(directory)
+    workspace.check()
+    text = _text(str(workspace.policy))
+    if as_json:
+        show({"toml": text}, as_json=True)
+    else:
+        print(text, end="")
+
+
+def resume(
+    directory: Directory,
+    did: Did,
+    nonce: Annotated[str, typer.Option(help="The device's nonce, hexadecimal.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where to write the signed resume.")],
+    as_json: AsJson = False,
+) -> None:
+    """Sign leave for a device with damaged position storage to sign again.
+
+    Example: depin-verify resume agg did:key:z6Mk... --nonce 00ff... -o resume.cbor
+    """
+    answer = perform_on(directory, {"op": "resume", "did": did, "nonce": nonce})
+    try:
+        out.write_bytes(bytes.fromhex(answer.pop("resume")))
+    except OSError as error:
+        raise DepinError("file.write", f"{out}: {error.strerror}") from error
+    show(answer | {"out": str(out)}, as_json=as_json)

@@ -1,0 +1,100 @@
+"""A running aggregator: an MQTT source, the loop, requests, clean shutdown."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from depin_id.errors import DepinError
+from verify import control
+from verify.aggregator import Aggregator
+from verify.ingest import Downlink, Message
+from verify.ingest.mqtt import MqttSource
+from verify.ingest.options import TlsOptions
+
+_CONTROL_S = 0.5
+
+OnEvent = Callable[[str, dict[str, object]], None]
+
+
+class LiveHandler:
+    """Feeds an aggregator from a live source, and carries out requests between batches.
+
+    After a commit that failed the aggregator is opened again from the journal, so the source's
+    next try meets the state as it is on disk.
+    """
+
+    def __init__(self, root: Path, on_event: OnEvent) -> None:
+        self._root = root
+        self._on_event = on_event
+        self._served_at = 0.0
+        self.aggregator = Aggregator(root)
+
+    def commit(self, messages: Sequence[Message]) -> Sequence[Downlink]:
+        """Commit a batch; see :meth:`verify.aggregator.Aggregator.commit`."""
+        self._serve()
+        try:
+            summary, downlinks = self.aggregator.ingest(messages)
+        except DepinError:
+            self.aggregator.close()
+            self.aggregator = Aggregator(self._root)
+            raise
+        self._on_event("committed", summary.to_json())
+        return downlinks
+
+    def idle(self, now_ms: int) -> Sequence[Downlink]:
+        """Requests, checkpoints, heartbeat."""
+        self._serve()
+        return self.aggregator.idle(now_ms)
+
+    def close(self) -> None:
+        """Publish and release the directory."""
+        self.aggregator.close()
+
+    def _serve(self) -> None:
+        now = time.monotonic()
+        if now - self._served_at >= _CONTROL_S:
+            self._served_at = now
+            done = control.serve(self.aggregator)
+            if done:
+                self._on_event("requests", {"done": done})
+
+
+def run(
+    root: Path,
+    url: str,
+    *,
+    tls: TlsOptions | None = None,
+    username: str | None = None,
+    password: str | None = None,
+    on_event: OnEvent,
+    stop: threading.Event | None = None,
+) -> None:
+    """Run until SIGTERM or SIGINT, or until ``stop`` is set.
+
+    Raises:
+        StateError, TransportError: the directory or the broker cannot be used.
+    """
+    ended = stop if stop is not None else threading.Event()
+    if stop is None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+    handler = LiveHandler(root, on_event)
+    try:
+        card = handler.aggregator.fold.card
+        source = MqttSource(
+            url,
+            card.name,
+            handler,
+            client_id=f"depin-verify-{card.root.kid.hex()}",
+            tls=tls,
+            username=username,
+            password=password,
+            on_event=on_event,
+        )
+        source.run(ended)
+    finally:
+        handler.close()
