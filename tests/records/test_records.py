@@ -224,7 +224,10 @@ def test_nothing_that_can_arrive_raises(data: st.DataObject) -> None:
     names = st.sampled_from(["laeq", "lat", "lon", "accuracy", "fix-age", "speed", "battery", "x"])
     units = st.sampled_from(["dB", "lat", "lon", "m", "s", "m/s", None])
     records = data.draw(
-        st.lists(st.builds(Record, names, units, values, times, st.just(number("1"))), max_size=30)
+        st.lists(
+            st.builds(Record, names, units, values, times, st.just(number("1")), st.none()),
+            max_size=30,
+        )
     )
     name = data.draw(st.sampled_from(["noise", "mobility", "mobile-noise", "weather"]))
     sealing = data.draw(
