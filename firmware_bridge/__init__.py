@@ -5,7 +5,7 @@ acknowledgements, and :class:`Sender`/:func:`send` for devices that run Python. 
 ``depin-bridge``.
 """
 
-from firmware_bridge.mqtt import MqttOptions
+from firmware_bridge.options import MqttOptions
 from firmware_bridge.sender import Sender, send
 from firmware_bridge.spool import Spool, SpoolCounts, Spooled
 from firmware_bridge.uplink import Uplink, UplinkCounts

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from depin_id.errors import ConfigError
 from depin_id.network import NetworkCard, load_card
 from firmware_bridge.gateway import GatewayLimits
-from firmware_bridge.mqtt import MqttOptions
+from firmware_bridge.options import MqttOptions
 from firmware_bridge.signing import Level
 from firmware_bridge.sources.base import (
     Context,
@@ -44,11 +44,11 @@ class BridgeOptions(Strict):
     spool_max_envelopes: int = Field(default=DEFAULT_MAX_ENVELOPES, ge=1)
     spool_policy: Literal["refuse", "drop_oldest"] = "refuse"
     batch_count: int = Field(default=60, ge=1, le=1000)
-    batch_age: float = Field(default=10.0, ge=0, le=3600, strict=False)
+    batch_age: float = Field(default=10.0, ge=0, le=3600)
     max_sensors: int = Field(default=256, ge=1, le=100_000)
     max_unanswered: int = Field(default=16, ge=1, le=10_000)
     queue: int = Field(default=1000, ge=1, le=100_000)
-    status_every: float = Field(default=60.0, ge=0, le=86_400, strict=False)
+    status_every: float = Field(default=60.0, ge=0, le=86_400)
 
 
 class UplinkOptions(Strict):
@@ -61,8 +61,8 @@ class UplinkOptions(Strict):
     username: str | None = None
     password_file: FilePath | None = None
     window: int = Field(default=WINDOW, ge=1, le=1000)
-    ack_timeout: float = Field(default=ACK_TIMEOUT, gt=0, le=3600, strict=False)
-    retry_most: float = Field(default=60.0, gt=0, le=3600, strict=False)
+    ack_timeout: float = Field(default=ACK_TIMEOUT, gt=0, le=3600)
+    retry_most: float = Field(default=60.0, gt=0, le=3600)
 
 
 class _File(Strict):

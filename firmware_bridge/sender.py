@@ -10,7 +10,7 @@ from typing import Any
 
 from depin_id.network import NetworkCard
 from depin_id.readings import Reading
-from firmware_bridge.mqtt import MqttOptions
+from firmware_bridge.options import MqttOptions
 from firmware_bridge.signing import SigningDevice
 from firmware_bridge.spool import Policy, Spool
 from firmware_bridge.uplink import Uplink

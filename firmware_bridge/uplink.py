@@ -20,7 +20,8 @@ from depin_id.envelope import MAX_BUNDLE
 from depin_id.errors import DepinError
 from depin_id.network import NetworkCard, topics
 from firmware_bridge.backoff import Backoff
-from firmware_bridge.mqtt import Connection, Message, MqttOptions, Session, Subscription
+from firmware_bridge.mqtt import Connection, Message, Session, Subscription
+from firmware_bridge.options import MqttOptions
 from firmware_bridge.signing import SigningDevice, newest_card, own_identity
 from firmware_bridge.spool import Spool, Spooled
 

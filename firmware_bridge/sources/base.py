@@ -17,12 +17,14 @@ from depin_id.network import NetworkCard
 from depin_id.senml import Decimal64
 from firmware_bridge import mapping
 from firmware_bridge.gateway import Emitter
-from firmware_bridge.mqtt import MqttOptions
+from firmware_bridge.options import MqttOptions
 
 GROUP = "depin_bridge.sources"
 """Entry-point group of other people's kinds: name of the kind -> an object like ``Kind``."""
 
-FilePath = Annotated[Path, BeforeValidator(lambda value: Path(value) if value else value)]
+FilePath = Annotated[
+    Path, BeforeValidator(lambda value: Path(value) if isinstance(value, str) and value else value)
+]
 
 
 class Source(Protocol):

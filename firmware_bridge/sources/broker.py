@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from firmware_bridge.mqtt import Connection, Message, MqttOptions, Session, Subscription
+from firmware_bridge.mqtt import Connection, Message, Session, Subscription
+from firmware_bridge.options import MqttOptions
 
 Take = Callable[[Message], None]
 

@@ -65,7 +65,7 @@ class NativeFilesOptions(SourceOptions):
     """``kind = "native_files"``: files with envelopes or bundles, moved into place whole."""
 
     path: FilePath
-    every: float = Field(default=1.0, gt=0, le=3600, strict=False)
+    every: float = Field(default=1.0, gt=0, le=3600)
 
 
 class NativeFiles:

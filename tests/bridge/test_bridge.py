@@ -248,7 +248,7 @@ def test_killed_ten_times_under_load_nothing_is_lost(
             publisher.disconnect()
             publisher.loop_stop()
         # Nothing signed twice at one position: each (epoch, n) has one identity.
-        positions = {}
+        positions: dict[tuple[int, int], bytes] = {}
         for found, data in aggregator.envelopes.items():
             provenance = parse_envelope(data).provenance
             assert positions.setdefault((provenance.epoch, provenance.n), found) == found

@@ -18,7 +18,7 @@ from depin_id.senml import Decimal64
 from firmware_bridge import mapping, strict_json
 from firmware_bridge.gateway import SensorReadings
 from firmware_bridge.sources.base import Context, kinds
-from firmware_bridge.sources.lines import Lines, LineSplitter, LinesOptions
+from firmware_bridge.sources.lines import Lines, LinesOptions, LineSplitter
 from firmware_bridge.sources.mqtt_json import MqttJson, MqttJsonOptions
 from tests.bridge.world import Net, until
 
@@ -172,9 +172,11 @@ def test_any_bytes_are_a_reading_or_a_reason(data: bytes) -> None:
             assert error.code
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-                    lambda inner: st.lists(inner, max_size=3)
-                    | st.dictionaries(st.sampled_from(["t", "LAeq", "x"]), inner, max_size=3)))  # fmt: skip
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+KEYS = st.sampled_from(["t", "LAeq", "x"])
+
+
+@given(st.recursive(LEAVES, lambda x: st.lists(x, max_size=3) | st.dictionaries(KEYS, x)))
 def test_any_json_is_a_reading_or_a_reason(document: Any) -> None:
     text = json.dumps(document).encode()
     for call in (
@@ -215,9 +217,15 @@ def test_csv_lines_and_a_sensor_in_them() -> None:
     for line in (b"1700000000,m7", b"1700000000,m7,1,2", b"now,m7,1", b"1700000000,a b,1", b'"'):
         with pytest.raises(ReadingError):
             source.read(line)
-    for wrong in ({"columns": []}, {"columns": ["time"]}, {"sensor": "x"}, {"format": "plain"}):
+    wrongs: list[dict[str, Any]] = [
+        {"columns": []},
+        {"columns": ["time"]},
+        {"sensor": "x"},
+        {"format": "plain"},
+    ]
+    for wrong in wrongs:
         with pytest.raises(ConfigError):
-            lines(**{"format": "csv", "columns": ["LAeq"], "sensor_path": "id", **wrong})
+            lines(**{"format": "csv", "columns": ["LAeq"], "sensor_path": "id", key: wrong})
 
 
 @given(st.lists(st.binary(max_size=40), max_size=12), st.lists(st.integers(1, 9), max_size=40))
@@ -228,7 +236,7 @@ def test_lines_are_the_same_however_they_arrive(parts: list[bytes], cuts: list[i
     expected = [*whole.feed(data), *whole.end()]
     again: list[str] = []
     splitter = LineSplitter(20, again.append)
-    found = []
+    found: list[bytes] = []
     rest = data
     for cut in cuts:
         found += splitter.feed(rest[:cut])
@@ -255,7 +263,8 @@ class Collected:
 
 def test_udp_is_bound_to_the_loopback_and_survives_anything() -> None:
     source = lines(input="udp")
-    emit, stop = Collected(), threading.Event()
+    emit: Any = Collected()
+    stop = threading.Event()
     thread = threading.Thread(target=source.run, args=(emit, stop))
     thread.start()
     try:
@@ -278,7 +287,8 @@ def test_kinds_are_found() -> None:
 def test_serial_without_pyserial_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
+    collected: Any = Collected()
     monkeypatch.setitem(sys.modules, "serial", None)
     with pytest.raises(DepinError) as error:
-        lines(input="serial", device="/dev/null").run(Collected(), threading.Event())
+        lines(input="serial", device="/dev/null").run(collected, threading.Event())
     assert error.value.code == "config.serial"

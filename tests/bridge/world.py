@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from depin_id.ack import Ack, AckItem, sign_ack
-from depin_id.device import Device
 from depin_id.envelope import KIND_GATEWAY, open_gateway_payload, parse_envelope, split_bundle
 from depin_id.keys import PublicKey, SoftwareSigner
 from depin_id.network import NetworkCard, network_did, sign_card, topics
@@ -93,7 +92,7 @@ class Aggregator:
         client.reconnect_delay_set(1, 1)
         client.on_connect = lambda c, *_: c.subscribe("depin/v1/testnet/up/+", 1)
         client.on_subscribe = lambda *_: self._ready.set()
-        client.on_message = lambda _, __, message: self.take(message.topic, message.payload)
+        client.on_message = lambda _, __, message: self.take(message.topic, bytes(message.payload))
         client.connect("127.0.0.1", port)
         client.loop_start()
         self.client = client
@@ -151,9 +150,3 @@ class Aggregator:
             if parsed.kind == KIND_GATEWAY:
                 found.add(hashlib.sha256(open_gateway_payload(parsed.payload).raw).digest())
         return found
-
-
-def device(path: Path, **options: Any) -> Iterator[Device]:
-    """A fresh device, closed at the end."""
-    with Device.create(path, **options) as made:
-        yield made

@@ -1,0 +1,110 @@
+"""The file of a spool: lock, schema, and SQLite's errors as ours."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from depin_id.errors import StateError
+
+APPLICATION_ID = 0x44505350
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE envelopes (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE,
+    crc INTEGER NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
+CREATE TABLE damaged (seq INTEGER PRIMARY KEY, id BLOB, data BLOB) STRICT;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+"""
+
+
+def lock(path: Path) -> IO[bytes]:
+    """An exclusive lock beside the file: SQLite's own would let two bridges take turns."""
+    try:
+        file = open(f"{path}.lock", "ab")
+    except OSError as error:
+        raise StateError(
+            "spool.io", f"{path}: {error.strerror or error}", hint="check folder and permissions"
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise StateError(
+            "state.locked",
+            f"{path}: another process uses this spool",
+            hint="stop the other bridge, or give this one a spool of its own",
+        ) from None
+    return file
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """The database, made or checked. Raises StateError ``spool.corrupt``, sqlite3.Error."""
+    fresh = not path.exists() or path.stat().st_size == 0
+    if fresh:
+        # Readings are nobody else's business on a shared gateway.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA trusted_schema=OFF")
+    application, version = (
+        _pragma(connection, "application_id"),
+        _pragma(connection, "user_version"),
+    )
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if not tables and not application:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in filter(str.strip, _SCHEMA.split(";")):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    elif (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
+        raise corrupt(path, "it is not a spool of this version")
+    check = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if check is None or check[0] != "ok":
+        raise corrupt(path, f"damaged: {str(check)[:200]}")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> Any:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def corrupt(path: Path, what: str) -> StateError:
+    """A StateError ``spool.corrupt``."""
+    return StateError(
+        "spool.corrupt",
+        f"{path}: {what}",
+        hint="move the file away and keep it: what is readable can be recovered with sqlite3",
+    )
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours: ``spool.io`` or ``spool.corrupt``."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StateError(
+            "spool.io", f"{path}: {error}", hint="check disk space and permissions"
+        ) from error
+    except (sqlite3.Error, OverflowError, TypeError) as error:
+        raise corrupt(path, str(error)) from error
