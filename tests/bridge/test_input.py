@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -179,10 +180,11 @@ KEYS = st.sampled_from(["t", "LAeq", "x"])
 @given(st.recursive(LEAVES, lambda x: st.lists(x, max_size=3) | st.dictionaries(KEYS, x)))
 def test_any_json_is_a_reading_or_a_reason(document: Any) -> None:
     text = json.dumps(document).encode()
-    for call in (
+    calls: list[Callable[[], SensorReadings]] = [
         lambda: lines().read(text[:4096]),
         lambda: mqtt_json().read("tele/a/SENSOR", text),
-    ):
+    ]
+    for call in calls:
         try:
             call()
         except ReadingError as error:
@@ -217,13 +219,13 @@ def test_csv_lines_and_a_sensor_in_them() -> None:
     for line in (b"1700000000,m7", b"1700000000,m7,1,2", b"now,m7,1", b"1700000000,a b,1", b'"'):
         with pytest.raises(ReadingError):
             source.read(line)
-    wrongs: list[dict[str, Any]] = [
-        {"columns": []},
-        {"columns": ["time"]},
-        {"sensor": "x"},
-        {"format": "plain"},
+    wrongs: list[tuple[str, Any]] = [
+        ("columns", []),
+        ("columns", ["time"]),
+        ("sensor", "x"),
+        ("format", "plain"),
     ]
-    for wrong in wrongs:
+    for key, wrong in wrongs:
         with pytest.raises(ConfigError):
             lines(**{"format": "csv", "columns": ["LAeq"], "sensor_path": "id", key: wrong})
 
