@@ -224,6 +224,11 @@ class RecordsContent:
 
 
 def _row_in(row: list[Any]) -> RecordRow:
+    texts = (row[0], row[1], row[7], *row[8])
+    if not all(type(text) is str for text in texts) or not is_uint(row[4], 1 << 50):
+        raise LogError("log.records", "a record has texts or a time of the wrong type")
+    if not all(number is None or type(number) is int for number in (row[3], row[5], row[6])):
+        raise LogError("log.records", "a record has an interval or a place of the wrong type")
     fields: list[Any] = [*row[:2], _value_in(row[2]), *row[3:8], tuple(row[8])]
     return RecordRow(*fields)
 
@@ -241,7 +246,8 @@ def _value_in(value: Any) -> Value:
         return value
     if type(value) is int:
         return Decimal64(value, 0)
-    if isinstance(value, cbor.Tag) and value.tag == 4 and isinstance(value.value, list):
-        exponent, mantissa = value.value
-        return Decimal64(mantissa, exponent)
+    if isinstance(value, cbor.Tag) and value.tag == 4:
+        pair = value.value
+        if isinstance(pair, list) and len(pair) == 2 and all(type(n) is int for n in pair):
+            return Decimal64(pair[1], pair[0])
     raise LogError("log.records", "a value is neither a number, a text, a truth value nor bytes")

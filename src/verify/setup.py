@@ -68,6 +68,7 @@ def init(
     profiles = load_profiles(profiles_directory)
     policy = Policy.from_toml(policy_text, profiles=profiles)
     _make_folders(workspace, operating)
+    _keep_profiles(workspace, profiles_directory)
     with KeyStore.create(workspace.keys, randomness=randomness) as keys:
         journal = Journal.create(workspace.journal, network=operating.card.network)
         with journal:
@@ -90,6 +91,15 @@ def init(
     with Aggregator(root, clock=clock, randomness=randomness) as aggregator:
         aggregator.publish()
     return workspace
+
+
+def _keep_profiles(workspace: Workspace, directory: Path | None) -> None:
+    """Copy the network's own profiles, so that a later policy finds them."""
+    if directory is None:
+        return
+    workspace.profiles.mkdir(mode=0o755, exist_ok=True)
+    for path in sorted(directory.glob("*.toml")):
+        write_durably(workspace.profiles / path.name, path.read_bytes(), mode=0o644)
 
 
 def _make_folders(workspace: Workspace, operating: NetworkDir) -> None:

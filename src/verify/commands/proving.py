@@ -62,7 +62,22 @@ def verify_dataset(
             _show({"ok": False, **error.to_json()}, as_json)
             sys.exit(1)
         raise
-    _show({"ok": True, **result.to_json()}, as_json)
+    _show(
+        {
+            "ok": True,
+            "network": result.network,
+            "pinned": network is not None,
+            "checkpoint": result.checkpoint.size,
+            "covered": result.covered,
+            "complete": result.complete,
+            "segments": result.segments,
+            "opened": result.opened,
+            "closed": result.closed,
+            "accepted": result.accepted,
+            "readings": result.readings,
+        },
+        as_json,
+    )
 
 
 def rebuild(directory: Directory, as_json: AsJson = False) -> None:
