@@ -23,7 +23,16 @@ from cbor2 import CBORTag as Tag
 
 from depin_id.errors import EncodingError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Tag", "decode", "decode_prefix", "encode", "item_end"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "Tag",
+    "decode",
+    "decode_prefix",
+    "encode",
+    "encode_plain",
+    "item_end",
+]
 
 MAX_BYTES = 131_072
 """Default bound on the size of one item, in bytes: a message is never larger (128 KiB)."""
@@ -118,6 +127,16 @@ def encode(value: Any, *, max_depth: int = MAX_DEPTH) -> bytes:
             ``encoding.too_deep`` for one nested deeper than ``max_depth``.
     """
     return _item(value, max_depth)
+
+
+def encode_plain(value: Any) -> bytes:
+    """What :func:`encode` gives, several times faster, for values that are known to be plain.
+
+    Plain is: lists and tuples, integers of 64 bits, texts, bytes, truth values, None and
+    :class:`Tag`. cbor2 writes these deterministically; maps and floats it does not, so the caller
+    vouches that there are none. Never for values that came from outside.
+    """
+    return bytes(cbor2.dumps(value))
 
 
 # --- reading ------------------------------------------------------------------------------------

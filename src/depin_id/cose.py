@@ -28,7 +28,7 @@ _TAG_SIGN1 = 18
 @lru_cache(maxsize=65536)
 def external_aad(kind: str, network: str, thumbprint: bytes) -> bytes:
     """``det-CBOR["depin/1", kind, network DID, signer thumbprint]``: the domain separation."""
-    return cbor.encode(["depin/1", kind, network, thumbprint])
+    return cbor.encode_plain(["depin/1", kind, network, thumbprint])
 
 
 def sig_structure(protected: bytes, aad: bytes, payload: bytes) -> bytes:
@@ -36,7 +36,8 @@ def sig_structure(protected: bytes, aad: bytes, payload: bytes) -> bytes:
 
     A protected header of ``h'a0'`` counts as empty (COSE WG, sign-pass-01).
     """
-    return cbor.encode(["Signature1", b"" if protected == b"\xa0" else protected, aad, payload])
+    body = b"" if protected == b"\xa0" else protected
+    return cbor.encode_plain(["Signature1", body, aad, payload])
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,15 +142,6 @@ class Judged:
     ref: bytes | None
 
 
-def pack(value: Any) -> bytes:
-    """Deterministic CBOR of lists, 64-bit integers, texts, bytes, truth values and None.
-
-    cbor2 writes just these deterministically, much faster than the general encoder; maps and
-    floats never go through here.
-    """
-    return bytes(cbor2.dumps(value))
-
-
 def _damaged(what: str) -> NoReturn:
     raise StateError(
         "state.entry", f"an entry of the journal cannot be read: {what}", hint="run audit"
@@ -168,7 +159,7 @@ def encode_judged(entry: Judged) -> bytes:
     anchor = None if c.anchor is None else [c.anchor.epoch, c.anchor.lo_ms, c.anchor.hi_ms]
     owner = None if c.owner is None else [c.owner[0], *c.owner[1]]
     new = None if entry.ref is None else [c.subject_did, c.parent, entry.ref]
-    return pack(
+    return cbor.encode_plain(
         [
             KIND_ENVELOPE,
             c.subject,
@@ -229,7 +220,7 @@ def encode_private(change: Change, envelope: bytes, records: bytes | None) -> by
     track = None
     if change.track is not None:
         track = [change.track.time_ms, change.track.lat_e7, change.track.lon_e7]
-    return pack([envelope, records, series, track, list(change.windows)])
+    return cbor.encode_plain([envelope, records, series, track, list(change.windows)])
 
 
 @dataclass(frozen=True, slots=True)

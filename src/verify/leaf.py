@@ -65,7 +65,7 @@ class EnvelopeLeaf:
 
     def encode(self) -> bytes:
         """The leaf's bytes, deterministic CBOR."""
-        return cbor.encode(
+        return cbor.encode_plain(
             [
                 LEAF_VERSION,
                 KIND_ENVELOPE,
@@ -204,7 +204,7 @@ class RecordsContent:
             ]
             for row in self.rows
         ]
-        return cbor.encode(["depin-records/1", self.did, self.thumbprint, self.subject, rows])
+        return cbor.encode_plain(["depin-records/1", self.did, self.thumbprint, self.subject, rows])
 
     @classmethod
     def decode(cls, data: bytes) -> RecordsContent:

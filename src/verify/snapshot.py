@@ -14,12 +14,12 @@ from typing import Any
 
 import cbor2
 
+from depin_id import cbor
 from depin_id.enrolment import Enrolment
 from depin_id.errors import DepinError
 from depin_id.keys import PublicKey
 from verify.checks.location import Track
 from verify.checks.quota import Bucket
-from verify.entries import pack
 from verify.fold import Fold
 from verify.registry import Device, KeyPeriod
 from verify.store import KeyStore, write_durably
@@ -49,7 +49,7 @@ def _encode(fold: Fold) -> bytes:
         ]
         for subject in state.subjects
     ]
-    return pack(
+    return cbor.encode_plain(
         [
             VERSION,
             fold.size,
