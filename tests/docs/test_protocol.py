@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from depin_id import ack, cbor, cose, envelope, network
 from depin_id.claims import MAX_SECONDS
@@ -120,3 +123,37 @@ def test_guides_are_a_page() -> None:
         *("aggregator-operator", "data-buyer", "device-maker", "owner"),
     }
     assert all(len(path.read_text().split()) <= 700 for path in guides)
+
+
+def _commands() -> list[tuple[str, list[str]]]:
+    """Lines of shell in the guides that call one of the command lines."""
+    blocks = [
+        block
+        for path in sorted((DOCS / "guides").glob("*.md"))
+        for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)
+    ]
+    calls = re.findall(r"(depin-(?:id|bridge|verify)) ([^|\n>\")]*)", "\n".join(blocks))
+    return [(tool, rest.split()) for tool, rest in calls]
+
+
+TOOLS = {
+    "depin-id": "depin_id.cli",
+    "depin-bridge": "firmware_bridge.cli",
+    "depin-verify": "verify.cli",
+}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_the_commands_of_the_guides_exist(tool: str) -> None:
+    module = import_module(TOOLS[tool])
+    app = next(item for item in vars(module).values() if isinstance(item, typer.Typer))
+    calls = [words for name, words in _commands() if name == tool]
+    assert len(calls) >= 3
+    for words in calls:
+        command: Any = typer.main.get_command(app)
+        while words and hasattr(command, "commands"):
+            assert words[0] in command.commands, f"{tool}: there is no {words[0]}"
+            command = command.commands[words.pop(0)]
+        known = {option for param in command.params for option in param.opts}
+        used = {word for word in words if re.fullmatch(r"-{1,2}[a-z][a-z-]*", word)}
+        assert used <= known, f"{tool} {command.name}: {used - known}"
