@@ -70,7 +70,7 @@ class Publisher:
 
     def dataset(self) -> Dataset:
         """The dataset's writer."""
-        return Dataset(self._workspace.segments, cell_resolution=self._fold.policy.cell_resolution)
+        return Dataset(self._workspace.public, cell_resolution=self._fold.policy.cell_resolution)
 
     def open_entries(self, start: int, stop: int) -> Iterator[OpenEntry]:
         """Entries [start, stop) with whatever still opens."""
