@@ -87,7 +87,8 @@ def enrol(
 
     Args:
         effective_from: receipt time (ms since 1970) from which their keys count, at most the
-            policy's ``max_age_s`` ago; parked envelopes from then on are taken up. Now by default.
+            policy's ``max_age_s`` ago; parked envelopes from then on are taken up. By default now,
+            or always where receipt times may be asserted.
 
     Returns:
         ``{"enrolled": [...], "known": [...], "refused": [{"did", "code", "message"}], "parked"}``.
@@ -123,11 +124,11 @@ def enrol(
 
 
 def _bounded(aggregator: Aggregator, effective_from: Any, now: int) -> int:
+    asserted = aggregator.fold.asserted_time
     if effective_from is None:
-        return now
-    earliest = now - aggregator.fold.policy.time.max_age_s * 1000
-    if aggregator.fold.asserted_time:
-        earliest = 0
+        # Recordings are older than their enrolment.
+        return 0 if asserted else now
+    earliest = 0 if asserted else now - aggregator.fold.policy.time.max_age_s * 1000
     if type(effective_from) is not int or not earliest <= effective_from <= now:
         raise ConfigError(
             "registry.effective_from",

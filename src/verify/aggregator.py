@@ -16,6 +16,7 @@ from depin_id.networkdir import NetworkDir
 from verify import snapshot
 from verify.acknowledge import Acknowledger
 from verify.batch import Batch, Parking, Summary
+from verify.checks.quota import Bucket, take
 from verify.entries import Admin, Counted, Erased, Tick
 from verify.fold import Fold
 from verify.ingest import Downlink, Message
@@ -40,6 +41,9 @@ DATASET_MS = 60_000
 QUARANTINE_BYTES = 256 << 20
 QUARANTINE_PRINCIPAL_BYTES = 4 << 20
 QUARANTINE_PER_KID = 1024
+
+MAX_STRANGERS = 65_536
+"""Principals whose unauthenticated rate is remembered; which bytes wait changes no verdict."""
 
 
 def wall_clock() -> int:
@@ -104,6 +108,7 @@ class Aggregator:
         )
         self.ack_signer = operating.ack_signer
         self._acknowledger = Acknowledger(self.fold, self.journal, operating.ack_signer)
+        self._strangers: dict[str, Bucket] = {}
         self._published_at = self._ticked_at = self._dataset_at = 0
         # An erasure that was cut off, or undone by restoring an older key store, is finished now.
         erased = [subject.ref for subject in self.fold.state.subjects if subject.erased]
@@ -270,10 +275,17 @@ class Aggregator:
         return Receipt(self._now())
 
     def _park(self, parked: Sequence[Parking]) -> int:
-        if not parked:
-            return 0
-        arrivals = [Arrival(p.principal, p.kid, p.at, p.data) for p in parked]
-        return sum(self.quarantine.park_many(arrivals))
+        rules = self.fold.policy.quota
+        rate, burst = rules.unauthenticated_per_minute, rules.unauthenticated_burst
+        arrivals = []
+        for item in parked:
+            held, allowed = take(self._strangers.pop(item.principal, None), item.at, rate, burst)
+            self._strangers[item.principal] = held
+            if allowed:
+                arrivals.append(Arrival(item.principal, item.kid, item.at, item.data))
+        while len(self._strangers) > MAX_STRANGERS:
+            del self._strangers[next(iter(self._strangers))]
+        return sum(self.quarantine.park_many(arrivals)) if arrivals else 0
 
     def _write(self, batch: Batch, source: str, offset: bytes | None) -> list[SealedEntry]:
         """One durable transaction. If it fails the state is ahead, so nothing more is taken."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
+from depin_id.errors import StateError
 from depin_id.keys import Signer
 from verify.dataset import Dataset, OpenEntry
 from verify.entries import Judged, decode_delta, delta_kind
@@ -36,6 +37,21 @@ class Publisher:
         self._signer = log_signer
         self._log = TileLog(workspace.log, fold.card.log_origin)
         self.published: Checkpoint | None = None
+        self._check_history()
+
+    def _check_history(self) -> None:
+        """Refuse a journal that does not hold what was published, such as an old backup."""
+        size = self._log.size
+        if size and (
+            size > self._journal.size
+            or self._log.leaf(size - 1) != self._journal.entry(size - 1).leaf
+        ):
+            raise StateError(
+                "state.rewrites_log",
+                f"the journal has {self._journal.size} entries and does not continue the "
+                f"published log of {size}",
+                hint="restore the newest journal; a published log is never rewritten",
+            )
 
     def catch_up(self) -> None:
         """Give the log every entry that the journal has and it has not, e.g. after a crash."""
