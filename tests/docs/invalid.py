@@ -91,6 +91,9 @@ def _envelopes(forge: _Forger) -> list[tuple[str, bytes, str]]:
         ("no content type", forge.without(3), wrong),
         ("no provenance", forge.without(-65537), wrong),
         ("algorithm -35 (ES384)", forge.with_header(1, -35), wrong),
+        ("algorithm is a list", forge.with_header(1, [-19]), wrong),
+        ("algorithm is a float", forge.with_header(1, -19.0), wrong),
+        ("content type is a float", forge.with_header(3, 112.0), wrong),
         ("kid of 7 bytes", forge.with_header(4, bytes(7)), wrong),
         ("content type 60", forge.with_header(3, 60), wrong),
         ("content type as text", forge.with_header(3, "application/senml+cbor"), wrong),
@@ -115,6 +118,7 @@ def _envelopes(forge: _Forger) -> list[tuple[str, bytes, str]]:
         ("content type beside a payload hash", forge.hashed(headers={3: 112}), wrong),
         ("payload hash of 31 bytes", forge.hashed(payload=bytes(31)), wrong),
         ("payload hash SHA-512", forge.hashed(headers={258: -44}), wrong),
+        ("payload hash algorithm is a float", forge.hashed(headers={258: -16.0}), wrong),
         ("preimage type without a payload hash", forge.with_header(259, 22), wrong),
         ("ends early", forge.good[:-1], "encoding.malformed"),
     ]

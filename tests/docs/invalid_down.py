@@ -120,6 +120,8 @@ def leaves() -> list[dict[str, Any]]:
 
     rows = [
         ("leaf", "of an unknown version", changed(0, 2), "log.leaf"),
+        ("leaf", "version is a float", changed(0, 1.0), "log.leaf"),
+        ("leaf", "of an unknown level", changed(9, "D9"), "log.leaf"),
         ("leaf", "of twelve", cbor.encode(leaf[:12]), "log.leaf"),
         ("leaf", "reference of 15 bytes", changed(2, bytes(15)), "log.leaf"),
         ("leaf", "commitment of 31 bytes", changed(5, bytes(31)), "log.leaf"),
@@ -140,6 +142,20 @@ def leaves() -> list[dict[str, Any]]:
                     bytes(32),
                     "did:x:y",
                     [["a", "", 1, 0, 0, None, None, []]],
+                ]
+            ),
+            "log.records",
+        ),
+        (
+            "records",
+            "decimal fraction of one",
+            cbor.encode(
+                [
+                    "depin-records/1",
+                    "did:x:y",
+                    bytes(32),
+                    "did:x:y",
+                    [["a", "", cbor.Tag(4, [1]), 0, 0, None, None, "", []]],
                 ]
             ),
             "log.records",
