@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from depin_id import cbor
@@ -14,7 +14,7 @@ _TOKEN: Final = re.compile(
     r'"(?:[^"\\]|\\.)*"|#6\.\d+|=>|//|\.\.|\.[a-z]+|-?\d+\*-?\d+|-?\d+\*|\*|\?|-?\d+'
     r"|[A-Za-z][A-Za-z0-9-]*|[=/(),:{}\[\]])"
 )
-_KINDS: Final = {
+_KINDS: Final[dict[str, Callable[[Any], bool]]] = {
     "int": lambda v: type(v) is int,
     "uint": lambda v: type(v) is int and v >= 0,
     "bstr": lambda v: type(v) is bytes,

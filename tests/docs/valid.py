@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from depin_id import ack, cbor, cose
@@ -255,7 +256,7 @@ def down_cases(made: Material, envelopes: Envelopes) -> list[dict[str, Any]]:
     first = ack.Ack(to, 12, (NOON + 5) * 1000 + 250, b"\x11" * 16, origin, known, beacon)
     empty = ack.Ack(to, 13, (NOON + 6) * 1000, None, origin, (), None)
     network = made.network
-    cases = [
+    cases: list[tuple[str, str, str, Callable[..., bytes], Any]] = [
         ("ack", "acknowledgement", "ack", ack.sign_ack, first),
         ("ack", "acknowledgement without items, nonce or beacon", "ack", ack.sign_ack, empty),
         ("ack", "acknowledgement, ESP256", "ack-p256", ack.sign_ack, first),
