@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -37,6 +38,9 @@ HEARTBEAT_MS = 300_000
 """A tick this often when nothing comes in: idle time stays bracketed by checkpoints."""
 DATASET_MS = 60_000
 """Segments are extended at most this often while running."""
+
+ERASED_AT_ONCE = 256
+"""References in one entry: a gateway may have over a thousand sensors, and leaves are bounded."""
 
 QUARANTINE_BYTES = 256 << 20
 QUARANTINE_PRINCIPAL_BYTES = 4 << 20
@@ -188,10 +192,10 @@ class Aggregator:
                 hint="they are allowed once and for all by `init --allow-asserted-time`",
             )
         batch = self._batch()
-        for message in messages:
-            batch.take_message(message.data, self._receipt(asserted_ms), message.principal)
-        parked = self._park(batch.parked)
-        batch.summary.quarantined = parked
+        with self._whole(batch):
+            for message in messages:
+                batch.take_message(message.data, self._receipt(asserted_ms), message.principal)
+            batch.summary.quarantined = self._park(batch.parked)
         source, offset = _offset(messages)
         sealed = self._write(batch, source, offset)
         downlinks = self._acknowledger.answer(batch, sealed, self._now())
@@ -204,9 +208,10 @@ class Aggregator:
         if not parked:
             return Summary()
         batch = self._batch()
-        for item in parked:
-            receipt = Receipt(item.received_at, ("parked",))
-            batch.take(item.data, receipt, item.principal)
+        with self._whole(batch):
+            for item in parked:
+                receipt = Receipt(item.received_at, ("parked",))
+                batch.take(item.data, receipt, item.principal)
         self._write(batch, "", None)
         self.quarantine.delete([item.id for item in parked])
         return batch.summary
@@ -219,13 +224,9 @@ class Aggregator:
         """
         batch = self._batch()
         first = self.fold.size
-        try:
+        with self._whole(batch):
             for entry in entries:
                 batch.add_admin(entry, self._now())
-        except DepinError as error:
-            if batch.drafts:
-                self._broken = error
-            raise
         self._write(batch, "", None)
         return first
 
@@ -241,7 +242,10 @@ class Aggregator:
             for subject in state.subjects
             if subject.did == device.did or subject.did.startswith(device.did + "#")
         )
-        index = self.administer([Erased(device.did, refs)])
+        steps = range(0, len(refs), ERASED_AT_ONCE)
+        index = self.administer(
+            [Erased(device.did, refs[at : at + ERASED_AT_ONCE]) for at in steps]
+        )
         for period in device.keys:
             parked = self.quarantine.take(period.key.kid)
             self.quarantine.delete([item.id for item in parked])
@@ -261,6 +265,18 @@ class Aggregator:
                 hint="open the aggregator again",
             )
         return Batch(self.fold, journal_lookup(self.journal), self._randomness)
+
+    @contextmanager
+    def _whole(self, batch: Batch) -> Iterator[None]:
+        """If a batch is left half taken the state is ahead, so nothing more is taken."""
+        try:
+            yield
+        except BaseException as error:
+            if batch.drafts or not isinstance(error, DepinError):
+                self._broken = (
+                    error if isinstance(error, Exception) else StateError("state.io", "cut")
+                )
+            raise
 
     def now(self) -> int:
         """The receipt time of what arrives now, ms since 1970; it never goes back."""

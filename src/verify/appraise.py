@@ -83,6 +83,12 @@ class _Case:
 
 def _place(auth: Authenticated, world: World) -> tuple[Change, Standing] | Rejected:
     """Its stream and where it stands there; Rejected when it may not open another stream."""
+    sub, role = auth.envelope.claims.sub, auth.device.enrolment.role
+    if sub is not None and role != "gateway":
+        # No stream is opened for it: each would bring a quota and a data key of its own.
+        if auth.device.erased:
+            return _rejected("device.erased")
+        return Rejected("subject.refused", "device", sub, "only a gateway signs for sensors")
     subject_did = speaks_for(auth)
     state = world.state
     subject = state.subject_of(subject_did)

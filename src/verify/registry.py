@@ -107,6 +107,17 @@ class Registry:
             )
         self.check_new_key(enrolment.key)
 
+    def known(self, did: str) -> Device:
+        """The device with this DID. Raises ConfigError ``registry.unknown_device``."""
+        device = self._by_did.get(did)
+        if device is None:
+            raise ConfigError(
+                "registry.unknown_device",
+                f"{did[:100]} is not enrolled",
+                hint="give the DID as `depin-id device show` prints it",
+            )
+        return device
+
     def enrol(self, enrolment: Enrolment, subject: int, since: int) -> Device:
         """Add a device whose key counts from receipt time ``since`` (ms). Raises ConfigError."""
         self.check_new_device(enrolment)
@@ -116,21 +127,31 @@ class Registry:
         return device
 
     def rotate(self, did: str, key: PublicKey, since: int) -> None:
-        """Give a device a new key from receipt time ``since`` (ms); the old one ends there."""
+        """Give a device a new key from receipt time ``since`` (ms); the old one ends there.
+
+        Raises ConfigError, ``registry.erased`` when there is nothing left to give a key to.
+        """
         self.check_new_key(key)
-        device = self._by_did[did]
+        device = self.known(did)
+        if device.erased:
+            raise ConfigError(
+                "registry.erased", f"{did[:100]} was erased", hint="enrol it anew, with a new key"
+            )
         device.keys[-1].until = since
         self._add_key(device, KeyPeriod(key, since))
 
     def revoke(self, did: str, since: int) -> None:
-        """Accept nothing of a device from receipt time ``since`` (ms) on."""
-        device = self._by_did[did]
+        """Accept nothing of a device from receipt time ``since`` (ms) on. Raises ConfigError."""
+        device = self.known(did)
         earlier = device.revoked_at
         device.revoked_at = since if earlier is None else min(since, earlier)
 
     def erase(self, did: str) -> None:
-        """Mark a device as erased. Its thumbprints stay taken."""
-        self._by_did[did].erased = True
+        """Mark a device as erased. Its thumbprints stay taken. Raises ConfigError."""
+        device = self.known(did)
+        device.erased = True
+        # Name, owner and place are forgotten too: this is what the journal alone still gives.
+        device.enrolment = Enrolment.of(device.enrolment.key)
 
     def suspend(self, thumbprint: bytes, at: int) -> None:
         """Accept nothing more under a key that forked, until it is rotated."""

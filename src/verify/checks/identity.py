@@ -49,15 +49,16 @@ def _refuse_device(auth: Authenticated, receipt: Receipt) -> Rejected | None:
 
 def _refuse_subject(auth: Authenticated) -> Rejected | None:
     claims, did = auth.envelope.claims, auth.device.did
+    carries = auth.envelope.content_type == CONTENT_SIGN1
     if claims.iss is not None and claims.iss != did:
         return _rejected("identity.issuer", claims.iss[:80], did)
     if claims.sub is None:
-        if claims.level is not None and auth.envelope.content_type != CONTENT_SIGN1:
+        if carries and auth.device.enrolment.role != "gateway":
+            return Rejected("subject.refused", "device", "", "only a gateway carries envelopes")
+        if claims.level is not None and not carries:
             return _rejected("subject.refused", "a level without a subject")
         return None
-    if auth.device.enrolment.role != "gateway":
-        return _rejected("subject.refused", claims.sub, "only a gateway signs for sensors")
-    if auth.envelope.content_type == CONTENT_SIGN1:
+    if carries:
         return _rejected("subject.refused", claims.sub, "a sighting has no subject of its own")
     if did.endswith(f":{claims.sub[1:]}"):
         return _rejected("subject.refused", claims.sub, "the name of a key")
