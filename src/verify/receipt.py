@@ -1,0 +1,325 @@
+"""Receipts: one file that proves what became of one envelope, to anyone, offline, years later.
+
+A receipt holds the network card, the leaf, what opens its commitments (envelope, records, salt),
+the key that signed, and a C2SP tlog-proof with its signed checkpoint. Checking it needs nothing
+from the operator but, beforehand, the network's DID.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from depin_id import cbor
+from depin_id.did.key import did_key
+from depin_id.envelope import CONTENT_SENML, MAX_BUNDLE, Envelope, parse_envelope
+from depin_id.errors import DatasetError, DepinError, LogError
+from depin_id.keys import PublicKey
+from depin_id.network import NetworkCard, read_card
+from depin_id.senml import Decimal64, Record, decode_pack
+from verify.dataset.rows import CheckedEntry, OpenEntry, check_entry
+from verify.entries import KIND_NAMES, Judged
+from verify.leaf import AdminLeaf, EnvelopeLeaf, Leaf, RecordRow, RecordsContent
+from verify.log import Checkpoint, NoteKey, TileLog, TlogProof, verify_tlog_proof
+from verify.log.files import read_bounded
+from verify.log.note import MAX_NOTE_BYTES, verify_checkpoint
+from verify.reading import Reader
+from verify.replay import OpenedEntry
+from verify.verdict import is_verdict_code
+
+MAX_RECEIPT = 256 * 1024
+_FORMAT = "depin-receipt/1"
+_FORMAT_AT, _CARD, _LEAF, _PROOF, _ENVELOPE, _RECORDS, _SALT, _KEY = range(1, 9)
+_REQUIRED = {_FORMAT_AT, _CARD, _LEAF, _PROOF}
+_OPENED = {_ENVELOPE, _SALT, _KEY}
+_BYTES = {_CARD, _LEAF, _ENVELOPE, _RECORDS, _SALT, _KEY}
+_TRIES = 3
+
+
+def _wrong(code: str, what: str, hint: str = "") -> LogError:
+    return LogError(
+        f"receipt.{code}", what, hint=hint or "the receipt was changed: get it again from its owner"
+    )
+
+
+# --- making -------------------------------------------------------------------------------------
+
+
+def make_receipt(reader: Reader, index: int) -> bytes:
+    """The receipt of an entry, under the published checkpoint.
+
+    An erased envelope's receipt proves its leaf alone, an entry of administration's its leaf.
+
+    Raises:
+        LogError: ``receipt.unpublished`` when the entry is not in the log yet,
+            ``receipt.too_large``; or the log's files do not verify.
+        StateError: ``state.no_entry`` and others of the stores.
+    """
+    opened = reader.opened(index)
+    value: dict[int, Any] = {
+        _FORMAT_AT: _FORMAT,
+        _CARD: reader.fold.card_bytes,
+        _LEAF: opened.stored.leaf,
+        _PROOF: _prove(reader, index).format(),
+    }
+    if isinstance(opened.entry, Judged) and opened.private is not None:
+        value |= _opening(reader, opened, opened.entry)
+    data = cbor.encode(value)
+    if len(data) > MAX_RECEIPT:
+        raise _wrong(
+            "too_large",
+            f"the receipt of entry {index} has {len(data)} bytes, at most {MAX_RECEIPT} fit",
+            "put fewer readings in one envelope",
+        )
+    return data
+
+
+def _opening(reader: Reader, opened: OpenedEntry, entry: Judged) -> dict[int, Any]:
+    holder = reader.fold.registry.holder(entry.change.thumbprint)
+    private = opened.private
+    if private is None or holder is None or opened.salt is None:
+        raise _wrong("key", "the key that signed is not enrolled any more", "run audit")
+    found: dict[int, Any] = {
+        _ENVELOPE: private.envelope,
+        _SALT: opened.salt,
+        _KEY: holder[1].key.cose_key,
+    }
+    if private.records is not None:
+        found[_RECORDS] = private.records
+    return found
+
+
+def _prove(reader: Reader, index: int) -> TlogProof:
+    """Inclusion under the published checkpoint; a running writer may replace files meanwhile."""
+    for left in reversed(range(_TRIES)):
+        try:
+            return _prove_once(reader, index)
+        except LogError as error:
+            if left == 0 or error.code != "log.tile":
+                raise
+    raise AssertionError("unreachable")
+
+
+def _prove_once(reader: Reader, index: int) -> TlogProof:
+    key, folder = reader.log_key(), reader.workspace.log
+    note = read_bounded(folder / "checkpoint", MAX_NOTE_BYTES)
+    checkpoint = None if note is None else verify_checkpoint(note, [key], origin=key.name)
+    if note is None or checkpoint is None or index >= checkpoint.size:
+        raise _wrong(
+            "unpublished",
+            f"entry {index} is not in the published log yet",
+            "a checkpoint follows within seconds of the entry; `publish` makes one now",
+        )
+    log = TileLog(folder, key.name, size=checkpoint.size)
+    return TlogProof(index, tuple(log.inclusion_proof(index)), note.decode())
+
+
+# --- checking -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CheckedReceipt:
+    """What a receipt proves.
+
+    Attributes:
+        card: of the network.
+        pinned: whether the network's DID was given; else the card vouches for itself only.
+        index: of the entry in the log.
+        checkpoint: the signed head of the log that commits to it.
+        leaf: the entry's public face: verdict, flags, level, receipt time, policy.
+        envelope: the signed bytes, read and verified; None when erased, or administration.
+        key: the key that signed it.
+        did: DID of the device, when the leaf's records name it, else the key's own did:key.
+        rotated: the key is not the DID's own: that it is the device's rests on the log alone.
+        records: each record as judged; None when the envelope became none.
+    """
+
+    card: NetworkCard
+    pinned: bool
+    index: int
+    checkpoint: Checkpoint
+    leaf: Leaf
+    envelope: Envelope | None = None
+    key: PublicKey | None = None
+    did: str = ""
+    rotated: bool = False
+    records: RecordsContent | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it proves the leaf of an envelope without the envelope: erased."""
+        return isinstance(self.leaf, EnvelopeLeaf) and self.envelope is None
+
+    def to_json(self) -> dict[str, Any]:
+        """What is proved, JSON-ready."""
+        found: dict[str, Any] = {
+            "network": self.card.network,
+            "network_pinned": self.pinned,
+            "index": self.index,
+            "log": self.checkpoint.origin,
+            "log_size": self.checkpoint.size,
+            "root": self.checkpoint.root.hex(),
+            "received_at": self.leaf.received_at,
+        }
+        if isinstance(self.leaf, AdminLeaf):
+            return found | {"kind": KIND_NAMES.get(self.leaf.kind, str(self.leaf.kind))}
+        found |= {
+            "kind": "envelope",
+            "reference": self.leaf.device.hex(),
+            "position": [self.leaf.epoch, self.leaf.n],
+            "verdict": self.leaf.code,
+            "level": self.leaf.level,
+            "flags": list(self.leaf.flags),
+            "policy": self.leaf.policy.hex(),
+            "rules": self.leaf.rules,
+            "erased": self.closed,
+        }
+        if self.envelope is None or self.key is None:
+            return found
+        found |= {
+            "did": self.did,
+            "rotated_key": self.rotated,
+            "thumbprint": self.key.thumbprint.hex(),
+            "bytes": len(self.envelope.raw),
+            "kind": self.envelope.kind,
+        }
+        if self.records is not None:
+            found["subject"] = self.records.subject
+            found["readings"] = [row_json(row) for row in self.records.rows]
+        return found
+
+
+def row_json(row: RecordRow) -> dict[str, Any]:
+    """A judged record, JSON-ready; exact values as text."""
+    value: Any = row.value
+    if isinstance(value, Decimal64):
+        value = str(value)
+    elif isinstance(value, bytes):
+        value = value.hex()
+    found: dict[str, Any] = {
+        "name": row.name,
+        "unit": row.unit,
+        "value": value,
+        "time_ms": [row.time_lo, row.time_hi],
+        "counts": not row.code and "record.context" not in row.flags,
+    }
+    if row.lat_e7 is not None:
+        found["place_e7"] = [row.lat_e7, row.lon_e7]
+    if row.code:
+        found["code"] = row.code
+    if row.flags:
+        found["flags"] = list(row.flags)
+    return found
+
+
+def check_receipt(data: bytes, *, network: str | None = None) -> CheckedReceipt:
+    """Check a receipt, from its bytes alone.
+
+    Args:
+        data: the receipt, at most 256 KiB.
+        network: the network's DID, from a trusted place. Without it the card vouches for itself,
+            and whoever made the receipt may have made the network too.
+
+    Raises:
+        LogError: ``receipt.*`` names what does not fit; ``log.*`` the proof does not prove it.
+        NetworkError, SignatureInvalid, KeyRefused, EncodingError, EnvelopeError: card, key or
+            envelope does not verify.
+    """
+    value = _read(data)
+    card = read_card(value[_CARD], network=network)
+    keys = [NoteKey(card.log_origin, card.log_key.raw)]
+    checkpoint = verify_tlog_proof(value[_PROOF], value[_LEAF], keys, origin=card.log_origin)
+    proof = TlogProof.parse(value[_PROOF])
+    if proof.extra is not None:
+        raise _wrong("form", "the proof carries bytes that nothing authenticates")
+    checked = _open(value, proof.index)
+    leaf, content = checked.leaf, checked.content
+    _check_verdict(leaf)
+    proved = (card, network is not None, proof.index, checkpoint, leaf)
+    if isinstance(leaf, AdminLeaf) or checked.entry.envelope is None:
+        return CheckedReceipt(*proved)
+    envelope, key = _check_envelope(checked.entry.envelope, value[_KEY], card, leaf)
+    own = did_key(key)
+    if content is None:
+        return CheckedReceipt(*proved, envelope, key, own)
+    _check_records(content, envelope, key)
+    return CheckedReceipt(*proved, envelope, key, content.did, content.did != own, content)
+
+
+def _read(data: bytes) -> dict[int, Any]:
+    value = cbor.decode(data, max_bytes=MAX_RECEIPT)
+    if not isinstance(value, dict) or value.get(_FORMAT_AT) != _FORMAT:
+        raise _wrong("form", "the bytes are no receipt of a known version", "update depin-id")
+    labels = set(value)
+    if not _REQUIRED <= labels or labels - _REQUIRED - _OPENED - {_RECORDS}:
+        raise _wrong("form", "the parts of the receipt are not exactly those it has to have")
+    if labels & (_OPENED | {_RECORDS}) and not labels >= _OPENED:
+        raise _wrong("incomplete", "envelope, salt and key are not all there, or all absent")
+    if not all(type(value[label]) is bytes for label in labels & _BYTES):
+        raise _wrong("form", "a part of the receipt is not a byte string")
+    if type(value[_PROOF]) is not str:
+        raise _wrong("form", "the proof is not a text")
+    return value
+
+
+def _open(value: dict[int, Any], index: int) -> CheckedEntry:
+    entry = OpenEntry(
+        index, value[_LEAF], value.get(_SALT), value.get(_ENVELOPE), value.get(_RECORDS)
+    )
+    try:
+        return check_entry(entry)
+    except DatasetError as error:
+        raise _wrong(error.code.removeprefix("dataset."), error.message, error.hint) from error
+
+
+def _check_verdict(leaf: Leaf) -> None:
+    if isinstance(leaf, AdminLeaf):
+        if leaf.kind not in KIND_NAMES:
+            raise _wrong("leaf", f"the leaf is of an unknown kind {leaf.kind}", "update depin-id")
+        return
+    if not is_verdict_code(leaf.code):
+        raise _wrong("verdict", f"{leaf.code[:40]!r} is no verdict", "update depin-id")
+    if bool(leaf.level) != (leaf.code == "accepted"):
+        raise _wrong("verdict", "exactly accepted envelopes have a level")
+
+
+def _check_envelope(
+    raw: bytes, cose_key: bytes, card: NetworkCard, leaf: EnvelopeLeaf
+) -> tuple[Envelope, PublicKey]:
+    key = PublicKey.from_cose_key(cose_key)
+    envelope = parse_envelope(raw, max_bytes=MAX_BUNDLE)
+    if envelope.kid != key.kid:
+        raise _wrong("key", "the key is not the one that the envelope names")
+    # Whether the policy took deprecated identifiers is the verdict's to say, not the signature's.
+    envelope.verify(card.network, key, allow_deprecated=True)
+    at = envelope.provenance
+    if (at.epoch, at.n) != (leaf.epoch, leaf.n):
+        raise _wrong(
+            "position",
+            f"the envelope stands at {at.epoch}/{at.n}, the leaf says {leaf.epoch}/{leaf.n}",
+        )
+    return envelope, key
+
+
+def _check_records(content: RecordsContent, envelope: Envelope, key: PublicKey) -> None:
+    if content.thumbprint != key.thumbprint:
+        raise _wrong("key", "the records were signed with another key than the envelope")
+    if content.subject != content.did + (envelope.claims.sub or ""):
+        raise _wrong("subject", "the records are about another subject than the envelope")
+    if envelope.content_type != CONTENT_SENML:
+        raise _wrong("records", "records from an envelope that carries none")
+    try:
+        sent = decode_pack(envelope.payload, subject=content.subject)
+    except DepinError as error:
+        raise _wrong("records", f"the envelope's readings cannot be read: {error}") from error
+    if len(sent) != len(content.rows):
+        raise _wrong("records", f"{len(content.rows)} records from {len(sent)} that were signed")
+    for number, (record, row) in enumerate(zip(sent, content.rows, strict=True)):
+        if (record.name, record.unit or "") != (row.name, row.unit) or not _same(record, row):
+            raise _wrong("records", f"record {number} differs from what was signed")
+
+
+def _same(record: Record, row: RecordRow) -> bool:
+    # A record may hold no value but a sum (RFC 8428, 4.5.2); then that is what was judged.
+    sent = record.sum if record.value is None else record.value
+    return type(sent) is type(row.value) and sent == row.value
