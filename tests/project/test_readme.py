@@ -1,0 +1,95 @@
+"""The README is run as it stands: its session, its Python, its links."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.project.tree import ROOT, project
+
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCK = re.compile(r"^<!-- run: (\w+) -->\n```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+BLOCKS = {name: (language, text) for name, language, text in BLOCK.findall(README)}
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT))),
+    "PYTHON": sys.executable,
+    "NO_COLOR": "1",
+}
+
+
+def _bash(script: str, folder: Path) -> str:
+    """Run a session with the console scripts of this source tree; gives what it printed."""
+    commands = "".join(
+        f'{name}() {{ "$PYTHON" -m {target.partition(":")[0]} "$@"; }}\n'
+        for name, target in project()["project"]["scripts"].items()
+    )
+    return _run(["bash", "-c", f"set -euo pipefail\n{commands}{script}"], folder)
+
+
+def _python(name: str, folder: Path) -> str:
+    language, text = BLOCKS[name]
+    assert language == "python"
+    return _run([sys.executable, "-W", "error::DeprecationWarning", "-c", text], folder)
+
+
+def _run(command: list[str], folder: Path) -> str:
+    done = subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_session_runs_and_ends_in_a_checked_receipt(tmp_path: Path) -> None:
+    language, session = BLOCKS["session"]
+    assert language == "sh"
+    shown = _bash(session, tmp_path)
+    assert "signature: valid" in shown
+    assert re.search(r"^accepted +1$", shown, re.MULTILINE)
+    assert re.search(r"^accepted +0$", shown, re.MULTILINE) is None
+    assert (tmp_path / "first.receipt").stat().st_size > 500
+    rows = (tmp_path / "accepted.csv").read_text().splitlines()
+    assert len(rows) == 2 and ",laeq,dB," in rows[1] and ",54.2," in rows[1]
+
+
+def test_the_library_blocks_run(tmp_path: Path) -> None:
+    _bash("depin-id network new net --name quiet-city", tmp_path)
+    _python("device", tmp_path)
+    assert _python("verify", tmp_path) == "D1\n"
+    sealed = bytearray((tmp_path / "envelope.cbor").read_bytes())
+    sealed[-1] ^= 1
+    (tmp_path / "envelope.cbor").write_bytes(sealed)
+    assert _python("verify", tmp_path) == "signature.invalid\n"
+
+
+def test_every_marked_block_is_run() -> None:
+    assert set(BLOCKS) == {"session", "device", "verify"}
+    assert README.count("<!-- run:") == len(BLOCKS)
+    assert README.count("```python") == 2, "Python that no test runs"
+
+
+@pytest.mark.parametrize("file", ["README.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(file: str) -> None:
+    targets = [t for t in LINK.findall((ROOT / file).read_text("utf-8")) if "://" not in t]
+    missing = [target for target in targets if not (ROOT / target).exists()]
+    assert not missing
+
+
+def test_it_names_the_two_commands_and_every_program() -> None:
+    for text in ("make demo\nmake test\n", 'pip install "depin-id[demo]"', "time,name,value,unit"):
+        assert text in README
+    targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"demo", "test"} <= set(targets)
+    for program in project()["project"]["scripts"]:
+        assert f"`{program} " in README
+
+
+def test_the_changelog_knows_the_version() -> None:
+    version = project()["project"]["version"]
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
