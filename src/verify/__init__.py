@@ -1,1 +1,6 @@
 """The aggregator: it verifies provenance and attestation before data is accepted."""
+
+from verify.verdict import Accepted, Indeterminate, Rejected, Verdict
+from verify.verifier import Verified, Verifier
+
+__all__ = ["Accepted", "Indeterminate", "Rejected", "Verdict", "Verified", "Verifier"]
