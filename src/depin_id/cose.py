@@ -78,7 +78,8 @@ class Sign1:
 def check_algorithm(algorithm: Any, key: PublicKey, *, allow_deprecated: bool = False) -> None:
     """Refuse (KeyRefused ``key.algorithm``) an algorithm that is not the key's own."""
     current, deprecated = ALGORITHMS[key.curve]
-    if algorithm == current or (allow_deprecated and algorithm == deprecated):
+    allowed = (current, deprecated) if allow_deprecated else (current,)
+    if type(algorithm) is int and algorithm in allowed:
         return
     raise KeyRefused(
         "key.algorithm",

@@ -141,7 +141,8 @@ def _parse_provenance(value: Any) -> Provenance:
 
 
 def _parse_hash(headers: dict[Any, Any], payload: bytes) -> PayloadHash:
-    if headers[HEADER_HASH_ALG] != _SHA256_ALG or len(payload) != 32:
+    algorithm = headers[HEADER_HASH_ALG]
+    if type(algorithm) is not int or algorithm != _SHA256_ALG or len(payload) != 32:
         _wrong("a payload hash is SHA-256 (-16) and 32 bytes")
     preimage, location = headers.get(HEADER_PREIMAGE_TYPE), headers.get(HEADER_LOCATION)
     if preimage is not None and not (is_uint(preimage, 65535) or _is_text(preimage)):
@@ -176,13 +177,14 @@ def parse_envelope(data: bytes, *, max_bytes: int = MAX_BUNDLE) -> Envelope:
         _wrong("headers of a payload hash without one")
     if hashed and cose.HEADER_CONTENT_TYPE in labels:
         _wrong("a content type beside a payload hash")
-    if headers[cose.HEADER_ALG] not in _ALGORITHMS or type(headers[cose.HEADER_ALG]) is not int:
+    algorithm = headers[cose.HEADER_ALG]
+    if type(algorithm) is not int or algorithm not in _ALGORITHMS:
         _wrong("the algorithm is not one of the wire's")
     kid = headers[cose.HEADER_KID]
     if type(kid) is not bytes or len(kid) != 8:
         _wrong("kid is not 8 bytes")
     content_type = headers.get(cose.HEADER_CONTENT_TYPE)
-    if not hashed and (content_type not in CONTENT_TYPES or isinstance(content_type, bool)):
+    if not hashed and not (type(content_type) in (int, str) and content_type in CONTENT_TYPES):
         _wrong("the content type is not one of the wire's")
     provenance = _parse_provenance(headers[HEADER_PROVENANCE])
     claims = parse_claims(headers[HEADER_CLAIMS]) if HEADER_CLAIMS in headers else NO_CLAIMS

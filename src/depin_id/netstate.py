@@ -39,7 +39,7 @@ def _read_state(value: Any) -> NetworkState:
         if item is not None and type(item) is not bytes:
             raise ValueError("neither null nor bytes")
     for number in (card_number, ack_number):
-        if number != -1 and not is_uint(number):
+        if number != -1 and not is_uint(number, 1 << 62):
             raise ValueError("no number")
     return NetworkState(card, card_number, ack_number, beacon)
 

@@ -24,7 +24,7 @@ from verify.entries import (
 from verify.fold import Fold
 from verify.store import Position
 from verify.verdict import Accepted, Indeterminate, Rejected, Verdict
-from verify.world import Authenticated, Change, Judgement, Receipt, Refusal
+from verify.world import Authenticated, Change, Judgement, Receipt, Refusal, World
 
 MAX_COUNTED_ROWS = 256
 """Principals and codes told apart in one counted entry; the rest is summed up."""
@@ -170,6 +170,8 @@ class Batch:
                 ahead = Judgement("counted", Rejected("quota.exceeded", "owner"))
             else:
                 ahead = None
+        elif isinstance(inner, Authenticated) and ahead is not None:
+            answers += self._known_inner(inner, receipt, world)
         judgement = ahead if ahead is not None else judge(auth, receipt, world, inner)
         answers.append(self._settle(auth, judgement, receipt, principal, inner))
         if principal == auth.envelope.kid.hex():
@@ -209,6 +211,13 @@ class Batch:
             return [self._settle(inner, judgement, receipt, carrier, None)]
         if inner is not None:
             self._refuse(inner, outer.envelope.payload, receipt, carrier)
+        return []
+
+    def _known_inner(self, inner: Authenticated, receipt: Receipt, world: World) -> list[Answer]:
+        """The answer on what a gateway envelope holds that came before: for its device to read."""
+        judgement = judge(inner, receipt, world)
+        if judgement.action == "duplicate" and judgement.recorded is not None:
+            return [Answer(inner.id, "", judgement.recorded.entry)]
         return []
 
     def _refuse(self, refusal: Refusal, data: bytes, receipt: Receipt, principal: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from typer.main import get_command
@@ -49,8 +50,22 @@ def show_version() -> None:
         print("depin-verify (not installed: run from the source tree)")
 
 
+def _notice_other_package() -> None:
+    """Another distribution has the import name ``verify`` too; they cannot share a place."""
+    try:
+        found = version("verify")
+    except PackageNotFoundError:
+        return
+    print(
+        f"warning: the distribution 'verify' {found} is installed beside depin-id; both have the "
+        "import name verify, so uninstall it",
+        file=sys.stderr,
+    )
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the command line; exits 2 with ``error: code: message`` on errors."""
+    _notice_other_package()
     run(get_command(cli), argv, "depin-verify")
 
 

@@ -31,6 +31,8 @@ LEAF_VERSION = 1
 KIND_ENVELOPE = 16
 """Kind of the entries that judge an envelope; smaller numbers are administration."""
 MAX_LEAF = 8192
+MAX_CODE = 64
+_LEVELS = ("", "G0", "G1", "D1", "D2", "D3")
 MAX_RECORDS_BYTES = 1 << 20
 
 
@@ -111,7 +113,9 @@ def _is_bytes(value: Any, size: int) -> bool:
 def parse_leaf(data: bytes) -> Leaf:
     """Read a leaf. Raises LogError ``log.leaf`` or EncodingError."""
     value = cbor.decode(data, max_bytes=MAX_LEAF)
-    if not isinstance(value, list) or len(value) < 4 or value[0] != LEAF_VERSION:
+    if not isinstance(value, list) or len(value) < 4:
+        _wrong("the leaf is no array of four or more")
+    if type(value[0]) is not int or value[0] != LEAF_VERSION:
         _wrong("the leaf is no array of a known version")
     if not is_uint(value[1], 255):
         _wrong("the leaf has no kind")
@@ -130,6 +134,8 @@ def parse_leaf(data: bytes) -> Leaf:
 def _flags(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(type(flag) is str for flag in value):
         _wrong("the flags are not a list of texts")
+    if list(value) != sorted(set(value)):
+        _wrong("the flags are not sorted")
     return tuple(value)
 
 
@@ -141,7 +147,9 @@ def _check(leaf: EnvelopeLeaf) -> None:
         _wrong("the commitment to the records has the wrong size")
     if not all(is_uint(item, 1 << 50) for item in (leaf.epoch, leaf.n, leaf.received_at)):
         _wrong("position or time of the leaf is not a whole number")
-    if type(leaf.code) is not str or type(leaf.level) is not str or not is_uint(leaf.rules):
+    if type(leaf.code) is not str or not 0 < len(leaf.code) <= MAX_CODE:
+        _wrong("the code of the leaf is not a short text")
+    if leaf.level not in _LEVELS or not is_uint(leaf.rules):
         _wrong("code, level or rules of the leaf are not what they should be")
 
 

@@ -143,22 +143,8 @@ def test_leaves_and_records_come_back() -> None:
     assert RecordsContent.decode(records).encode() == records
 
 
-# Where the library does not yet refuse what the protocol refuses; to become empty.
-DEPARTURES = {
-    "envelope algorithm is a list",
-    "envelope content type is a float",
-    "envelope payload hash algorithm is a float",
-    "leaf version is a float",
-    "leaf of an unknown level",
-}
-
-
 def refused() -> list[Any]:
-    departs = pytest.mark.xfail(strict=False, reason="the library departs from the protocol here")
-    return [
-        pytest.param(case, id=named(case), marks=departs if named(case) in DEPARTURES else ())
-        for case in FILE["refused"]
-    ]
+    return [pytest.param(case, id=named(case)) for case in FILE["refused"]]
 
 
 @pytest.mark.parametrize("case", refused())

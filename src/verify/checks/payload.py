@@ -52,7 +52,7 @@ def judge_payload(
     """Judge the content by its type."""
     content_type = auth.envelope.content_type
     if content_type == CONTENT_SIGN1:
-        return Content(flags=_sighting_flags(inner))
+        return Content(flags=_sighting_flags(inner) + _lag_flags(auth, receipt, world))
     if content_type == CONTENT_STATUS:
         return _judge_status(auth.envelope.payload)
     if content_type != CONTENT_SENML:
@@ -67,6 +67,18 @@ def _sighting_flags(inner: Authenticated | Refusal | None) -> tuple[str, ...]:
     if inner is None or inner.kid is None:
         return ("inner.malformed",)
     return ("inner.unknown",) if inner.code == "device.unknown" else ("inner.invalid",)
+
+
+def _lag_flags(auth: Authenticated, receipt: Receipt, world: World) -> tuple[str, ...]:
+    """Whether the gateway says it received the envelope too long ago, or later than we did."""
+    seen, rules = auth.envelope.claims.iat, world.policy
+    if seen is None:
+        return ("sighting.undated",)
+    if receipt.at - seen * 1000 > rules.gateway.max_lag_s * 1000:
+        return ("sighting.lagging",)
+    if seen * 1000 - receipt.at > rules.time.max_future_s * 1000:
+        return ("sighting.future",)
+    return ()
 
 
 def _judge_status(payload: bytes) -> Content:
