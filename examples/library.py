@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from depin_id import Device, NetworkDir, reading
-from verify import Accepted, Indeterminate, Policy, Rejected, Verifier
+from verify import Accepted, Indeterminate, Rejected, Verifier
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
         network = NetworkDir.create(Path(folder, "net"), "quiet-city")
         with Device.create(Path(folder, "dev"), name="roof", profile="noise@1") as device:
             envelope = device.sign([reading("laeq", 54.2, "dB")], network=network.card.network)
-            verifier = Verifier(network.card, [device.enrolment], Policy())
+            verifier = Verifier(network.card, [device.enrolment])
     print(f"{device.did} signed {len(envelope)} bytes")
     changed = envelope[:-1] + bytes([envelope[-1] ^ 1])
     for title, data in [("as signed", envelope), ("one bit changed", changed)]:
