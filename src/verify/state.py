@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,7 @@ class Streams:
 
 MAX_WINDOWS = 262_144
 """How many content windows are remembered; the oldest go first."""
+FORGOTTEN_AT_ONCE = 4096
 
 MAX_BEACONS = 16_384
 """How many checkpoints can still be named by a downlink nonce; the oldest go first."""
@@ -193,8 +195,11 @@ class State:
         """Remember content windows as first seen from a subject; the oldest are forgotten."""
         for window in windows:
             self.windows.setdefault(window, subject)
-        while len(self.windows) > MAX_WINDOWS:
-            del self.windows[next(iter(self.windows))]
+        over = len(self.windows) - MAX_WINDOWS
+        if over > 0:
+            # Many at once: looking for the oldest passes over all that were deleted before it.
+            for window in list(islice(self.windows, over + FORGOTTEN_AT_ONCE)):
+                del self.windows[window]
 
     def add_beacon(self, size: int, time_ms: int, root: bytes) -> None:
         """Remember a checkpoint that downlink nonces may name."""

@@ -1,0 +1,310 @@
+"""What one would send to be paid for nothing, or to make an honest device lose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from depin_id import cose
+from depin_id.claims import Claims
+from depin_id.errors import ConfigError, DepinError
+from depin_id.keys import P256_ORDER
+from depin_id.readings import Reading, reading
+from depin_id.testing import NOW, TestDevice, TestNetwork
+from tests.verify.net import POLICY, Net, level
+from verify.appraise import MAX_SUBJECTS
+
+MOBILITY = 'default_profile = "mobility"\n'
+
+
+def test_a_malleated_signature_is_neither_another_envelope_nor_a_fork(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        device = net.device(curve="p256")
+        envelope = device.next([level()])
+        r, s = envelope[-64:-32], int.from_bytes(envelope[-32:], "big")
+        twin = envelope[:-32] + (P256_ORDER - s).to_bytes(32, "big")
+        assert r and net.send(device, twin).rejected == {"signature.malleable": 1}
+        assert net.codes(device, envelope) == ["accepted"]
+        assert net.send(device, twin).rejected == {"signature.malleable": 1}
+        assert net.codes(device, device.next([level(51, NOW - 5)])) == ["accepted"]
+
+
+def test_a_second_signature_over_the_same_bytes_is_the_same_envelope(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        device = net.device(curve="p256")
+        one, two = device.envelope([level()]), device.envelope([level()])
+        assert one != two
+        assert one[:-64] == two[:-64]
+        assert net.send(device, one, two).duplicates == 1
+        assert len(net.paid()) == 1
+
+
+@pytest.mark.parametrize("claimed", [-9, -8])
+def test_the_algorithm_is_the_one_of_the_key(tmp_path: Path, claimed: int) -> None:
+    with Net(tmp_path) as net:
+        device = net.device()
+        headers = dict(cose.parse_sign1(device.envelope([level()])).headers)
+        headers[cose.HEADER_ALG] = claimed
+        protected = cose.cbor.encode(headers)
+        payload = cose.parse_sign1(device.envelope([level()])).payload
+        aad = cose.external_aad("envelope", net.did, device.key.thumbprint)
+        signature = device.signer.sign(cose.sig_structure(protected, aad, payload))
+        forged = cose.assemble(protected, payload, signature)
+        assert net.send(device, forged).rejected == {"key.algorithm": 1}
+        assert not net.leaves()
+
+
+def test_a_key_that_verifies_everything_cannot_be_enrolled() -> None:
+    from depin_id.did.key import parse_did_key
+
+    with pytest.raises(DepinError) as refused:
+        parse_did_key("did:key:z6MkeXATEjyXENzBXBxgC5EHk2JE5aqd7qMGGtDpLUH1e2Sj")
+    assert refused.value.code == "key.not_admissible"
+
+
+def test_nothing_moves_between_networks(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        device = net.device()
+        abroad = TestDevice(TestNetwork("abroad").did, "device", seed="net")
+        assert abroad.key == device.key
+        assert net.send(device, abroad.next([level()])).rejected == {"signature.invalid": 1}
+
+
+def test_a_replay_under_another_topic_brings_the_cheater_nothing(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        device, thief = net.device(), net.device("thief")
+        envelope = device.next([level()])
+        summary, downlinks = net.ingest(net.message(thief, envelope))
+        assert (summary.accepted, downlinks) == (1, [])
+        # The honest sender still hears of it when it sends the envelope itself.
+        assert net.codes(device, envelope) == ["accepted"]
+        assert [subject for subject, _, _ in net.paid()] == [device.did]
+
+
+def test_a_key_belongs_to_one_device_for_ever(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        device, other = net.device(), net.device("other")
+        for attempt in (lambda: net.enrol(device), lambda: net.rotate(other, "device")):
+            with pytest.raises(ConfigError) as refused:
+                attempt()
+            assert refused.value.code.startswith("registry.duplicate")
+        net.erase(device)
+        with pytest.raises(ConfigError):
+            net.enrol(device)
+        net.reopen(forget_snapshot=True)
+        with pytest.raises(ConfigError):
+            net.enrol(device)
+
+
+# --- one slot, one payment ------------------------------------------------------------------------
+
+
+def test_no_slot_is_paid_twice_in_one_pack(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        device = net.device()
+        times = [NOW, NOW, NOW - 0.4, NOW - 0.9, NOW - 1]
+        assert net.codes(device, device.next([level(50 + i, t) for i, t in enumerate(times)])) == [
+            "accepted"
+        ]
+        # NOW - 0.4 and NOW - 0.9 lie in the second before, as NOW - 1 does.
+        assert net.record_codes() == ["", "record.repeated", "", *["record.repeated"] * 2]
+
+
+def test_no_slot_is_paid_twice_over_packs_ways_of_saying_and_keys(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        device, one, two = net.device(), net.gateway("one"), net.gateway("two")
+        net.send(device, device.next([level(50)]))
+        net.send(device, device.next([level(51)]))  # the same time again
+        device.reboot()
+        net.send(device, device.next([level(52)]))  # in another boot
+        absolute = [reading("laeq", 53, "dB", NOW)]
+        net.send(device, device.next(absolute, claims=Claims(iat=NOW)))
+        net.send(one, one.wrap(device.next([level(54)])))
+        same = device.next([level(55, NOW - 30)])
+        net.send(one, one.wrap(same))
+        net.send(two, two.wrap(same))  # the same envelope by two gateways
+        fresh = net.rotate(device)
+        net.send(fresh, fresh.next([level(56)]))
+        net.send(fresh, fresh.next([level(57, NOW - 30)]))
+        paid = net.paid()
+        assert sorted(at for _, _, at in paid) == [NOW - 31, NOW - 1]
+        assert len(set(paid)) == len(paid)
+        assert net.fold.tally.sightings == 3
+
+
+def test_relative_times_do_not_fill_a_slot_again(tmp_path: Path) -> None:
+    """Uptime and boots are the device's own words: they must not make one second into many."""
+    with Net(tmp_path) as net:
+        device = net.device()
+        net.send(device, device.next([level()]))
+        net.aggregator.publish()
+        net.advance(11)
+        ack = net.acks(device, device.next([level(51, NOW + 11)]))[0]
+        net.advance(11)
+        net.aggregator.publish()
+        ack = net.acks(device, device.next([level(52, NOW + 12)]))[0]
+        assert ack.beacon is not None
+        before = len(net.paid())
+        net.advance(5)
+        for uptime in (0, 3, 60, 1_000_000):
+            device.reboot()
+            device.now = net.now_ms // 1000
+            for value in (40, 41, 42):
+                pack = [level(value + uptime % 7, device.now - 1)]
+                claims = Claims(nonce=ack.beacon)
+                codes = net.codes(
+                    device, device.next(pack, clock=None, uptime=uptime, claims=claims)
+                )
+                assert codes == ["accepted"]
+        assert len(net.paid()) == before + 1
+
+
+# --- other people's content ------------------------------------------------------------------------
+
+
+def _noise(count: int = 40, value: int | None = None) -> list[Reading]:
+    return [level(50 + i * 7 % 30 if value is None else value, NOW - 64 + i) for i in range(count)]
+
+
+def test_what_another_device_measured_is_not_paid_again(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        honest, copy = net.device(), net.device("copy")
+        assert net.codes(honest, honest.next(_noise())) == ["accepted"]
+        assert net.codes(copy, copy.next(_noise())) == ["content.repeated"]
+        # Batched differently and in another order it is the same content.
+        assert net.codes(copy, copy.next(_noise()[::-1][:38])) == ["content.repeated"]
+        assert {subject for subject, _, _ in net.paid()} == {honest.did}
+        # It stays known over restarts.
+        net.reopen()
+        assert net.codes(copy, copy.next(_noise())) == ["content.repeated"]
+        net.reopen(forget_snapshot=True)
+        assert net.codes(copy, copy.next(_noise())) == ["content.repeated"]
+        # A refused copy must not fill the slots of the copying device's own measurement.
+        own = [level(60 + i % 11, NOW - 64 + i) for i in range(40)]
+        assert net.codes(copy, copy.next(own)) == ["accepted"]
+        assert len([who for who, _, _ in net.paid() if who == copy.did]) == 40
+
+
+def test_a_gateway_cannot_sell_what_its_devices_measured(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        honest, gateway = net.device(), net.gateway()
+        net.send(gateway, gateway.wrap(honest.next(_noise())))
+        stolen = gateway.next(_noise(), subject="#mine")
+        assert net.codes(gateway, stolen) == ["content.repeated"]
+
+
+def test_quiet_stations_are_not_taken_for_copies(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        stations = [net.device(f"station {i}") for i in range(4)]
+        for station in stations:
+            assert net.codes(station, station.next(_noise(value=31))) == ["accepted"]
+        assert len(net.paid()) == 160
+
+
+# --- subjects ----------------------------------------------------------------------------------------
+
+
+def test_a_plain_device_speaks_for_nobody_and_opens_no_quota(tmp_path: Path) -> None:
+    with Net(tmp_path, policy=POLICY + "[quota]\ndevice_per_minute = 1\ndevice_burst = 4\n") as net:
+        device = net.device()
+        streams, subjects = len(net.fold.state.streams), len(net.fold.state.subjects)
+        codes = net.codes(device, *[device.next([level()], subject=f"#s{i}") for i in range(40)])
+        assert set(codes) == {"subject.refused"}
+        assert not net.leaves()
+        assert (len(net.fold.state.streams), len(net.fold.state.subjects)) == (streams, subjects)
+        assert net.codes(device, device.next([level()])) == ["accepted"]
+
+
+def test_a_plain_device_carries_nothing(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        device, other = net.device(), net.device("other")
+        # What is carried is judged by its own bytes alone.
+        codes = net.codes(device, device.wrap(other.next([level()]), level=None))
+        assert codes == ["accepted", "subject.refused"]
+        assert net.fold.tally.sightings == 0
+
+
+def test_a_gateway_speaks_only_for_sensors_of_its_own(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        gateway, device = net.gateway(), net.device()
+        own = gateway.did.rsplit(":", 1)[1]
+        inner = device.next([level()])
+        assert net.codes(gateway, gateway.next([level()], subject=f"#{own}")) == ["subject.refused"]
+        lies = gateway.next([level()], claims=Claims(iss=device.did))
+        assert net.codes(gateway, lies) == ["identity.issuer"]
+        levelled = gateway.next([level()], claims=Claims(level="G1"))
+        assert net.codes(gateway, levelled) == ["subject.refused"]
+        carried = gateway.next(
+            payload=inner, content_type=18, claims=Claims(sub="#s", iat=NOW, level="G1")
+        )
+        assert net.codes(gateway, carried) == ["accepted", "subject.refused"]
+        # A sensor with the name of somebody else's key is the gateway's sensor all the same.
+        named = gateway.next([level(51)], subject="#" + device.did.rsplit(":", 1)[1])
+        assert net.codes(gateway, named) == ["accepted"]
+        assert net.paid()[-1][0].startswith(gateway.did + "#")
+
+
+def test_a_gateway_has_a_bounded_number_of_sensors(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        gateway = net.gateway()
+        status = {"status": 1}
+        sent = [gateway.status(status, subject=f"#s{i}") for i in range(MAX_SUBJECTS + 1)]
+        for start in range(0, len(sent), 400):
+            net.send(gateway, *sent[start : start + 400])
+        assert net.last.code == "accepted"
+        assert len(net.leaves()) == MAX_SUBJECTS
+        assert net.fold.tally.counted == {"subject.refused": 1}
+        # Those that are there go on, and so does the gateway itself.
+        assert net.codes(gateway, gateway.status(status, subject="#s7")) == ["accepted"]
+        assert net.codes(gateway, gateway.next([level()])) == ["accepted"]
+        # Erasing them all leaves a journal that opens again.
+        net.erase(gateway)
+        net.reopen(forget_snapshot=True)
+        assert all(subject.erased for subject in net.fold.state.subjects)
+        assert net.codes(gateway, gateway.status(status, subject="#new")) == ["device.erased"]
+
+
+# --- quotas ------------------------------------------------------------------------------------------
+
+SMALL = (
+    POLICY + "[quota]\ndevice_per_minute = 60\ndevice_burst = 3\n"
+    "gateway_per_minute = 60\ngateway_burst = 20\n"
+)
+
+
+def test_a_device_over_its_quota_is_counted_and_recovers(tmp_path: Path) -> None:
+    with Net(tmp_path, policy=SMALL) as net:
+        device = net.device()
+        sent = [device.next([level(50, NOW - i)]) for i in range(8)]
+        assert net.codes(device, *sent) == ["accepted"] * 3 + ["quota.exceeded"] * 5
+        assert len(net.leaves()) == 3
+        # Duplicates cost nothing, so an honest device that resends is not shut out.
+        assert net.codes(device, *sent[:3]) == ["accepted"] * 3
+        net.advance(2)
+        # What was counted took no position: sent again in time it is taken.
+        assert net.codes(device, *sent[3:]) == ["accepted"] * 2 + ["quota.exceeded"] * 3
+        net.reopen(forget_snapshot=True)
+        assert net.codes(device, *sent[5:]) == ["quota.exceeded"] * 3
+
+
+def test_the_quota_of_an_owner_holds_over_devices(tmp_path: Path) -> None:
+    text = POLICY + "[quota]\nowner_per_minute = 60\nowner_burst = 4\n"
+    with Net(tmp_path, policy=text) as net:
+        mine = [net.device(f"mine {i}", owner="did:example:me") for i in range(4)]
+        other = net.device("other", owner="did:example:other")
+        codes = [net.codes(d, d.next([level()]), d.next([level(51, NOW - 9)])) for d in mine]
+        assert sum(codes, []) == ["accepted"] * 4 + ["quota.exceeded"] * 4
+        assert net.codes(other, other.next([level()])) == ["accepted"]
+        net.reopen(forget_snapshot=True)
+        assert net.codes(mine[0], mine[0].next([level(52, NOW - 20)])) == ["quota.exceeded"]
+
+
+def test_a_flooder_does_not_use_up_the_gateway_that_carries_it(tmp_path: Path) -> None:
+    with Net(tmp_path, policy=SMALL) as net:
+        gateway, flooder, honest = net.gateway(), net.device("flooder"), net.device("honest")
+        for i in range(60):
+            net.send(gateway, gateway.wrap(flooder.next([level(50, NOW - i)])))
+        assert len(net.leaves()) == 6
+        codes = net.codes(gateway, gateway.wrap(honest.next([level()])))
+        assert codes == ["accepted", "accepted"]
