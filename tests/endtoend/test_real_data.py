@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import threading
 import time
 import zipfile
@@ -19,7 +20,7 @@ import pytest
 
 from depin_id.device import Device
 from depin_id.envelope import bundle, parse_envelope
-from depin_id.errors import ReadingError
+from depin_id.errors import ReadingError, StateError
 from depin_id.network import NetworkCard
 from depin_id.readings import Reading, reading
 from depin_id.senml import Decimal64
@@ -37,7 +38,8 @@ from tests.endtoend.world import (
 from tests.paths import data
 from verify.aggregator import Aggregator
 from verify.batch import Summary
-from verify.ingest import Message
+from verify.entries import Enrolled
+from verify.ingest.files import FileSource
 from verify.ingest.mqtt import MqttSource
 
 PACK = 60
@@ -73,14 +75,23 @@ def _meter() -> list[tuple[int, str]]:
 @contextmanager
 def _running(root: Path, url: str, card: NetworkCard, wall: Wall) -> Iterator[None]:
     """The aggregator on a broker, in a thread, its clock the recording's."""
-    stop = threading.Event()
+    stop, ready = threading.Event(), threading.Event()
     failed: list[BaseException] = []
+
+    def on_event(kind: str, _: dict[str, object]) -> None:
+        if kind == "mqtt.subscribed":
+            ready.set()
 
     def work() -> None:
         try:
             with Aggregator(root, clock=wall.ms) as aggregator:
                 source = MqttSource(
-                    url, card.name, aggregator, client_id="aggregator", clock=wall.ms
+                    url,
+                    card.name,
+                    aggregator,
+                    client_id="aggregator",
+                    clock=wall.ms,
+                    on_event=on_event,
                 )
                 source.run(stop)
         except BaseException as error:
@@ -89,6 +100,7 @@ def _running(root: Path, url: str, card: NetworkCard, wall: Wall) -> Iterator[No
     thread = threading.Thread(target=work)
     thread.start()
     try:
+        until(lambda: ready.is_set() or failed, "the aggregator's subscription")
         yield
     finally:
         stop.set()
@@ -144,3 +156,261 @@ def test_a_day_of_a_noise_monitor_through_a_broker(tmp_path: Path) -> None:
     assert len(counted) == len(kept) == 86_401
     assert kept == {(second, Decimal64.from_text(level)) for second, level in rows}
     check_audit(root)
+
+
+# --- recordings of phones and of a bus, from files ------------------------------------------------
+
+
+class Track:
+    """Readings of one recording in packs, and the moment after its last one.
+
+    Attributes:
+        points: what was measured at one time each: level, or position.
+        end_s: seconds since 1970.
+    """
+
+    def __init__(self, points: Sequence[list[Reading]], end_s: float) -> None:
+        self.points, self.end_s = points, end_s
+
+
+def phone_track(name: str, *, ages: bool = True, altitude: bool = False) -> Track:
+    """A NoiseCapture recording, by the head of its name.
+
+    Args:
+        ages: whether the phone says how old each fix is.
+        altitude: whether it sends the altitude.
+
+    Raises:
+        ReadingError: ``reading.track``: the file is damaged or has another form.
+    """
+    (path,) = data("noise_noisecapture").glob(f"*{name}*")
+    text = _track_text(path)
+    try:
+        features = json.loads(text)["features"]
+        points = [_point(feature, ages, altitude) for feature in features]
+        end = max(feature["properties"]["leq_utc"] for feature in features)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ReadingError("reading.track", f"{path.name}: {error}") from error
+    return Track(points, end / 1000 + 1)
+
+
+def _track_text(path: Path) -> str:
+    try:
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                return archive.read("track.geojson").decode()
+        return (path / "track.geojson" if path.is_dir() else path).read_text("utf-8")
+    except (zipfile.BadZipFile, KeyError, OSError, UnicodeDecodeError) as error:
+        raise ReadingError(
+            "reading.track", f"{path.name} cannot be read: {error}", hint="export it again"
+        ) from error
+
+
+def _point(feature: Any, ages: bool, altitude: bool) -> list[Reading]:
+    sent = feature["properties"]
+    at = Decimal64(sent["leq_utc"], -3)
+    found = [reading("laeq", float(sent["leq_mean"]), "dB", at)]
+    found += [
+        reading(name.replace("_", "-"), float(value), "dB", at)
+        for name, value in sent.items()
+        if name.startswith("leq_") and name not in ("leq_mean", "leq_utc", "leq_id")
+    ]
+    if feature["geometry"] is None:
+        return found
+    lon, lat, *rest = feature["geometry"]["coordinates"]
+    found.append(reading("lat", lat, "lat", at))
+    found.append(reading("lon", lon, "lon", at))
+    found.append(reading("accuracy", sent["accuracy"], "m", at))
+    if ages:
+        age = Decimal64(sent["leq_utc"] - sent["location_utc"], -3)
+        found.append(reading("fix-age", age, "s", at))
+    if altitude and rest:
+        found.append(reading("alt", rest[0], "m", at))
+    return found
+
+
+def bus_trip() -> Track:
+    """The way of a bus through Limerick, a position a second or so."""
+    space = "{http://www.topografix.com/GPX/1/1}"
+    points: list[list[Reading]] = []
+    end = 0.0
+    for point in ElementTree.parse(data("gps/limerick_bus304_2019-02-18.gpx")).iter(
+        f"{space}trkpt"
+    ):
+        moment = datetime.fromisoformat(point.findtext(f"{space}time") or "")
+        end = max(end, moment.timestamp())
+        points.append(
+            [
+                reading(axis, Decimal64.from_text(point.attrib[axis]), axis, moment)
+                for axis in ("lat", "lon")
+            ]
+        )
+    return Track(points, end + 1)
+
+
+class Replay:
+    """An aggregator that takes recordings at asserted receipt times, and its devices."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.devices: dict[str, Device] = {}
+        self.wall = Wall(0)
+        self.root, self.card = make_network(folder, asserted=True)
+
+    def device(self, name: str, profile: str) -> Device:
+        if name not in self.devices:
+            device = Device.create(
+                self.folder / name, name=name, profile=profile, wall=self.wall, monotonic=self.wall
+            )
+            self.devices[name] = device
+            with Aggregator(self.root) as aggregator:
+                # From the beginning: what is replayed was received long ago.
+                since = Enrolled(os.urandom(16), 0, device.enrolment)
+                aggregator.administer([since])
+        return self.devices[name]
+
+    def take(
+        self, name: str, track: Track, *, profile: str = "mobile-noise", pack: int = 30
+    ) -> Summary:
+        """Sign a recording as this device, write it to a file, and ingest the file."""
+        device = self.device(name, profile)
+        self.wall.seconds = track.end_s
+        envelopes = [
+            device.sign(
+                [item for point in track.points[at : at + pack] for item in point],
+                network=self.card.network,
+            )
+            for at in range(0, len(track.points), pack)
+        ]
+        file = self.folder / f"{name}.cbor"
+        file.write_bytes(b"".join(bundle(envelopes)))
+        asserted = int(track.end_s * 1000) + 500
+        total = Summary()
+        with Aggregator(self.root) as aggregator:
+            for messages in FileSource([file], received_at=asserted).batches():
+                summary, _ = aggregator.ingest(messages, asserted_ms=asserted)
+                total.add(summary)
+        return total
+
+    def codes(self, name: str, field: str = "laeq") -> Counter[str]:
+        """Codes of the judged records of one field of a device; "" for what counts."""
+        did = self.devices[name].did
+        return Counter(
+            row.code
+            for entry in journal(self.root)
+            if entry.subject == did
+            for row in entry.rows
+            if row.name == field
+        )
+
+    def close(self) -> None:
+        for device in self.devices.values():
+            device.close()
+
+
+@pytest.fixture
+def replay(tmp_path: Path) -> Iterator[Replay]:
+    made = Replay(tmp_path)
+    yield made
+    made.close()
+
+
+def test_good_recordings_are_not_rejected(replay: Replay) -> None:
+    points = 0
+    for name in ("07efe9f7", "aaa26b2a", "umik", "lyon_track_1"):
+        track = phone_track(name, altitude=True)
+        summary = replay.take(name, track)
+        codes = replay.codes(name)
+        assert summary.rejected == {} and summary.indeterminate == {}
+        assert sum(codes.values()) == len(track.points)
+        assert set(codes) <= {"", "record.repeated"}, codes
+        points += len(track.points)
+        print(f"\n{name}: {len(track.points)} points, {dict(codes)}, {summary.readings} readings")
+        assert codes["record.repeated"] == _second_in_a_slot(track)
+    track = bus_trip()
+    assert len(track.points) == 2144
+    summary = replay.take("bus", track, profile="mobility", pack=120)
+    codes = replay.codes("bus", "lat")
+    print(f"\nbus: {len(track.points)} positions, {dict(codes)}")
+    assert summary.rejected == {}
+    assert codes == {"": 2144}
+    check_nothing_twice(list(journal(replay.root)), slot_ms=250)
+    check_audit(replay.root)
+
+
+def _second_in_a_slot(track: Track, slot_ms: int = 250) -> int:
+    """How many points share their slot with an earlier one."""
+    times = [point[0].time for point in track.points]
+    slots = {time.floor_scaled(-3) // slot_ms for time in times if time is not None}
+    return len(times) - len(slots)
+
+
+@pytest.mark.parametrize(
+    ("name", "ages", "codes"),
+    [
+        ("1c9d12ee", True, {"location.out_of_range"}),
+        ("426f00da", True, {"location.missing"}),
+        ("88a20ba7", True, {"", "location.stale", "location.inaccurate"}),
+        ("f720018a", True, {"", "location.missing", "location.stale"}),
+        ("f720018a", False, {"", "location.missing", "location.speed"}),
+    ],
+)
+def test_bad_recordings_get_their_code(
+    replay: Replay, name: str, ages: bool, codes: set[str]
+) -> None:
+    track = phone_track(name, ages=ages)
+    summary = replay.take("phone", track)
+    found = replay.codes("phone")
+    print(f"\n{name}{'' if ages else ' without fix ages'}: {len(track.points)} points, {dict(found)}")
+    # Each record has its own code; the envelopes are what a genuine phone signed.
+    assert summary.rejected == {} and sum(found.values()) == len(track.points)
+    assert set(found) == codes
+    assert found["location.missing"] == sum(
+        1 for point in track.points if not any(item.name == "lat" for item in point)
+    )
+    if name == "1c9d12ee":
+        assert summary.readings == 0
+    if "location.speed" in codes:
+        # One jump at 164 m/s; the way back to normal is a matter of seconds.
+        assert 0 < found["location.speed"] < 10
+    if name == "88a20ba7":
+        ages_s = [item.value for p in track.points for item in p if item.name == "fix-age"]
+        late = [age for age in ages_s if isinstance(age, Decimal64) and abs(age.to_float()) > 10]
+        assert len(late) >= found["location.stale"] > 0
+        assert max(age.to_float() for age in late) > 20
+    check_audit(replay.root)
+
+
+def test_a_recording_sent_again_counts_once(replay: Replay) -> None:
+    """The same walk twice, once with the altitude added: by the same phone, then by another."""
+    track, again = phone_track("aaa26b2a", altitude=True), phone_track("fec26b2a")
+    first = replay.take("phone", track)
+    assert first.rejected == {} and replay.codes("phone") == {"": len(track.points)}
+    before = list(journal(replay.root))
+    # The same phone: its envelopes are genuine, its slots are filled.
+    second = replay.take("phone", again)
+    assert second.readings == 0 and second.rejected == {}
+    added = list(journal(replay.root))[len(before) :]
+    assert {row.code for e in added for row in e.rows if row.name == "laeq"} == {"record.repeated"}
+    # Another phone: what was measured is somebody's already, however it is cut into packs.
+    for thief, pack in (("thief", 30), ("other-thief", 37)):
+        stolen = replay.take(thief, again, pack=pack)
+        packs = -(-len(again.points) // pack)
+        print(f"\n{thief}: {packs} packs, {stolen.to_json()}")
+        assert stolen.rejected.get("content.repeated", 0) + stolen.accepted == packs
+        assert stolen.rejected["content.repeated"] >= packs - 1
+    check_audit(replay.root)
+
+
+def test_a_damaged_export_is_the_loaders_matter() -> None:
+    with pytest.raises(ReadingError) as error:
+        phone_track("CORRUPT_track_00a20ba7")
+    assert error.value.code == "reading.track"
+
+
+def test_recordings_need_leave_to_assert_their_time(tmp_path: Path) -> None:
+    """Without the leave of the genesis entry nothing old comes in under an old receipt time."""
+    root, _ = make_network(tmp_path)
+    with Aggregator(root) as aggregator, pytest.raises(StateError) as error:
+        aggregator.ingest([], asserted_ms=1_475_832_442_723)
+    assert error.value.code == "state.asserted_time"

@@ -61,11 +61,12 @@ def make_network(
     *devices: Enrolment,
     policy: str = 'default_profile = "noise"\n',
     clock: Callable[[], int] | None = None,
+    asserted: bool = False,
 ) -> tuple[Path, NetworkCard]:
     """A network in ``folder/net`` and its aggregator, with these devices, in ``folder/agg``."""
     network = NetworkDir.create(folder / "net", "testnet")
     options: dict[str, Any] = {} if clock is None else {"clock": clock}
-    init(folder / "agg", folder / "net", policy_text=policy, **options)
+    init(folder / "agg", folder / "net", policy_text=policy, allow_asserted_time=asserted, **options)
     with Aggregator(folder / "agg", **options) as aggregator:
         answer = enrol(aggregator, devices)
     assert answer["refused"] == []
@@ -326,14 +327,14 @@ def journal(root: Path) -> Iterator[Held]:
             )
 
 
-def check_nothing_twice(entries: Sequence[Held]) -> None:
-    """No envelope, position or time slot is in the journal twice; slots are those of seconds."""
+def check_nothing_twice(entries: Sequence[Held], *, slot_ms: int = 1000) -> None:
+    """No envelope, position or time slot is in the journal twice."""
     ids = collections.Counter(entry.id for entry in entries)
     assert max(ids.values()) == 1, "an envelope has two entries"
     places = collections.Counter((e.thumbprint, e.subject, e.position) for e in entries)
     assert max(places.values()) == 1, "a position was taken twice"
     slots = collections.Counter(
-        (row.subject, row.name, row.time_ms // 1000)
+        (row.subject, row.name, row.time_ms // slot_ms)
         for entry in entries
         for row in entry.rows
         if not row.code and not row.context
