@@ -6,9 +6,12 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from tests.project.tree import ROOT, project
 
@@ -88,6 +91,22 @@ def test_it_names_the_two_commands_and_every_program() -> None:
     assert {"demo", "test"} <= set(targets)
     for program in project()["project"]["scripts"]:
         assert f"`{program} " in README
+
+
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [
+        ("depin_id.cli", "cli"),
+        ("verify.cli", "cli"),
+        ("firmware_bridge.cli", "app"),
+    ],
+)
+def test_the_table_names_every_command_and_no_other(program: str, name: str) -> None:
+    script = next(s for s, t in project()["project"]["scripts"].items() if t.startswith(program))
+    cells = re.findall(rf"^\| `{script} ([^|]*)\|", README, re.MULTILINE)
+    told = {word.strip("` ") for cell in cells for word in cell.split(",")}
+    commands: Any = get_command(getattr(import_module(program), name))
+    assert told == set(commands.commands) - {"version"}
 
 
 def test_the_changelog_knows_the_version() -> None:
