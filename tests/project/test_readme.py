@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from depin_id import read_enrolments
 from tests.project.tree import ROOT, project
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -71,8 +72,17 @@ def test_the_library_blocks_run(tmp_path: Path) -> None:
     assert _python("verify", tmp_path) == "signature.invalid\n"
 
 
+def test_a_gateway_is_made_and_looked_over(tmp_path: Path) -> None:
+    language, commands = BLOCKS["bridge"]
+    assert language == "sh"
+    shown = _bash(f"depin-id network new net --name quiet-city\n{commands}", tmp_path)
+    assert "uplink: mqtts://broker.example:8883, publishes depin/v1/quiet-city/up/" in shown
+    (gateway,) = read_enrolments((tmp_path / "gateway.json").read_text())
+    assert gateway.role == "gateway" and gateway.name == "roof-west"
+
+
 def test_every_marked_block_is_run() -> None:
-    assert set(BLOCKS) == {"session", "device", "verify"}
+    assert set(BLOCKS) == {"session", "bridge", "device", "verify"}
     assert README.count("<!-- run:") == len(BLOCKS)
     assert README.count("```python") == 2, "Python that no test runs"
 
