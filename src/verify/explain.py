@@ -231,7 +231,8 @@ def _words(opened: OpenedEntry) -> tuple[str, dict[str, Any]]:
             if not opened.erased:
                 about |= {"name": enrolment.name, "role": enrolment.role}
                 about |= {"profile": enrolment.profile, "owner": enrolment.owner}
-            return f"{enrolment.did} was enrolled; it counts from {when(since)}.", about
+            from_when = f"it counts from {when(since)}" if since else "it counts from the beginning"
+            return f"{enrolment.did} was enrolled; {from_when}.", about
         case Rotated(did, key, since):
             about = {"did": did, "thumbprint": key.thumbprint.hex(), "since": since}
             return f"{did} has a new key from {when(since)} on.", about

@@ -8,6 +8,7 @@ from the operator but, beforehand, the network's DID.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from depin_id import cbor
@@ -226,7 +227,7 @@ def check_receipt(data: bytes, *, network: str | None = None) -> CheckedReceipt:
             envelope does not verify.
     """
     value = _read(data)
-    card = read_card(value[_CARD], network=network)
+    card = _card(value[_CARD], network)
     keys = [NoteKey(card.log_origin, card.log_key.raw)]
     checkpoint = verify_tlog_proof(value[_PROOF], value[_LEAF], keys, origin=card.log_origin)
     proof = TlogProof.parse(value[_PROOF])
@@ -244,6 +245,12 @@ def check_receipt(data: bytes, *, network: str | None = None) -> CheckedReceipt:
         return CheckedReceipt(*proved, envelope, key, own)
     _check_records(content, envelope, key)
     return CheckedReceipt(*proved, envelope, key, content.did, content.did != own, content)
+
+
+@lru_cache(maxsize=16)
+def _card(data: bytes, network: str | None) -> NetworkCard:
+    """Whoever checks many receipts of a network verifies its card once."""
+    return read_card(data, network=network)
 
 
 def _read(data: bytes) -> dict[int, Any]:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from depin_id.device import Device
 from depin_id.enrolment import Enrolment
 from depin_id.keys import SoftwareSigner
 from depin_id.networkdir import NetworkDir
-from depin_id.readings import reading
+from depin_id.readings import Reading, reading
 from verify.aggregator import Aggregator
 from verify.entries import Enrolled, Judged, Revoked, Rotated
 from verify.fold import Fold
@@ -72,13 +73,13 @@ class House:
     def aggregator(self) -> Aggregator:
         return Aggregator(self.root, clock=self.clock)
 
-    def device(self, name: str, **about: object) -> Device:
+    def device(self, name: str, **about: Any) -> Device:
         made = Device.create(
             self.folder / name,
             name=name,
             wall=self.clock.seconds,
             monotonic=self.clock.seconds,
-            **about,  # type: ignore[arg-type]
+            **about,
         )
         self.devices[name] = made
         return made
@@ -99,10 +100,10 @@ class House:
         message = Message(b"".join(envelopes), principal, self.clock.ms, "test", None)
         aggregator.ingest([message])
 
-    def pack(self, name: str, first: float, count: int = 3, **how: object) -> bytes:
+    def pack(self, name: str, first: float, count: int = 3, **how: Any) -> bytes:
         now = self.clock.ms // 1000
         values = [reading("laeq", first + i / 10, "dB", now - count + i) for i in range(count)]
-        return self.devices[name].sign(values, network=self.did, **how)  # type: ignore[arg-type]
+        return self.devices[name].sign(values, network=self.did, **how)
 
 
 def enrolled(enrolment: Enrolment, number: int) -> Enrolled:
@@ -185,7 +186,7 @@ def _second_day(house: House, aggregator: Aggregator) -> None:
     house.take(aggregator, house.pack("stranger", 33.5))
 
 
-def _r(value: float, at: int) -> object:
+def _r(value: float, at: int) -> Reading:
     return reading("laeq", value, "dB", at)
 
 
