@@ -113,8 +113,9 @@ class Intruder:
         self.devices: list[Device] = []
         self._scene, self._outcome, self._make = scene, outcome, make
         kid = secrets.token_bytes(8)
+        self._kid = kid.hex()
         self._up, down = topics(scene.card.name, kid)
-        self._watch: Watch = scene.books.watch(kid.hex())
+        self._watch: Watch = scene.books.watch(self._kid)
         scene.connection.listen(down, self._answered)
 
     @property
@@ -138,6 +139,7 @@ class Intruder:
         account.expected = {self._outcome: max(1, self.sent)}
         account.expected_records = {}
         account.answers = self.answers
+        account.principals = frozenset((self._kid,))
         return account
 
     def close(self) -> None:
@@ -231,6 +233,7 @@ class Insider:
     def account(self, found: Found) -> Account:
         """See :class:`Cheat`."""
         account = found.account(self.name, self.outboxes)
+        account.principals = frozenset(device.did for device in self.devices)
         self.expect(account)
         return account
 

@@ -9,6 +9,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from verify.demo.ledger import Check
@@ -91,4 +92,5 @@ def show_checks(console: Console, checks: Sequence[Check]) -> None:
     """What held and what did not, a line each."""
     for check in checks:
         mark = "[green]ok  [/]" if check.ok else "[bold red]FAIL[/]"
-        console.print(f"{mark} {check.name}: {check.found}", highlight=False, soft_wrap=True)
+        text = escape(f"{check.name}: {check.found}")
+        console.print(f"{mark} {text}", highlight=False, soft_wrap=True, emoji=False)

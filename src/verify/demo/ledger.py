@@ -25,6 +25,7 @@ class Account:
         expected_records: the same of records.
         readings: readings sent that must all count; None when that is not the actor's point.
         answers: acknowledgements the actor got; None when they are not counted.
+        principals: under which names the aggregator counts what it gives no entry.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Account:
     expected_records: Mapping[str, int] | None = None
     readings: int | None = None
     answers: int | None = None
+    principals: frozenset[str] = frozenset()
 
     @property
     def balanced(self) -> bool:
@@ -61,9 +63,9 @@ class Book:
     Attributes:
         strangers: entries of envelopes that nobody in the demo sent.
         readings: records that count, over all entries.
-        counted: what was counted without an entry, by code.
+        counted: what was counted without an entry, by (principal, code).
     """
 
     strangers: int
     readings: int
-    counted: Mapping[str, int]
+    counted: Mapping[tuple[str, str], int]

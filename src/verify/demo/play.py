@@ -6,13 +6,13 @@ import json
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from depin_id.errors import DepinError
 from depin_id.senml import Decimal64
@@ -39,7 +39,7 @@ class DemoOptions:
     Attributes:
         directory: where everything goes, must be empty; None makes a temporary folder. It stays.
         seconds: how long the sensors measure.
-        sensors: honest sensors, at least 8.
+        sensors: honest sensors, at least 4 are made.
         data: recordings to replay instead of simulated sound.
         json_output: print one JSON summary on standard output, everything else on standard error.
     """
@@ -122,9 +122,9 @@ def play(options: DemoOptions, console: Console) -> Outcome:
     """Set up, run, reconcile, prove. Raises DepinError when it cannot be set up."""
 
     def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
+        console.print(text, highlight=False, soft_wrap=True, emoji=False)
 
-    city = City(max(8, options.sensors), SEED)
+    city = City(max(4, options.sensors), SEED)
     level = _levels(city, options.data, say)
     folder = options.directory or Path(tempfile.mkdtemp(prefix="depin-demo-"))
     outcome = Outcome(folder)
@@ -151,7 +151,7 @@ def _levels(city: City, data: Path | None, say: Callable[[str], None]) -> Callab
     recordings = list(read_recordings(data).items())
     start = int(time.time())
     say(
-        f"replaying {len(recordings)} recordings from {data}: their levels as recorded, their "
+        f"replaying {len(recordings)} recordings from {escape(str(data))}: their levels as recorded, their "
         "times moved to now (recordings keep their own times with `depin-verify ingest`)"
     )
 
@@ -227,7 +227,7 @@ def _rows(stage: Stage) -> list[Row]:
         Row(
             f"{len(stage.unsigned)} that cannot sign (readings)",
             spoken,
-            f"{books.spoken.total()} committed",
+            f"{sum(map(len, list(books.spoken.values())))} committed",
             "accepted at level G0",
             False,
         ),
@@ -263,11 +263,8 @@ def _reconcile(stage: Stage, outcome: Outcome) -> None:
         identity not in known and entry.parent_key != gateway.key.thumbprint
         for identity, entry in found.entries.items()
     )
-    counted: Counter[str] = Counter()
-    for (_, code), count in found.counted.items():
-        counted[code] += count
     outcome.found, outcome.accounts = found, [*honest, *cheats]
-    outcome.checks += reconcile(honest, cheats, Book(strangers, found.readings, counted))
+    outcome.checks += reconcile(honest, cheats, Book(strangers, found.readings, found.counted))
     example = stage.direct[0].outbox
     outcome.example = example.device.did
     index = next((found.entries[i].index for i in example.sent if i in found.entries), None)
@@ -281,12 +278,16 @@ def _farewell(outcome: Outcome, say: Callable[[str], None]) -> None:
     root = folder / "aggregator"
     failed = [check.name for check in outcome.checks if not check.ok]
     if failed:
-        say(f"[bold red]{len(failed)} of {len(outcome.checks)} checks failed[/]: {failed}")
-        say(f"everything is kept in {folder}; the bridge's log is {folder}/bridge/bridge.log")
+        say(f"[bold red]{len(failed)} of {len(outcome.checks)} checks failed[/]:")
+        for name in failed:
+            say(f"  {escape(name)}")
+        say(
+            f"everything is kept in {escape(str(folder))}; the bridge's log is in bridge/bridge.log"
+        )
         return
     say(
         f"[bold green]it all adds up[/]: {outcome.found.readings} readings paid for, in "
-        f"{outcome.found.size} entries. Everything is kept in {folder}. Try:"
+        f"{outcome.found.size} entries. Everything is kept in {escape(str(folder))}. Try:"
     )
     for command in (
         f"depin-verify status {root}",
@@ -297,4 +298,4 @@ def _farewell(outcome: Outcome, say: Callable[[str], None]) -> None:
         f"depin-verify verify-dataset {root / 'public'}",
         f"depin-verify export {root} --format csv -o readings.csv",
     ):
-        say(f"  {command}")
+        say(f"  {escape(command)}")

@@ -98,14 +98,27 @@ def _readings(accounts: Sequence[Account], book: Book) -> Check:
 
 
 def _counted(accounts: Sequence[Account], book: Book) -> Check:
-    """What has no entry of its own is in the counted entries, which count every arrival."""
-    mine: Counter[str] = Counter()
+    """What has no entry of its own is in the counted entries, against those who sent it alone."""
+    left = Counter(book.counted)
+    missing: list[str] = []
     for account in accounts:
         for code, count in account.outcomes.items():
-            if code in CODES and CODES[code].outcome in ("counted", "indeterminate"):
-                mine[code] += count
-    ok = not mine - Counter(book.counted) and set(book.counted) <= set(mine)
-    return Check("what has no entry is counted", ok, describe(book.counted))
+            if code not in CODES or CODES[code].outcome not in ("counted", "indeterminate"):
+                continue
+            # Every arrival is counted, so there may be more than envelopes, never fewer.
+            if sum(left.pop((who, code), 0) for who in account.principals) < count:
+                missing.append(f"{account.name}: {code}")
+    total: Counter[str] = Counter()
+    for (_, code), count in book.counted.items():
+        total[code] += count
+    found = "; ".join(
+        [describe(total)]
+        + [f"not counted: {what}" for what in missing]
+        + [f"{who} did nothing: {count} {code}" for (who, code), count in left.items()]
+    )
+    return Check(
+        "what has no entry is counted, against cheats alone", not missing and not left, found
+    )
 
 
 def describe(counts: Mapping[str, int]) -> str:

@@ -26,7 +26,8 @@ from verify.setup import init
 from verify.workspace import Workspace
 
 NETWORK = "demo"
-UNSIGNED = 3
+UNSIGNED, UNSIGNED_SHARE = 3, 4
+"""Sensors that cannot sign: three, or one in four of a small city."""
 CARRIED_SHARE = 8
 """One in eight of the sensors that sign is carried by the bridge."""
 PATIENCE_S = 120.0
@@ -124,7 +125,8 @@ class Stage:
         self._closing.callback(self._shady.close)
 
     def _people(self, city: City) -> None:
-        signing = max(1, len(city.sites) - UNSIGNED)
+        total = len(city.sites)
+        signing = total - min(UNSIGNED, total // UNSIGNED_SHARE)
         carried = max(1, signing // CARRIED_SHARE)
         self.direct: list[Sensor] = []
         self.carried: list[Sensor] = []
@@ -219,7 +221,7 @@ class Stage:
                 for sensor in self.carried
                 for envelope in sensor.outbox.sent.values()
             )
-            and all(books.spoken[f"#{s.name}"] >= s.readings for s in self.unsigned)
+            and all(len(books.spoken.get(f"#{s.name}", ())) >= s.readings for s in self.unsigned)
         )
 
     def stop(self) -> None:

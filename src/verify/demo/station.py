@@ -9,7 +9,7 @@ from pathlib import Path
 
 from depin_id.envelope import KIND_GATEWAY, parse_envelope, split_bundle
 from depin_id.errors import DepinError
-from depin_id.senml import decode_pack
+from depin_id.senml import Decimal64, decode_pack
 from verify.aggregator import Aggregator
 from verify.batch import Summary
 from verify.demo.ledger import DUPLICATE
@@ -39,6 +39,11 @@ class Bookkeeper:
     Args:
         aggregator: judges and commits.
         gateway: principal whose envelopes are opened, to know what the bridge has delivered.
+
+    Attributes:
+        rest: everybody who is not watched.
+        carried: envelopes that the bridge delivered.
+        spoken: times of the readings it delivered of each sensor that it signs for.
     """
 
     def __init__(self, aggregator: Aggregator, gateway: str) -> None:
@@ -46,7 +51,7 @@ class Bookkeeper:
         self.watched: dict[str, Watch] = {}
         self.rest = Watch()
         self.carried: set[bytes] = set()
-        self.spoken: Counter[str] = Counter()
+        self.spoken: dict[str, set[Decimal64]] = {}
 
     def watch(self, principal: str) -> Watch:
         """Count a sender apart from the others from now on."""
@@ -81,7 +86,9 @@ class Bookkeeper:
                 if envelope.kind == KIND_GATEWAY:
                     self.carried.add(envelope.payload)
                 elif envelope.claims.sub is not None:
-                    self.spoken[envelope.claims.sub] += len(decode_pack(envelope.payload))
+                    # By time: a broker may hand the same message to the bridge twice.
+                    times = {record.time for record in decode_pack(envelope.payload)}
+                    self.spoken.setdefault(envelope.claims.sub, set()).update(times)
         except DepinError:
             return  # whatever it is, it has a verdict; here it only is not counted as delivered
 

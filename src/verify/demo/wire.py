@@ -126,4 +126,4 @@ class Connection:
     def _message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         take = self._takers.get(message.topic)
         if take is not None:
-            take(message.payload)
+            take(bytes(message.payload))
