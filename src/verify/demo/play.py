@@ -60,6 +60,7 @@ class Outcome:
     accounts: list[Account] = field(default_factory=list)
     found: Found = field(default_factory=Found)
     example: str = ""
+    network: str = ""
 
     @property
     def ok(self) -> bool:
@@ -151,8 +152,8 @@ def _levels(city: City, data: Path | None, say: Callable[[str], None]) -> Callab
     recordings = list(read_recordings(data).items())
     start = int(time.time())
     say(
-        f"replaying {len(recordings)} recordings from {escape(str(data))}: their levels as recorded, their "
-        "times moved to now (recordings keep their own times with `depin-verify ingest`)"
+        f"replaying {len(recordings)} recordings from {escape(str(data))}: their levels as "
+        "recorded, their times moved to now (`depin-verify ingest` can keep a recording's own)"
     )
 
     def of(index: int) -> Level:
@@ -267,9 +268,10 @@ def _reconcile(stage: Stage, outcome: Outcome) -> None:
     outcome.checks += reconcile(honest, cheats, Book(strangers, found.readings, found.counted))
     example = stage.direct[0].outbox
     outcome.example = example.device.did
+    outcome.network = stage.network.card.network
     index = next((found.entries[i].index for i in example.sent if i in found.entries), None)
     outcome.checks += prove(
-        stage.workspace, index, stage.network.card.network, stage.folder / "example.receipt"
+        stage.workspace, index, outcome.network, stage.folder / "example.receipt"
     )
 
 
@@ -293,7 +295,7 @@ def _farewell(outcome: Outcome, say: Callable[[str], None]) -> None:
         f"depin-verify status {root}",
         f"depin-verify explain {root} --device {outcome.example}",
         f"depin-verify receipt {root} --device {outcome.example} --position 1/0 -o r.receipt",
-        f"depin-verify check-receipt {folder / 'example.receipt'}",
+        f"depin-verify check-receipt {folder / 'example.receipt'} --network {outcome.network}",
         f"depin-verify audit {root}",
         f"depin-verify verify-dataset {root / 'public'}",
         f"depin-verify export {root} --format csv -o readings.csv",
