@@ -91,6 +91,10 @@ def test_a_reader_works_beside_the_writer(house: House, tmp_path: Path) -> None:
             assert size == aggregator.fold.size
             house.take(aggregator, house.pack("chatty", 20))
             assert explain(beside, size - 1).index == size - 1
+            device = aggregator.fold.registry.device(house.devices["two"].did)
+            assert device is not None and not explain(beside, 10).erased
+            aggregator.erase(device)
+            assert explain(beside, 10).erased, "an open reader keeps nothing"
         with Reader(root) as beside:
             assert beside.size > size
 
