@@ -55,6 +55,7 @@ def test_the_session_runs_and_ends_in_a_checked_receipt(tmp_path: Path) -> None:
     assert language == "sh"
     shown = _bash(session, tmp_path)
     assert "signature: valid" in shown
+    assert re.search(r"^ok +True$", shown, re.MULTILINE), "the audit"
     assert re.search(r"^accepted +1$", shown, re.MULTILINE)
     assert re.search(r"^accepted +0$", shown, re.MULTILINE) is None
     assert (tmp_path / "first.receipt").stat().st_size > 500
