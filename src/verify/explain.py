@@ -26,6 +26,8 @@ from verify.receipt import row_json
 from verify.replay import OpenedEntry
 from verify.verdict import ACCEPTED, CODES, FLAGS
 
+_SHOWN = 8
+"""Packs of up to so many records are told record by record."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SIGHTING = "a gateway's report that it carried an envelope"
 
@@ -96,9 +98,21 @@ class Explanation:
         if self.verdict and self.verdict != ACCEPTED:
             lines.append(f"At fault: {self.at_fault}. What to do: {self.advice}")
         lines += [f"Flag {flag}: {meaning}" for flag, meaning in self.flags.items()]
-        lines += [_line(number, record) for number, record in enumerate(self.records)]
+        lines += self._record_lines()
         lines += [f"{name}: {value}" for name, value in self.about.items()]
         return "\n".join(lines)
+
+    def _record_lines(self) -> list[str]:
+        """Every record that does not count, and the others as one line; all are in the JSON."""
+        if len(self.records) <= _SHOWN:
+            return [_line(number, record) for number, record in enumerate(self.records)]
+        told = [
+            _line(number, record)
+            for number, record in enumerate(self.records)
+            if record.get("code") or record.get("flags")
+        ]
+        rest = len(self.records) - len(told)
+        return told + ([f"The other {rest} records count."] if rest else [])
 
 
 def when(at: int) -> str:

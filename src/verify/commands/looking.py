@@ -116,9 +116,20 @@ def check_receipt(
     Example: depin-verify check-receipt r.receipt --network did:key:z6Mk...
     """
     checked = check(read_input(file, max_bytes=1 << 20), network=network)
+    found = checked.to_json()
     if as_json:
-        print(json.dumps(checked.to_json(), indent=2, ensure_ascii=False))
+        print(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        print(checked.text)
+        show(
+            {
+                name: ", ".join(map(str, value)) if isinstance(value, list) else value
+                for name, value in found.items()
+                if name != "readings"
+            },
+            as_json=False,
+        )
+        for row in found.get("readings") or []:
+            counts = "counts" if row["counts"] else row.get("code") or "context"
+            print(f"{row['name']} = {row['value']} {row['unit']}: {counts}")
     if network is None and not as_json:
         print("note: no --network was pinned, so the card vouches for itself", file=sys.stderr)

@@ -11,13 +11,11 @@ import typer
 
 from depin_id.commands.common import show
 from depin_id.errors import DepinError
-from depin_id.network import load_card
 from verify.aggregator import Aggregator
 from verify.audit import audit as run_audit
 from verify.commands.common import AsJson, Directory, progress
 from verify.dataset import export as export_table
 from verify.dataset import verify_dataset as check_dataset
-from verify.log import NoteKey
 from verify.workspace import Workspace
 
 
@@ -34,7 +32,7 @@ def audit(directory: Directory, as_json: AsJson = False) -> None:
     Example: depin-verify audit agg
     """
     with progress("entries") as report:
-        result = run_audit(directory, progress=report)
+        result = run_audit(directory, progress=lambda _, done, total: report(done, total))
     _show(result.to_json(), as_json)
     if not result.ok:
         sys.exit(1)
@@ -52,11 +50,9 @@ def verify_dataset(
     Example: depin-verify verify-dataset agg/public
     """
     folder = path / "public" if (path / "public").is_dir() else path
-    card, _ = load_card(folder / "card.cbor", network=network)
-    keys = [NoteKey(card.log_origin, card.log_key.raw)]
     try:
         with progress("entries") as report:
-            result = check_dataset(folder, keys=keys, progress=report)
+            result = check_dataset(folder, keys=None, network=network, progress=report)
     except DepinError as error:
         if error.code.startswith(("dataset.", "log.")):
             _show({"ok": False, **error.to_json()}, as_json)
