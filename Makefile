@@ -48,6 +48,10 @@ test: ## everything the build machine checks
 demo: env ## a small network on this machine; DATA=folder replays a recording
 	$(BIN)/depin-verify demo $(if $(DATA),--data "$(DATA)")
 
+.PHONY: bench
+bench: env apt ## measure, as ratios within one run; ARGS="--quick" or "--only NAME"
+	$(BIN)/python -m bench $(ARGS)
+
 lock: ## choose versions anew: requirements/dev.txt (with hashes) and constraints.txt
 	$(PYTHON) -m venv $(LOCK)
 	$(LOCK)/bin/python -m pip install --quiet $(PIP_TOOLS)

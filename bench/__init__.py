@@ -1,0 +1,1 @@
+"""What the project costs, measured on one machine in one run: ``python -m bench``."""

@@ -1,0 +1,153 @@
+"""Through a real mosquitto, acknowledged to it after the commit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from bench.settings import BUNDLE
+from bench.table import Row, Target
+from bench.world import BenchError, Lab, count, feed, messages, messages_at_once
+from depin_id.network import topics
+from tests.brokers import Mosquitto
+from verify.aggregator import Aggregator
+from verify.ingest import Message
+from verify.ingest.mqtt import MqttSource
+from verify.service import LiveHandler
+
+PATIENCE = 60.0
+QUEUE = ("max_queued_messages 0", "max_queued_bytes 0")
+"""The broker holds everything for an aggregator that is away: by default it keeps 1,000."""
+
+
+def wait_for(condition: Any, what: str) -> None:
+    """Poll until it holds; raise BenchError after a minute."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise BenchError(f"waited in vain for {what}")
+        time.sleep(0.002)
+
+
+@contextmanager
+def running(lab: Lab, broker: Mosquitto, root: Path) -> Iterator[MqttSource]:
+    """A live aggregator on this broker, in a thread, as ``depin-verify run`` has it."""
+    handler = LiveHandler(root, lambda _kind, _detail: None)
+    connected = threading.Event()
+
+    def heard(kind: str, _detail: dict[str, object]) -> None:
+        if kind == "mqtt.subscribed":
+            connected.set()
+
+    source = MqttSource(
+        f"mqtt://{broker.host}:{broker.port}",
+        lab.network.card.name,
+        handler,
+        client_id="bench-aggregator",
+        on_event=heard,
+    )
+    stop, errors = threading.Event(), list[BaseException]()
+
+    def run() -> None:
+        try:
+            source.run(stop)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        wait_for(lambda: connected.is_set() or errors, "the aggregator's connection")
+        yield source
+    finally:
+        stop.set()
+        thread.join(PATIENCE)
+        handler.close()
+    if errors:
+        raise BenchError(f"the aggregator ended: {errors[0]}")
+
+
+@contextmanager
+def client(broker: Mosquitto) -> Iterator[paho.Client]:
+    """A connected client with room for everything it is asked to publish."""
+    made = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    made.max_inflight_messages_set(200)
+    made.max_queued_messages_set(0)
+    made.connect(broker.host, broker.port)
+    made.loop_start()
+    try:
+        wait_for(made.is_connected, "the publisher's connection")
+        yield made
+    finally:
+        made.disconnect()
+        made.loop_stop()
+
+
+def _publish(lab: Lab, broker: Mosquitto, found: Sequence[Message]) -> None:
+    name = lab.network.card.name
+    with client(broker) as publisher:
+        sent = [
+            publisher.publish(topics(name, bytes.fromhex(m.principal))[0], m.data, qos=1)
+            for m in found
+        ]
+        wait_for(lambda: all(one.is_published() for one in sent), "the broker to take all")
+
+
+def _through_broker(lab: Lab, broker: Mosquitto, found: Sequence[Message], root: Path) -> float:
+    """Seconds from connecting to the last commit; the messages wait in the broker before."""
+    with running(lab, broker, root):
+        pass
+    _publish(lab, broker, found)
+    start = time.perf_counter()
+    with running(lab, broker, root) as source:
+        wait_for(lambda: source.counts.get("committed", 0) >= len(found), "the last commit")
+        return time.perf_counter() - start
+
+
+def _compare(
+    lab: Lab, max_inflight: int | None, per_message: int
+) -> tuple[list[float], list[float]]:
+    """Envelopes a second through the broker, and each as a ratio to the same through files."""
+    settings = lab.settings
+    envelopes = settings.messages if per_message == 1 else settings.singles
+    signed = lab.signed(settings.senders, envelopes, 1)
+    found = messages(signed, per_message)
+    devices = [one.device for one in signed]
+    values, ratios = [], []
+    for number in range(min(3, settings.runs)):
+        with Aggregator(lab.site(devices)) as aggregator:
+            start = time.perf_counter()
+            feed(aggregator, found, messages_at_once(per_message))
+            by_file = count(signed) / (time.perf_counter() - start)
+        folder = lab.folder / f"broker-{max_inflight}-{per_message}-{number}"
+        root = lab.site(devices)
+        with Mosquitto(folder, max_inflight=max_inflight, extra=QUEUE) as broker:
+            values.append(count(signed) / _through_broker(lab, broker, found, root))
+        with Aggregator(root) as aggregator:
+            if aggregator.fold.tally.readings != count(signed):
+                raise BenchError("not everything arrived through the broker")
+        ratios.append(values[-1] / by_file)
+    return values, ratios
+
+
+def measure(lab: Lab) -> list[Row]:
+    """One-reading envelopes one a message and in bundles; the broker's own limit of 20 under way
+    and a raised one."""
+    cases = (
+        ("one a message, broker's default of 20 in flight", None, 1, Target(0.5)),
+        ("one a message, 1,000 in flight", 1_000, 1, Target(0.5)),
+        (f"bundles of {BUNDLE}, broker's default of 20 in flight", None, BUNDLE, Target(0.9)),
+    )
+    rows = []
+    for what, inflight, per_message, target in cases:
+        values, ratios = _compare(lab, inflight, per_message)
+        name = f"through mosquitto, {what}"
+        rows.append(Row("broker", name, "/s", values, ratios, "through files, to commit", target))
+    return rows
