@@ -66,13 +66,13 @@ class Cheat(Protocol):
         name: what it does.
         verdict: what it must get, in words.
         devices: to be enrolled before the demo begins.
+        outboxes: what its enrolled keys sent.
     """
 
     name: str
     verdict: str
-
-    @property
-    def devices(self) -> list[Device]: ...
+    devices: list[Device]
+    outboxes: list[Outbox]
 
     @property
     def sent(self) -> int: ...
@@ -111,6 +111,7 @@ class Intruder:
         self.sent = 0
         self.answers = 0
         self.devices: list[Device] = []
+        self.outboxes: list[Outbox] = []
         self._scene, self._outcome, self._make = scene, outcome, make
         kid = secrets.token_bytes(8)
         self._kid = kid.hex()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from verify.demo.actors import Outbox
 from verify.demo.ledger import UNACCOUNTED, Account
@@ -20,12 +19,12 @@ from verify.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class FoundEntry:
-    """One envelope's entry: its index, verdict code, subject, and its records by code."""
+    """One envelope's entry: index, verdict code, subject, thumbprint of the key, records by code."""
 
     index: int
     code: str
     subject: str
-    parent_key: bytes
+    signer: bytes
     records: Counter[str]
 
 
@@ -109,8 +108,3 @@ def _take(found: Found, index: int, entry: Judged, content: bytes | None) -> Non
     found.entries[change.id] = FoundEntry(
         index, entry.code, change.subject_did, change.thumbprint, records
     )
-
-
-def bytes_on_disk(folder: Path) -> int:
-    """Size of all files in a folder, in bytes."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -256,12 +256,12 @@ def _reconcile(stage: Stage, outcome: Outcome) -> None:
         identity
         for outbox in (
             *(sensor.outbox for sensor in (*stage.direct, *stage.carried)),
-            *(box for cheat in stage.cheats for box in getattr(cheat, "outboxes", [])),
+            *(box for cheat in stage.cheats for box in cheat.outboxes),
         )
         for identity in outbox.sent
     }
     strangers = sum(
-        identity not in known and entry.parent_key != gateway.key.thumbprint
+        identity not in known and entry.signer != gateway.key.thumbprint
         for identity, entry in found.entries.items()
     )
     outcome.found, outcome.accounts = found, [*honest, *cheats]
@@ -297,7 +297,7 @@ def _farewell(outcome: Outcome, say: Callable[[str], None]) -> None:
         f"depin-verify receipt {root} --device {outcome.example} --position 1/0 -o r.receipt",
         f"depin-verify check-receipt {folder / 'example.receipt'} --network {outcome.network}",
         f"depin-verify audit {root}",
-        f"depin-verify verify-dataset {root / 'public'}",
+        f"depin-verify verify-dataset {root / 'public'} --network {outcome.network}",
         f"depin-verify export {root} --format csv -o readings.csv",
     ):
         say(f"  {escape(command)}")
