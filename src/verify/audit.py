@@ -6,6 +6,7 @@ It may run beside a running aggregator; it looks at the entries that were there 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -260,10 +261,14 @@ class _Audit:
                     raise
         raise AssertionError("unreachable")
 
-    def _published(self) -> tuple[bytes | None, list[str]]:
+    def _published(self) -> tuple[bytes | None, list[tuple[str, int]]]:
+        """What changes whenever the public files do."""
         folder = self._workspace.segments
-        names = sorted(path.name for path in folder.glob("*.parquet")) if folder.is_dir() else []
-        return read_bounded(self._workspace.log / "checkpoint", MAX_NOTE_BYTES), names
+        files: list[tuple[str, int]] = []
+        for path in folder.glob("*.parquet"):
+            with suppress(OSError):
+                files.append((path.name, path.stat().st_mtime_ns))
+        return read_bounded(self._workspace.log / "checkpoint", MAX_NOTE_BYTES), sorted(files)
 
     def _compare(self, checkpoint: Checkpoint) -> None:
         """The published tree is the journal's."""

@@ -1,7 +1,8 @@
 """Judging every stored entry again, against the state as it was, with the code that judged it.
 
 A difference names the index and the thing that differs. What was erased cannot be judged again:
-its leaf and its state change are checked for agreeing with each other, and folded as they are.
+its leaf and its state change are checked for agreeing with each other, and folded as they are. What
+was only counted left no evidence, so its numbers are the operator's word.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from depin_id.errors import DepinError
+from depin_id.errors import DepinError, StateError
 from verify.appraise import authenticate, judge, open_inner
 from verify.batch import Batch, EnvelopeDraft
 from verify.entries import (
@@ -128,14 +129,22 @@ class Reappraiser:
             raise Difference(stored.index, "entry", "one that fits the state", what) from error
 
     def _take(self, stored: StoredEntry) -> None:
-        opened = self._opener.open(stored)
-        leaf = parse_leaf(stored.leaf)
+        opened = self._open(stored)
         self._check_time(opened)
         self._check_begin(opened)
         if isinstance(opened.entry, Judged):
-            self._take_judged(opened, opened.entry, leaf)
+            self._take_judged(opened, opened.entry, parse_leaf(stored.leaf))
         else:
-            self._take_admin(opened, opened.entry, leaf)
+            self._take_admin(opened, opened.entry, parse_leaf(stored.leaf))
+
+    def _open(self, stored: StoredEntry) -> OpenedEntry:
+        try:
+            return self._opener.open(stored)
+        except StateError as error:
+            if error.code != "state.erased":
+                raise
+            # Erased by a running aggregator between two looks at the keys.
+            return self._opener.open(stored)
 
     # --- order and time -------------------------------------------------------------------------
 
@@ -171,8 +180,8 @@ class Reappraiser:
         if isinstance(entry, Genesis) and fold.card.network != self._journal.network:
             raise Difference(stored.index, "network", self._journal.network, fold.card.network)
         if isinstance(entry, Tick):
-            if entry.size > stored.index:
-                raise Difference(stored.index, "tick", f"at most {stored.index}", entry.size)
+            if not 0 <= entry.size <= stored.index:
+                raise Difference(stored.index, "tick", f"0 to {stored.index}", entry.size)
             self.ticks.append((stored.index, entry.size, entry.root))
         if isinstance(entry, Erased):
             self.forgotten.update(entry.refs)
@@ -215,7 +224,7 @@ class Reappraiser:
         if opened.private is None:
             self._take_erased(opened, entry, leaf)
         else:
-            self._judge_again(opened, entry, opened.private)
+            self._judge_again(opened, entry, leaf, opened.private)
         self._check_position(index, entry)
         self.counts.accepted += entry.code == ACCEPTED
         self.counts.readings += entry.readings
@@ -243,9 +252,15 @@ class Reappraiser:
             raise Difference(index, "sealed part", "the envelope", "nothing, but not erased")
         for ref in gone:
             self._note_erased(ref, index)
+        self._check_said(index, entry, leaf, refs[0])
+        self.fold.apply(entry, opened.at, None)
+        self.counts.erased += 1
+
+    def _check_said(self, index: int, entry: Judged, leaf: EnvelopeLeaf, ref: bytes) -> None:
+        """Leaf and delta say the same, as far as that can be known without judging."""
         change, policy = entry.change, self.fold.policy
         said = (leaf.device, leaf.epoch, leaf.n, leaf.code, leaf.policy, leaf.rules)
-        meant = (refs[0], change.epoch, change.n, entry.code, policy.digest[:16], policy.rules)
+        meant = (ref, change.epoch, change.n, entry.code, policy.digest[:16], policy.rules)
         if said != meant:
             raise Difference(index, "leaf", meant, said)
         if not set(entry.receipt_flags) <= set(leaf.flags):
@@ -254,10 +269,10 @@ class Reappraiser:
             leaf.code == ACCEPTED
         ):
             raise Difference(index, "level", entry.outcome, (leaf.code, leaf.level))
-        self.fold.apply(entry, opened.at, None)
-        self.counts.erased += 1
 
-    def _judge_again(self, opened: OpenedEntry, entry: Judged, private: Private) -> None:
+    def _judge_again(
+        self, opened: OpenedEntry, entry: Judged, leaf: EnvelopeLeaf, private: Private
+    ) -> None:
         index = opened.stored.index
         world = self.fold.world(journal_lookup(self._journal, before=index))
         receipt = Receipt(opened.at, entry.receipt_flags)
@@ -269,8 +284,7 @@ class Reappraiser:
         if judgement.action != "entry":
             raise Difference(index, "verdict", judgement.action, entry.code)
         if self._rests_on_erased(judgement, entry):
-            self.fold.apply(entry, opened.at, private)
-            self.counts.undecidable += 1
+            self._take_undecidable(opened, entry, leaf, private)
             return
         draft = _Redraft(self.fold, entry.ref).redraft(auth, judgement, receipt, inner)
         if draft is None:
@@ -278,6 +292,18 @@ class Reappraiser:
         self._compare(opened, entry, private, draft)
         entry.change.stream = draft.entry.change.stream
         self.counts.reappraised += 1
+
+    def _take_undecidable(
+        self, opened: OpenedEntry, entry: Judged, leaf: EnvelopeLeaf, private: Private
+    ) -> None:
+        index = opened.stored.index
+        self.fold.apply(entry, opened.at, private)
+        ref = self.fold.state.subjects[entry.sealed_by[0]].ref
+        self._check_said(index, entry, leaf, ref)
+        held = commitment(opened.salt or b"", private.envelope)
+        if (leaf.envelope, leaf.records, private.records) != (held, None, None):
+            raise Difference(index, "leaf envelope", held, leaf.envelope)
+        self.counts.undecidable += 1
 
     def _rests_on_erased(self, judgement: Judgement, entry: Judged) -> bool:
         """Whether it was refused for repeating another device's values, which may be erased."""
@@ -291,8 +317,9 @@ class Reappraiser:
         self, opened: OpenedEntry, entry: Judged, private: Private, draft: EnvelopeDraft
     ) -> None:
         index, stored = opened.stored.index, opened.stored
-        _compare_judged(index, draft.entry, entry)
-        _same(index, "delta", draft.delta, stored.delta)
+        if draft.delta != stored.delta:
+            _name_field(index, draft.entry, entry)
+            raise Difference(index, "delta", draft.delta, stored.delta)
         _same(index, "records", draft.records, private.records)
         change = draft.entry.change
         again = (dict(change.series), change.track, tuple(change.windows))
@@ -307,7 +334,9 @@ class Reappraiser:
             None if draft.records is None else commitment(salt, draft.records),
             self.fold.policy,
         )
-        _compare_leaf(index, leaf, stored.leaf)
+        if leaf.encode() != stored.leaf:
+            _name_leaf_field(index, leaf, stored.leaf)
+            raise Difference(index, "leaf", leaf.encode(), stored.leaf)
 
 
 def _proof_in(leaf: Leaf) -> bytes | None:
@@ -321,21 +350,21 @@ def _same(index: int, what: str, expected: bytes | None, found: bytes | None) ->
         raise Difference(index, what, expected, found)
 
 
-def _compare_judged(index: int, expected: Judged, found: Judged) -> None:
-    """Names the field; the change is compared as bytes, where subject and stream are told apart."""
+def _name_field(index: int, expected: Judged, found: Judged) -> None:
+    """Raise the Difference of the first field; the state change has no name but ``delta``."""
     for item in fields(Judged):
         again, held = getattr(expected, item.name), getattr(found, item.name)
         if item.name != "change" and again != held:
             raise Difference(index, item.name, again, held)
 
 
-def _compare_leaf(index: int, expected: EnvelopeLeaf, data: bytes) -> None:
+def _name_leaf_field(index: int, expected: EnvelopeLeaf, data: bytes) -> None:
+    """Raise the Difference of the first field of a leaf."""
     found = parse_leaf(data)
     for item in fields(EnvelopeLeaf):
         again, held = getattr(expected, item.name), getattr(found, item.name, None)
         if again != held:
             raise Difference(index, f"leaf {item.name}", again, held)
-    _same(index, "leaf", expected.encode(), data)
 
 
 def check_forgotten(work: Reappraiser, later: Callable[[], set[bytes]]) -> None:

@@ -230,17 +230,19 @@ def rewrite(root: Path, change: Callable[[list[Row]], list[Row]]) -> None:
         network = journal.network
     shutil.rmtree(work.journal)
     with Journal.create(work.journal, network=network) as journal:
-        for index, row in enumerate(rows):
-            positions = [] if row.position is None else [replace(row.position, entry=index)]
-            journal.append(
-                NewBatch(
-                    received_at=row.entry.received_at,
-                    leaves=[row.entry.leaf],
-                    deltas=[row.entry.delta],
-                    sealed=[row.entry.sealed],
-                    positions=positions,
-                )
+        journal.append(
+            NewBatch(
+                received_at=rows[-1].entry.received_at,
+                leaves=[row.entry.leaf for row in rows],
+                deltas=[row.entry.delta for row in rows],
+                sealed=[row.entry.sealed for row in rows],
+                positions=[
+                    replace(row.position, entry=index)
+                    for index, row in enumerate(rows)
+                    if row.position is not None
+                ],
             )
+        )
 
 
 @contextmanager
