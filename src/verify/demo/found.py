@@ -19,7 +19,7 @@ from verify.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class FoundEntry:
-    """One envelope's entry: index, verdict code, subject, thumbprint of the key, records by code."""
+    """One envelope's entry: index, verdict, subject, thumbprint of the key, records by code."""
 
     index: int
     code: str
