@@ -34,6 +34,8 @@ MAX_LEAF = 8192
 MAX_CODE = 64
 _LEVELS = ("", "G0", "G1", "D1", "D2", "D3")
 MAX_RECORDS_BYTES = 1 << 20
+MAX_TIME_MS = 1 << 50
+"""Bound on the times of records, ms since 1970 (some 35,000 years)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +235,7 @@ class RecordsContent:
 
 def _row_in(row: list[Any]) -> RecordRow:
     texts = (row[0], row[1], row[7], *row[8])
-    if not all(type(text) is str for text in texts) or not is_uint(row[4], 1 << 50):
+    if not all(type(text) is str for text in texts) or not is_uint(row[4], MAX_TIME_MS):
         raise LogError("log.records", "a record has texts or a time of the wrong type")
     if not all(number is None or type(number) is int for number in (row[3], row[5], row[6])):
         raise LogError("log.records", "a record has an interval or a place of the wrong type")

@@ -160,7 +160,7 @@ def test_relative_times_do_not_fill_a_slot_again(tmp_path: Path) -> None:
         assert len(net.paid()) == before + 1
 
 
-# --- other people's content ------------------------------------------------------------------------
+# --- other people's content -----------------------------------------------------------------------
 
 
 def _noise(count: int = 40, value: int | None = None) -> list[Reading]:
@@ -202,7 +202,7 @@ def test_quiet_stations_are_not_taken_for_copies(tmp_path: Path) -> None:
         assert len(net.paid()) == 160
 
 
-# --- subjects ----------------------------------------------------------------------------------------
+# --- subjects -------------------------------------------------------------------------------------
 
 
 def test_a_plain_device_speaks_for_nobody_and_opens_no_quota(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_a_gateway_has_a_bounded_number_of_sensors(tmp_path: Path) -> None:
         assert net.codes(gateway, gateway.status(status, subject="#new")) == ["device.erased"]
 
 
-# --- quotas ------------------------------------------------------------------------------------------
+# --- quotas ---------------------------------------------------------------------------------------
 
 SMALL = (
     POLICY + "[quota]\ndevice_per_minute = 60\ndevice_burst = 3\n"

@@ -14,7 +14,7 @@ from verify.checks.clock import Anchor, Sealing, sealing_of
 from verify.checks.location import Track
 from verify.checks.records import Judged, RecordsOutcome, judge_records
 from verify.checks.slots import Ranges
-from verify.leaf import RecordRow, RecordsContent
+from verify.leaf import MAX_TIME_MS, RecordRow, RecordsContent
 from verify.profile import Profile, find_profile
 from verify.state import Subject
 from verify.verdict import Rejected, fault_of
@@ -202,14 +202,19 @@ def _accept(
     )
 
 
+def _storable(time_ms: int) -> int:
+    """A time as it is stored: what lies beyond is refused as stale or future anyway."""
+    return min(max(time_ms, 0), MAX_TIME_MS)
+
+
 def _row(record: Judged) -> RecordRow:
     place = record.place
     return RecordRow(
         record.name,
         record.unit,
         record.value,
-        record.lo_ms,
-        record.hi_ms,
+        None if record.lo_ms is None else _storable(record.lo_ms),
+        _storable(record.hi_ms),
         None if place is None else place.lat_e7,
         None if place is None else place.lon_e7,
         record.code,
