@@ -6,32 +6,26 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import cbor2
 import pytest
 
-from depin_id.keys import SoftwareSigner
-from depin_id.networkdir import NetworkDir
 from depin_id.readings import reading
 from tests.verify._reading_world import (
-    POLICY,
     House,
     Row,
     build,
     copied,
-    enrolled,
     rewrite,
     rows_of,
 )
 from verify.aggregator import Aggregator
 from verify.audit import audit
-from verify.entries import PolicySet, Revoked, Rotated, encode_admin
+from verify.entries import PolicySet, encode_admin
 from verify.leaf import AdminLeaf, EnvelopeLeaf, parse_leaf
 from verify.log import Checkpoint, sign_checkpoint
 from verify.policy import Policy
-from verify.setup import init
 from verify.store import KeyStore
 from verify.workspace import Workspace
 
@@ -349,72 +343,3 @@ def test_a_whole_other_log_is_not_the_journal_s(house: House, tmp_path: Path) ->
         shutil.rmtree(root / "public")
         shutil.copytree(other / "public", root / "public")
         assert found(root) == ("log", None, "root of the checkpoint")
-
-
-def _chaos(folder: Path, seed: int) -> House:
-    """A random history: bundles, carriers, clones, restarts, administration, erasures."""
-    random, house = Random(seed), House(folder)
-    NetworkDir.create(folder / "net", "demo", wall=house.clock.seconds)
-    init(house.root, folder / "net", policy_text=POLICY, clock=house.clock)
-    names = ["a", "b", "c"]
-    for name in names:
-        house.device(name, profile="noise", owner="did:web:owner.example")
-    house.device("gate", role="gateway")
-    made = [house.devices[name] for name in (*names, "gate")]
-    house.again("c", "c2")
-    sent: list[bytes] = []
-    for step in range(12):
-        with house.aggregator() as aggregator:
-            if step == 0:
-                aggregator.administer([enrolled(d.enrolment, i + 1) for i, d in enumerate(made)])
-            for _ in range(random.randrange(1, 4)):
-                house.clock.ms += random.choice((0, 300, 12_000))
-                bundle = [_some(house, random, sent) for _ in range(random.randrange(1, 6))]
-                sent += bundle
-                random.shuffle(bundle)
-                house.take(aggregator, *bundle)
-            _administer(house, random, aggregator, names, step)
-    return house
-
-
-def _some(house: House, random: Random, sent: list[bytes]) -> bytes:
-    name = random.choice(("a", "b", "c", "c2", "gate"))
-    kind, now = random.randrange(8), house.clock.ms // 1000
-    if sent and kind == 0:
-        return random.choice(sent)
-    if sent and kind == 1:
-        data = bytearray(random.choice(sent))
-        data[random.randrange(len(data))] ^= 1 << random.randrange(8)
-        return bytes(data)
-    if kind == 2:
-        return house.devices[name].sign_status({1: "x"}, network=house.did)
-    how = {"subject": "#s1", "level": "G0"} if name == "gate" else {}
-    packed = house.pack(name, random.choice((20.5, 60.5, 139.5)), random.choice((1, 2, 40)), **how)
-    if kind < 5 and name != "gate":
-        return house.devices["gate"].wrap(packed, network=house.did, received_at=now)
-    return packed
-
-
-def _administer(
-    house: House, random: Random, aggregator: Aggregator, names: list[str], step: int
-) -> None:
-    did = house.devices[random.choice(names)].did
-    device = aggregator.fold.registry.device(did)
-    assert device is not None
-    if step == 5:
-        aggregator.administer([Revoked(did, house.clock.ms, "test")])
-    if step == 7:
-        rotated = SoftwareSigner.generate().public_key
-        aggregator.administer([Rotated(did, rotated, house.clock.ms)])
-    if step == 9 and random.randrange(2):
-        aggregator.erase(device)
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_random_histories_judge_the_same_again(tmp_path: Path, seed: int) -> None:
-    """Law 3, over bundles, carriers, forks, restarts, quotas, rotation, revocation, erasure."""
-    house = _chaos(tmp_path, seed)
-    report = audit(house.root)
-    assert report.ok, report.to_json()
-    assert report.counts.reappraised > 5
-    shutil.rmtree(tmp_path)
