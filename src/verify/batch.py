@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from depin_id.envelope import split_bundle
-from depin_id.errors import DepinError
+from depin_id.errors import EncodingError
 from verify.appraise import authenticate, judge, open_inner
 from verify.checks.sequence import Recorded
 from verify.entries import (
@@ -147,10 +147,13 @@ class Batch:
     def take_message(self, data: bytes, receipt: Receipt, principal: str) -> None:
         """Judge all envelopes of a message (a bundle)."""
         try:
-            for part in split_bundle(data):
-                self.take(part, receipt, principal)
-        except DepinError as error:
+            parts = list(split_bundle(data))
+        except EncodingError as error:
             self._count(principal, error.code)
+            return
+        # Outside: a store that fails is no verdict, it ends the batch.
+        for part in parts:
+            self.take(part, receipt, principal)
 
     def take(self, data: bytes, receipt: Receipt, principal: str) -> None:
         """Judge one envelope."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import shutil
 from collections.abc import Sequence
@@ -41,18 +42,27 @@ class Net:
     """
 
     def __init__(
-        self, path: Path, *, policy: str = POLICY, asserted: bool = False, start_ms: int = 0
+        self,
+        path: Path,
+        *,
+        policy: str = POLICY,
+        asserted: bool = False,
+        start_ms: int = 0,
+        network: Path | None = None,
     ) -> None:
         self.path = path
         self.root = path / "aggregator"
         self.now_ms = start_ms or NOW * 1000
         self._seed = 0
-        self.network = NetworkDir.create(path / "net", "test", wall=lambda: float(NOW))
+        if network is None:
+            network = path / "net"
+            NetworkDir.create(network, "test", wall=lambda: float(NOW))
+        self.network = NetworkDir(network)
         self.card = self.network.card
         self.did = self.card.network
         init(
             self.root,
-            path / "net",
+            network,
             policy_text=policy,
             allow_asserted_time=asserted,
             clock=self.clock,
@@ -247,7 +257,7 @@ def picture(fold: Fold) -> dict[str, Any]:
         "beacons": list(state.beacons.items()),
         "streams": state.streams.keys(),
         "rows": state.streams.rows(),
-        "tally": fold.tally,
+        "tally": copy.deepcopy(fold.tally),
     }
 
 
