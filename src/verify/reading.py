@@ -9,7 +9,6 @@ from typing import Any
 
 from depin_id.errors import LogError, StateError
 from verify import snapshot
-from verify.entries import Judged
 from verify.fold import Fold
 from verify.leaf import EnvelopeLeaf, parse_leaf
 from verify.log import Checkpoint, NoteKey, read_checkpoint
@@ -210,8 +209,3 @@ class Reader:
                     n,
                 ):
                     yield stored.index
-
-
-def judged(opened: OpenedEntry) -> Judged | None:
-    """The verdict's entry, None for administration."""
-    return opened.entry if isinstance(opened.entry, Judged) else None

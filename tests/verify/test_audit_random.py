@@ -15,9 +15,12 @@ from verify.aggregator import Aggregator
 from verify.audit import audit
 from verify.entries import Revoked, Rotated
 from verify.explain import explain
+from verify.ingest import Message
+from verify.policy import Policy
+from verify.profile import load_profiles
 from verify.reading import Reader
 from verify.receipt import check_receipt, make_receipt
-from verify.setup import init
+from verify.setup import init, policy_entry
 
 
 def _chaos(folder: Path, seed: int) -> House:
@@ -92,3 +95,31 @@ def test_random_histories_judge_the_same_again(tmp_path: Path, seed: int) -> Non
             assert explain(reader, index).text
             assert check_receipt(make_receipt(reader, index), network=network).index == index
     shutil.rmtree(tmp_path)
+
+
+def test_asserted_times_and_a_change_of_policy(tmp_path: Path) -> None:
+    """A replayed recording, out of order with what arrives live; then stricter rules."""
+    house = House(tmp_path)
+    NetworkDir.create(tmp_path / "net", "demo", wall=house.clock.seconds)
+    init(
+        house.root,
+        tmp_path / "net",
+        policy_text=POLICY,
+        clock=house.clock,
+        allow_asserted_time=True,
+    )
+    house.device("a", profile="noise")
+    profiles = load_profiles()
+    with house.aggregator() as aggregator:
+        aggregator.administer([enrolled(house.devices["a"].enrolment, 1)])
+        past = house.clock.ms - 86_400_000
+        for step in range(6):
+            message = Message(house.pack("a", 30.5 + step), "test", house.clock.ms, "test", None)
+            aggregator.ingest([message], asserted_ms=past + step if step % 2 else None)
+            house.clock.ms += 12_000
+            if step == 3:
+                strict = Policy.from_toml(POLICY + '[levels]\nminimum = "D2"\n', profiles=profiles)
+                aggregator.administer([policy_entry(strict, profiles)])
+        assert aggregator.fold.tally.verdicts["level.insufficient"] == 2
+    report = audit(house.root)
+    assert report.ok and report.counts.reappraised == 6, report.to_json()
