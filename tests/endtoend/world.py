@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import collections
-import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +31,6 @@ from verify.leaf import RecordsContent
 from verify.log import leaf_hash
 from verify.reading import Reader
 from verify.setup import init
-from verify.workspace import Workspace
 
 PATIENCE = 120.0
 """Seconds after which what was waited for will not come; machines of tests are loaded."""
@@ -66,7 +62,9 @@ def make_network(
     """A network in ``folder/net`` and its aggregator, with these devices, in ``folder/agg``."""
     network = NetworkDir.create(folder / "net", "testnet")
     options: dict[str, Any] = {} if clock is None else {"clock": clock}
-    init(folder / "agg", folder / "net", policy_text=policy, allow_asserted_time=asserted, **options)
+    init(
+        folder / "agg", folder / "net", policy_text=policy, allow_asserted_time=asserted, **options
+    )
     with Aggregator(folder / "agg", **options) as aggregator:
         answer = enrol(aggregator, devices)
     assert answer["refused"] == []
