@@ -302,21 +302,7 @@ def test_bridge_killed_ten_times_under_load(tmp_path: Path, seed: int) -> None:
         until(lambda: bridge.log.count("connected, MQTT") == 3, "bridge", log=lambda: bridge.log)
         site = stack.enter_context(Site(device, card, broker, dice.randrange(1 << 30)))
         for life in range(LIVES):
-            before = _taken_in(aggregator)
-            site.speak(40)
-            if life % 3 == 2:
-                deadline = time.monotonic() + dice.uniform(0.0, 0.7)
-            else:
-                wanted = before + dice.randrange(1, 60)
-                until(
-                    lambda wanted=wanted: _taken_in(aggregator) >= wanted,  # type: ignore[misc]
-                    "load",
-                    log=lambda: bridge.log,
-                )
-                deadline = time.monotonic() + dice.uniform(0.0, 0.06)
-            until(lambda at=deadline: time.monotonic() > at, "the moment")  # type: ignore[misc]
-            assert bridge.running, bridge.log[-4000:]
-            bridge.kill()
+            _kill_bridge(bridge, aggregator, site, dice, early=life % 3 == 2)
             bridge = stack.enter_context(bridge_process(config))
         until(lambda: not site.waiting, "the broker's last answer")
         native, sensed = site.native, site.sensed
@@ -343,3 +329,19 @@ def test_bridge_killed_ten_times_under_load(tmp_path: Path, seed: int) -> None:
             f"{len(native)} envelopes and {len(sensed)} messages handed over; {dict(codes)}; "
             f"{sum(entry.sighting for entry in entries)} sightings"
         )
+
+
+def _kill_bridge(
+    bridge: Process, aggregator: Process, site: Site, dice: random.Random, *, early: bool
+) -> None:
+    """Kill it while it starts, or once something of what it carries has arrived."""
+    before = _taken_in(aggregator)
+    site.speak(40)
+    wait_s = dice.uniform(0.0, 0.7) if early else dice.uniform(0.0, 0.06)
+    if not early:
+        wanted = before + dice.randrange(1, 60)
+        until(lambda: _taken_in(aggregator) >= wanted, "load", log=lambda: bridge.log)
+    deadline = time.monotonic() + wait_s
+    until(lambda: time.monotonic() > deadline, "the moment")
+    assert bridge.running, bridge.log[-4000:]
+    bridge.kill()
