@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from depin_id import cose
+from depin_id import cbor, cose
 from depin_id.claims import Claims
 from depin_id.errors import ConfigError, DepinError
 from depin_id.keys import P256_ORDER
@@ -46,7 +46,7 @@ def test_the_algorithm_is_the_one_of_the_key(tmp_path: Path, claimed: int) -> No
         device = net.device()
         headers = dict(cose.parse_sign1(device.envelope([level()])).headers)
         headers[cose.HEADER_ALG] = claimed
-        protected = cose.cbor.encode(headers)
+        protected = cbor.encode(headers)
         payload = cose.parse_sign1(device.envelope([level()])).payload
         aad = cose.external_aad("envelope", net.did, device.key.thumbprint)
         signature = device.signer.sign(cose.sig_structure(protected, aad, payload))
@@ -248,7 +248,7 @@ def test_a_gateway_speaks_only_for_sensors_of_its_own(tmp_path: Path) -> None:
 def test_a_gateway_has_a_bounded_number_of_sensors(tmp_path: Path) -> None:
     with Net(tmp_path) as net:
         gateway = net.gateway()
-        status = {"status": 1}
+        status: dict[int | str, object] = {1: "noise@1"}
         sent = [gateway.status(status, subject=f"#s{i}") for i in range(MAX_SUBJECTS + 1)]
         for start in range(0, len(sent), 400):
             net.send(gateway, *sent[start : start + 400])
