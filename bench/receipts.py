@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 
 from bench.raw import raw_rate
 from bench.settings import PACK
 from bench.table import Row, Target
-from bench.world import Lab, Signed, count, feed, messages
+from bench.world import Lab, Signed, feed, messages
 from verify.aggregator import Aggregator
+from verify.entries import Judged
 from verify.reading import Reader
 from verify.receipt import check_receipt, make_receipt
 
@@ -32,8 +34,11 @@ def _receipts(lab: Lab, signed: list[Signed]) -> tuple[list[bytes], list[float]]
         def make(index: int) -> None:
             made.append(make_receipt(reader, index))
 
-        # The last entries are envelopes: administration came before.
-        asked = range(reader.size - min(lab.settings.receipts, count(signed)), reader.size)
+        # Entries of administration, such as ticks, stand between the envelopes: their receipts
+        # are smaller and are checked sooner.
+        newest = range(reader.size - 1, -1, -1)
+        envelopes = (index for index in newest if isinstance(reader.opened(index).entry, Judged))
+        asked = list(islice(envelopes, lab.settings.receipts))
         return made, [_milliseconds(partial(make, index)) for index in asked]
 
 

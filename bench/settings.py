@@ -32,14 +32,14 @@ class Settings:
         latency_messages, latency_rate: how many are timed, and how many a second.
     """
 
-    runs: int = 5
+    runs: int = 3
     raw_seconds: float = 0.5
     senders: int = 40
     singles: int = 4_000
     packs: int = 600
     messages: int = 3_000
     receipts: int = 300
-    devices: int = 50_000
+    devices: int = 10_000
     few_devices: int = 1_000
     latency_messages: int = 300
     latency_rate: float = 50.0
