@@ -83,6 +83,7 @@ class _Receipt:
 
     def __init__(self, parts: int, done: Callable[[], None] | None) -> None:
         self._parts, self._done = parts, done
+        self.number = 0
 
     @property
     def waits(self) -> bool:
@@ -160,6 +161,7 @@ class Gateway:
         )
         self._batches: dict[tuple[str, Level], _Batch] = {}
         self._sensors: dict[str, str] = {}
+        self._numbers: collections.Counter[str] = collections.Counter()
         self._ready: list[tuple[bytes, bytes]] = []
         self._ready_receipts: list[_Receipt] = []
         self._stop = threading.Event()
@@ -235,14 +237,19 @@ class Gateway:
             wait = 0
             self._sort(*entry)
         now = self._monotonic()
-        unanswered = sum(
-            receipt.waits for batch in self._batches.values() for receipt in batch.receipts
-        )
-        early = unanswered >= self.limits.max_unanswered
-        self._seal(lambda batch: early or batch.deadline <= now)
+        self._seal(lambda batch: batch.deadline <= now or self._holds_up(batch))
         self._store()
 
+    def _holds_up(self, batch: _Batch) -> bool:
+        """Whether too many messages of its source wait behind its oldest: answers go in order."""
+        oldest = next((receipt.number for receipt in batch.receipts if receipt.waits), None)
+        if oldest is None:
+            return False
+        return self._numbers[batch.source] - oldest + 1 >= self.limits.max_unanswered
+
     def _sort(self, emitter: Emitter, items: tuple[Item, ...], receipt: _Receipt) -> None:
+        self._numbers[emitter.source] += 1
+        receipt.number = self._numbers[emitter.source]
         for item in items:
             try:
                 if isinstance(item, NativeEnvelope):

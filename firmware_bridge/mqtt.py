@@ -108,6 +108,15 @@ class Subscription:
     receive_maximum: int = 100
 
 
+@dataclass(slots=True)
+class _Answer:
+    """The answer that a message waits for."""
+
+    mid: int
+    qos: int
+    ready: bool = False
+
+
 class Connection:
     """Keeps one connection up until told to stop."""
 
@@ -125,6 +134,8 @@ class Connection:
         self._backoff = backoff or Backoff()
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._posted: collections.deque[Callable[[], None]] = collections.deque()
+        self._answers: collections.deque[_Answer] = collections.deque()
+        self._answering: paho.Client | None = None
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
@@ -196,6 +207,7 @@ class Connection:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
+        self._answers, self._answering = collections.deque(), client
         return client
 
     def _session(self, stop: threading.Event) -> None:
@@ -321,10 +333,13 @@ class Connection:
 
     def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
         mid, qos = message.mid, message.qos
+        answer = _Answer(mid, qos)
+        if qos:
+            self._answers.append(answer)
 
         def done() -> None:
             if qos:
-                self.post(lambda: _ack(client, mid, qos))
+                self.post(lambda: self._answer(client, answer))
 
         try:
             topic = message.topic
@@ -334,6 +349,19 @@ class Connection:
         self._handler.on_message(
             Message(topic, bytes(message.payload), qos, bool(message.retain), done)
         )
+
+    def _answer(self, client: paho.Client, answer: _Answer) -> None:
+        """Answer in the order of arrival (MQTT 3.1.1, 4.6): some brokers hang up on any other.
+
+        An answer to a message of a lost connection is dropped: the broker sends that one again.
+        """
+        answer.ready = True
+        if client is not self._answering:
+            return
+        while self._answers and self._answers[0].ready:
+            due = self._answers.popleft()
+            if client.is_connected():
+                client.ack(due.mid, due.qos)
 
     def _on_disconnect(
         self,
@@ -345,9 +373,3 @@ class Connection:
     ) -> None:
         if self._up or not self.problem:
             self.problem = f"disconnected: {reason}"
-
-
-def _ack(client: paho.Client, mid: int, qos: int) -> None:
-    # An answer to a message of a lost connection is dropped: the broker sends that message again.
-    if client.is_connected():
-        client.ack(mid, qos)

@@ -25,8 +25,7 @@ device = "device"
 card = "card.cbor"
 network = "{network}"
 spool = "bridge.spool"
-# Each message is signed at once: the broker of the demo drops whoever answers out of order.
-batch_count = 1
+batch_count = 5
 status_every = 5
 
 [uplink]
