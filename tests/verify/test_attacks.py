@@ -12,7 +12,7 @@ from depin_id.errors import ConfigError, DepinError
 from depin_id.keys import P256_ORDER
 from depin_id.readings import Reading, reading
 from depin_id.testing import NOW, TestDevice, TestNetwork
-from tests.verify.net import POLICY, Net, level
+from tests.verify.net import POLICY, Net, level, picture
 from verify.appraise import MAX_SUBJECTS
 
 MOBILITY = 'default_profile = "mobility"\n'
@@ -192,6 +192,22 @@ def test_a_gateway_cannot_sell_what_its_devices_measured(tmp_path: Path) -> None
         net.send(gateway, gateway.wrap(honest.next(_noise())))
         stolen = gateway.next(_noise(), subject="#mine")
         assert net.codes(gateway, stolen) == ["content.repeated"]
+
+
+@pytest.mark.parametrize("subject", [None, "#mine"])
+def test_a_gateway_that_sells_content_first_does_not_make_the_device_lose(
+    tmp_path: Path, subject: str | None
+) -> None:
+    with Net(tmp_path) as net:
+        honest, copy, gateway = net.device(), net.device("copy"), net.gateway()
+        inner = honest.next(_noise())  # the gateway reads it, and holds it back
+        assert net.codes(gateway, gateway.next(_noise(), subject=subject)) == ["accepted"]
+        assert net.codes(gateway, gateway.wrap(inner))[0] == "accepted"
+        # From then on it is the device's: nobody else sells it, nor the gateway again.
+        assert net.codes(copy, copy.next(_noise())) == ["content.repeated"]
+        again = gateway.next(_noise(), subject="#other")
+        assert net.codes(gateway, again) == ["content.repeated"]
+        assert picture(net.replayed()) == picture(net.fold)
 
 
 def test_quiet_stations_are_not_taken_for_copies(tmp_path: Path) -> None:

@@ -169,10 +169,25 @@ def _judge_readings(
         found = outcome.refusal
         return Content(_refused(found.code, found.measured, found.limit), anchor=anchor)
     flags = set(time_flags)
-    holders = {world.state.windows.get(window, change.subject) for window in outcome.windows}
-    if holders - {change.subject}:
+    sent = outcome.windows
+    looked = (*sent, *_kept(auth, sent)) if _is_gateway(auth) else sent
+    others = {world.state.windows.get(window, change.subject) for window in looked}
+    if others - {change.subject}:
         return Content(_refused("content.repeated"), anchor=anchor)
     return _accept(auth, change, outcome, anchor, flags)
+
+
+def _is_gateway(auth: Authenticated) -> bool:
+    return auth.device.enrolment.role == "gateway"
+
+
+def _kept(auth: Authenticated, windows: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """How windows are remembered: those of a gateway apart from those of devices.
+
+    Who carries an envelope can read it and could sell its content first, so a device's content is
+    held against other devices' only, a gateway's against everybody's.
+    """
+    return tuple(window + b"g" for window in windows) if _is_gateway(auth) else windows
 
 
 def _accept(
@@ -198,7 +213,7 @@ def _accept(
         anchor=anchor,
         series=outcome.series,
         track=outcome.track,
-        windows=outcome.windows,
+        windows=_kept(auth, outcome.windows),
     )
 
 
