@@ -112,7 +112,7 @@ def test_aggregator_killed_ten_times_under_load(tmp_path: Path, seed: int) -> No
         root, card = make_network(tmp_path, *(d.enrolment for d in devices), policy=POLICY)
         broker = stack.enter_context(mosquitto(tmp_path, extra=UNLIMITED))
         process = stack.enter_context(aggregator_process(root, broker))
-        until(lambda: "mqtt.subscribed" in process.log, "subscription", log=lambda: process.log)
+        until(lambda: "mqtt.subscribed" in process.log, "subscription", process=process)
         loads = [
             stack.enter_context(Load(device, card, broker, dice.randrange(1 << 30)))
             for device in devices
@@ -126,7 +126,7 @@ def test_aggregator_killed_ten_times_under_load(tmp_path: Path, seed: int) -> No
         until(
             lambda: not any(load.publisher.unanswered for load in loads),
             "the last acknowledgement",
-            log=lambda: process.log,
+            process=process,
         )
         process.finish()
         entries = list(journal(root))
@@ -154,7 +154,7 @@ def _kill_somewhere(
         where = "working" if "committed" in process.log else "starting"
     else:
         wanted = _acknowledged(loads) + dice.randrange(1, 300)
-        until(lambda: _acknowledged(loads) >= wanted, "load", log=lambda: process.log)
+        until(lambda: _acknowledged(loads) >= wanted, "load", process=process)
         deadline = time.monotonic() + dice.uniform(0.0, 0.06)
         until(lambda: time.monotonic() > deadline, "the moment")
         where = "working"
@@ -299,7 +299,7 @@ def test_bridge_killed_ten_times_under_load(tmp_path: Path, seed: int) -> None:
         bridge = stack.enter_context(bridge_process(config))
         until(lambda: "mqtt.subscribed" in aggregator.log, "subscription")
         # Once, so that the broker holds the sessions before the first message.
-        until(lambda: bridge.log.count("connected, MQTT") == 3, "bridge", log=lambda: bridge.log)
+        until(lambda: bridge.log.count("connected, MQTT") == 3, "bridge", process=bridge)
         site = stack.enter_context(Site(device, card, broker, dice.randrange(1 << 30)))
         for life in range(LIVES):
             _kill_bridge(bridge, aggregator, site, dice, early=life % 3 == 2)
@@ -340,7 +340,7 @@ def _kill_bridge(
     wait_s = dice.uniform(0.0, 0.7) if early else dice.uniform(0.0, 0.06)
     if not early:
         wanted = before + dice.randrange(1, 60)
-        until(lambda: _taken_in(aggregator) >= wanted, "load", log=lambda: bridge.log)
+        until(lambda: _taken_in(aggregator) >= wanted, "load", process=bridge)
     deadline = time.monotonic() + wait_s
     until(lambda: time.monotonic() > deadline, "the moment")
     assert bridge.running, bridge.log[-4000:]

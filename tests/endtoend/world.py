@@ -36,14 +36,23 @@ PATIENCE = 120.0
 """Seconds after which what was waited for will not come; machines of tests are loaded."""
 
 
-def until(condition: Callable[[], Any], what: str, *, log: Callable[[], str] = lambda: "") -> Any:
-    """Poll until ``condition`` holds; gives what it gave."""
+def until(
+    condition: Callable[[], Any],
+    what: str,
+    *,
+    log: Callable[[], str] = lambda: "",
+    process: Process | None = None,
+) -> Any:
+    """Poll until ``condition`` holds; gives what it gave. Without the process it never will."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         value = condition()
         if value:
             return value
+        if process is not None:
+            assert process.running, f"{what}: the process ended\n{process.log[-4000:]}"
         time.sleep(0.005)
+    log = log if process is None else lambda: process.log
     raise AssertionError(f"{what}: not in {PATIENCE:g} s\n{log()[-4000:]}")
 
 
