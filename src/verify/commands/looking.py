@@ -99,9 +99,11 @@ def receipt(
         found = _indexes(reader, device, position, index)
         if not found:
             raise _nothing()
-        data = make_receipt(reader, found[0])
+        # At a forked position the first entry stands; of a whole device the newest is meant.
+        chosen = found[-1] if index is None and position is None else found[0]
+        data = make_receipt(reader, chosen)
     write_durably(out, data, mode=0o644)
-    show({"index": found[0], "bytes": len(data), "out": str(out)}, as_json=as_json)
+    show({"index": chosen, "bytes": len(data), "out": str(out)}, as_json=as_json)
 
 
 def check_receipt(

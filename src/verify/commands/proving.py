@@ -54,7 +54,8 @@ def verify_dataset(
         with progress("entries") as report:
             result = check_dataset(folder, keys=None, network=network, progress=report)
     except DepinError as error:
-        if error.code.startswith(("dataset.", "log.")):
+        # Without a key nothing was looked at, so nothing was found to differ.
+        if error.code != "dataset.key" and error.code.startswith(("dataset.", "log.")):
             _show({"ok": False, **error.to_json()}, as_json)
             sys.exit(1)
         raise
