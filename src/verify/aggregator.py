@@ -39,6 +39,8 @@ HEARTBEAT_MS = 300_000
 DATASET_MS = 60_000
 """Segments are extended at most this often while running."""
 
+MAX_ASSERTED_MS = 253_370_764_800_000
+"""Start of the year 9999: data keys are named by calendar months."""
 ERASED_AT_ONCE = 256
 """References in one entry: a gateway may have over a thousand sensors, and leaves are bounded."""
 
@@ -190,6 +192,12 @@ class Aggregator:
                 "state.asserted_time",
                 "this aggregator does not take asserted receipt times",
                 hint="they are allowed once and for all by `init --allow-asserted-time`",
+            )
+        if asserted_ms is not None and not 0 <= asserted_ms < MAX_ASSERTED_MS:
+            raise StateError(
+                "state.asserted_time",
+                f"{asserted_ms} is no time of receipt",
+                hint="give milliseconds since 1970, before the year 9999",
             )
         batch = self._batch()
         with self._whole(batch):

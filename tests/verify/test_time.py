@@ -170,6 +170,10 @@ def test_asserted_times_need_the_genesis_and_are_flagged(tmp_path: Path) -> None
         assert net.codes(device, device.next([level(51)], n=5)) == ["accepted"]
     with Net(tmp_path / "lenient", asserted=True) as net:
         device = net.device()
+        for never in (-1, 1 << 60):
+            with pytest.raises(StateError) as refused:
+                net.send(device, device.envelope([level()]), asserted_ms=never)
+            assert refused.value.code == "state.asserted_time"
         long_ago = (NOW - 10**8) * 1000
         device.now = NOW - 10**8
         old = device.next([level(50, device.now)])
