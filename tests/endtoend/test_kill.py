@@ -128,6 +128,7 @@ def test_aggregator_killed_ten_times_under_load(tmp_path: Path, seed: int) -> No
             "the last acknowledgement",
             process=process,
         )
+        until(lambda: "mqtt.subscribed" in process.log, "subscription", process=process)
         process.finish()
         entries = list(journal(root))
         check_nothing_twice(entries)
@@ -313,6 +314,8 @@ def test_bridge_killed_ten_times_under_load(tmp_path: Path, seed: int) -> None:
             return len(native - found) + len(sensed - set(_sensed(entries, gateway.did)))
 
         until(lambda: not missing(), "the last reading", log=lambda: f"{missing()}\n{bridge.log}")
+        # While it starts, a signal would end it as it ends any process.
+        until(lambda: "connected, MQTT" in bridge.log, "bridge", process=bridge)
         bridge.finish()
         aggregator.finish()
         entries = list(journal(root))
