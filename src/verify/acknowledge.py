@@ -22,7 +22,8 @@ class Acknowledger:
         self._fold = fold
         self._journal = journal
         self._signer = signer
-        self._number = 0
+        # Above whatever was said before a restart, unless the clock was set back far.
+        self._number = (fold.last_received_at + 1) * _PER_MS
 
     def answer(self, batch: Batch, sealed: list[SealedEntry], now_ms: int) -> list[Downlink]:
         """One or more acknowledgements per publisher of a committed batch."""
