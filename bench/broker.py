@@ -175,7 +175,7 @@ def _compare(lab: Lab, what: str, receive_maximum: int, per_message: int, target
 
 
 def measure(lab: Lab) -> list[Row]:
-    """One-reading envelopes one a message and in bundles, with a small and a large receive maximum."""
+    """One-reading envelopes one a message and in bundles; small and large receive maximum."""
     bundles = f"bundles of {BUNDLE}"
     return [
         _compare(lab, "one a message", 20, 1, Target(0.5)),

@@ -25,9 +25,10 @@ from depin_id import DepinError, Device, NetworkDir, Reading, reading
 from verify.admin import enrol
 from verify.aggregator import Aggregator
 from verify.dataset import export
+from verify.entries import Judged
 from verify.ingest import Message
 from verify.leaf import RecordsContent
-from verify.reading import Reader, judged
+from verify.reading import Reader
 from verify.setup import init
 
 SECONDS_A_PACK = 60
@@ -102,8 +103,8 @@ def fates(reader: Reader, did: str) -> Counter[str]:
     found: Counter[str] = Counter()
     for index in reader.find(did=did, limit=1 << 16):
         opened = reader.opened(index)
-        entry = judged(opened)
-        if entry is None or opened.private is None:
+        entry = opened.entry
+        if not isinstance(entry, Judged) or opened.private is None:
             continue
         if opened.private.records is None:
             found[f"whole pack: {entry.code}"] += 1

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from depin_id.ack import Resume, sign_resume
+from depin_id.ack import NONCE_BYTES, Resume, sign_resume
 from depin_id.did.key import parse_did_key
 from depin_id.enrolment import Enrolment, read_enrolments
 from depin_id.errors import ConfigError, DepinError
@@ -211,6 +211,12 @@ def _resume(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
         nonce = bytes.fromhex(_text(request, "nonce"))
     except ValueError:
         raise ConfigError("admin.request", "the nonce is not hexadecimal") from None
+    if len(nonce) != NONCE_BYTES:
+        raise ConfigError(
+            "admin.request",
+            f"the nonce has {len(nonce)} bytes, a device makes {NONCE_BYTES}",
+            hint="copy it whole from what the device's owner sent",
+        )
     key = device.keys[-1].key
     streams = aggregator.fold.state.streams
     floor = 0

@@ -64,6 +64,8 @@ def serve(aggregator: Aggregator) -> int:
     for path in sorted(folder.glob("*.request")):
         try:
             answer: dict[str, Any] = {"result": perform(aggregator, _read(path))}
+        except FileNotFoundError:
+            continue  # whoever asked has given up and withdrawn it
         except DepinError as error:
             answer = {"error": error.to_json()}
         path.unlink(missing_ok=True)
@@ -77,7 +79,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise StateError("admin.request", "the request is too large")
     try:
         value = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise StateError("admin.request", "the request is not JSON") from None
     if not isinstance(value, dict):
         raise StateError("admin.request", "the request is not an object")
