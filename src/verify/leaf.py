@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from depin_id import cbor
-from depin_id.claims import is_uint
-from depin_id.errors import LogError
+from depin_id.claims import Place, is_uint
+from depin_id.envelope import MAX_POSITION
+from depin_id.errors import EnvelopeError, LogError
 from depin_id.senml import Decimal64
 from verify.store.data_key import commitment
 
@@ -122,7 +123,9 @@ def parse_leaf(data: bytes) -> Leaf:
     if not is_uint(value[1], 255):
         _wrong("the leaf has no kind")
     if value[1] != KIND_ENVELOPE:
-        if len(value) != 4 or not is_uint(value[2], 1 << 50):
+        if not 0 < value[1] < KIND_ENVELOPE:
+            _wrong("the leaf is of no known kind")
+        if len(value) != 4 or not is_uint(value[2], MAX_TIME_MS):
             _wrong("the leaf of administration is not an array of four")
         return AdminLeaf(value[1], value[2], value[3])
     if len(value) != 13:
@@ -147,8 +150,10 @@ def _check(leaf: EnvelopeLeaf) -> None:
         _wrong("a reference or digest of the leaf has the wrong size")
     if leaf.records is not None and not _is_bytes(leaf.records, 32):
         _wrong("the commitment to the records has the wrong size")
-    if not all(is_uint(item, 1 << 50) for item in (leaf.epoch, leaf.n, leaf.received_at)):
-        _wrong("position or time of the leaf is not a whole number")
+    if not is_uint(leaf.epoch, MAX_POSITION) or not is_uint(leaf.n, MAX_POSITION):
+        _wrong("the position of the leaf is not two integers of 32 bits")
+    if not is_uint(leaf.received_at, MAX_TIME_MS):
+        _wrong("the time of the leaf is not whole milliseconds")
     if type(leaf.code) is not str or not 0 < len(leaf.code) <= MAX_CODE:
         _wrong("the code of the leaf is not a short text")
     if leaf.level not in _LEVELS or not is_uint(leaf.rules):
@@ -237,8 +242,13 @@ def _row_in(row: list[Any]) -> RecordRow:
     texts = (row[0], row[1], row[7], *row[8])
     if not all(type(text) is str for text in texts) or not is_uint(row[4], MAX_TIME_MS):
         raise LogError("log.records", "a record has texts or a time of the wrong type")
-    if not all(number is None or type(number) is int for number in (row[3], row[5], row[6])):
-        raise LogError("log.records", "a record has an interval or a place of the wrong type")
+    if row[3] is not None and not is_uint(row[3], MAX_TIME_MS):
+        raise LogError("log.records", "a record has an interval of the wrong type")
+    if row[5] is not None or row[6] is not None:
+        try:
+            Place(row[5], row[6])
+        except EnvelopeError as error:
+            raise LogError("log.records", "a record has a place that is none") from error
     fields: list[Any] = [*row[:2], _value_in(row[2]), *row[3:8], tuple(row[8])]
     return RecordRow(*fields)
 
@@ -259,5 +269,7 @@ def _value_in(value: Any) -> Value:
     if isinstance(value, cbor.Tag) and value.tag == 4:
         pair = value.value
         if isinstance(pair, list) and len(pair) == 2 and all(type(n) is int for n in pair):
-            return Decimal64(pair[1], pair[0])
-    raise LogError("log.records", "a value is neither a number, a text, a truth value nor bytes")
+            number = Decimal64(pair[1], pair[0])
+            if [number.exponent, number.mantissa] == pair and number.exponent:
+                return number
+    raise LogError("log.records", "a value is no canonical number, text, truth value or bytes")

@@ -118,6 +118,17 @@ def leaves() -> list[dict[str, Any]]:
     def changed(index: int, value: Any) -> bytes:
         return cbor.encode([*leaf[:index], value, *leaf[index + 1 :]])
 
+    def judged(*row: Any) -> bytes:
+        return cbor.encode(["depin-records/1", "did:x:y", bytes(32), "did:x:y", [list(row)]])
+
+    rest = (0, None, None, "", [])
+
+    def valued(value: Any) -> bytes:
+        return judged("a", "", value, 0, *rest)
+
+    def placed(lat: Any, lon: Any) -> bytes:
+        return judged("a", "", 1, 0, 0, lat, lon, "", [])
+
     rows = [
         ("leaf", "of an unknown version", changed(0, 2), "log.leaf"),
         ("leaf", "version is a float", changed(0, 1.0), "log.leaf"),
@@ -125,55 +136,25 @@ def leaves() -> list[dict[str, Any]]:
         ("leaf", "of twelve", cbor.encode(leaf[:12]), "log.leaf"),
         ("leaf", "reference of 15 bytes", changed(2, bytes(15)), "log.leaf"),
         ("leaf", "commitment of 31 bytes", changed(5, bytes(31)), "log.leaf"),
+        ("leaf", "epoch over 32 bits", changed(3, 1 << 32), "log.leaf"),
+        ("leaf", "flags not sorted", changed(8, ["late", "chain.tail_unknown"]), "log.leaf"),
         ("leaf", "administration of three", cbor.encode([1, 1, 0]), "log.leaf"),
+        ("leaf", "kind 0", cbor.encode([1, 0, NOON, []]), "log.leaf"),
+        ("leaf", "kind 17", cbor.encode([1, 17, NOON, []]), "log.leaf"),
         (
             "records",
             "of another format",
             cbor.encode(["depin-records/2", "did:x:y", bytes(32), "did:x:y", []]),
             "log.records",
         ),
-        (
-            "records",
-            "row of eight",
-            cbor.encode(
-                [
-                    "depin-records/1",
-                    "did:x:y",
-                    bytes(32),
-                    "did:x:y",
-                    [["a", "", 1, 0, 0, None, None, []]],
-                ]
-            ),
-            "log.records",
-        ),
-        (
-            "records",
-            "decimal fraction of one",
-            cbor.encode(
-                [
-                    "depin-records/1",
-                    "did:x:y",
-                    bytes(32),
-                    "did:x:y",
-                    [["a", "", cbor.Tag(4, [1]), 0, 0, None, None, "", []]],
-                ]
-            ),
-            "log.records",
-        ),
-        (
-            "records",
-            "value is a float",
-            cbor.encode(
-                [
-                    "depin-records/1",
-                    "did:x:y",
-                    bytes(32),
-                    "did:x:y",
-                    [["a", "", 1.5, 0, 0, None, None, "", []]],
-                ]
-            ),
-            "log.records",
-        ),
+        ("records", "row of eight", judged("a", "", 1, 0, 0, None, None, []), "log.records"),
+        ("records", "decimal fraction of one", valued(cbor.Tag(4, [1])), "log.records"),
+        ("records", "decimal fraction not canonical", valued(cbor.Tag(4, [-1, 50])), "log.records"),
+        ("records", "decimal fraction with exponent 0", valued(cbor.Tag(4, [0, 5])), "log.records"),
+        ("records", "value is a float", valued(1.5), "log.records"),
+        ("records", "latitude over 90 degrees", placed(900_000_001, 0), "log.records"),
+        ("records", "latitude alone", placed(0, None), "log.records"),
+        ("records", "time_lo over 2^50", judged("a", "", 1, 2**50 + 1, *rest), "log.records"),
     ]
     return [
         {"operation": operation, "name": name, "bytes": data.hex(), "error": error}

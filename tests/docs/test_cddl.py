@@ -21,12 +21,14 @@ PAYLOADS = {
     18: "gateway-payload",
     "application/depin-status+cbor": "status",
 }
-# What CDDL cannot say: order of keys, sums, characters of names, kid and keys, number of records.
+# What CDDL cannot say: order of keys and flags, sums, characters of names, kid and keys, number of
+# records, which of two spellings is canonical.
 NOT_SAID = {"kid not the root's", "validity ends before it begins", "origin of another log",
             "name begins with a point", "no name", "bn is somebody else's identifier",
             "unit with a space", "more than 4096 records", "two envelopes",
             "iss is no DID", "no claim at all", "log key of small order", "of another network",
-            "protected header over 1024 bytes"}  # fmt: skip
+            "protected header over 1024 bytes", "flags not sorted",
+            "decimal fraction not canonical"}  # fmt: skip
 FORM = ("envelope.malformed", "envelope.claims", "senml.", "ack.malformed", "challenge.malformed",
         "resume.malformed", "network.card", "network.name", "log.leaf", "log.records",
         "encoding.")  # fmt: skip
