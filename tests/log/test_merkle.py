@@ -99,6 +99,13 @@ def test_subtree_vectors_that_are_whole_trees() -> None:
         proof = [b64decode(item) for item in case["proof"] or []]
         start = case["start"]
         verify_inclusion(case["leafIdx"] - start, case["end"] - start, leaf, proof, root)
+    wrong = [(name, case) for name, case in cases("subtreeinclusion") if case["wantErr"]]
+    assert len(wrong) == 192
+    for name, case in wrong:
+        leaf, root = hashes(case, "leafHash", "root")
+        proof = [b64decode(item) for item in case["proof"] or []]
+        where = (case["leafIdx"] - case["start"], case["end"] - case["start"])
+        assert not accepted(verify_inclusion, *where, leaf, proof, root), name
     for name, case in cases("subtreeconsistency"):
         if case["start"] == 0 and case["end"] > 0:
             roots = hashes(case, "root1", "root2")
