@@ -13,6 +13,7 @@ from depin_id.keys import PublicKey, admit
 from depin_id.network import NetworkCard, read_card
 from depin_id.senml import decode_pack
 from verify.leaf import RecordsContent, parse_leaf
+from verify.receipt import check_receipt
 
 Case = dict[str, Any]
 
@@ -41,6 +42,7 @@ class Reader:
             "resume": self._resume,
             "leaf": lambda data, _: parse_leaf(data),
             "records": lambda data, _: RecordsContent.decode(data),
+            "receipt": lambda data, case: check_receipt(data, network=case["network"]),
         }
 
     def run(self, operation: str, case: Case) -> Any:

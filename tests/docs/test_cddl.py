@@ -31,10 +31,10 @@ NOT_SAID = {"kid not the root's", "validity ends before it begins", "origin of a
             "decimal fraction not canonical"}  # fmt: skip
 FORM = ("envelope.malformed", "envelope.claims", "senml.", "ack.malformed", "challenge.malformed",
         "resume.malformed", "network.card", "network.name", "log.leaf", "log.records",
-        "encoding.")  # fmt: skip
+        "receipt.form", "receipt.incomplete", "encoding.")  # fmt: skip
 RULES = {"envelope": "envelope", "pack": "pack", "card": "card", "ack": "ack", "leaf": "leaf",
          "challenge": "challenge", "resume": "resume", "records": "records-content",
-         "inside_gateway": "gateway-payload"}  # fmt: skip
+         "inside_gateway": "gateway-payload", "receipt": "receipt"}  # fmt: skip
 REFUSED = [
     case
     for case in FILE["refused"]
@@ -58,6 +58,7 @@ def valid() -> list[tuple[str, str]]:
     for case in [*FILE["envelopes"], *FILE["card"], *FILE["down"]]:
         rows += [("sig-structure", case["to_be_signed"]), ("external-aad", case["external_aad"])]
     rows += [("leaf", case["bytes"]) for case in FILE["leaves"]]
+    rows += [("receipt", case["bytes"]) for case in FILE["receipts"]]
     return [*rows, ("records-content", FILE["records"]["bytes"])]
 
 

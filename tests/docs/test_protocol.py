@@ -17,7 +17,7 @@ from depin_id.senml import MAX_RECORDS
 from tests.docs.annotate import hex_of
 from tests.docs.examples import BLOCK, FILE, NAMES, filled
 from tests.docs.vectors import load
-from verify import leaf
+from verify import leaf, receipt
 from verify.appraise import MAX_SUBJECTS
 from verify.registry import MAX_CANDIDATES
 
@@ -54,7 +54,7 @@ def test_cddl_defines_what_it_uses_once_and_uses_what_it_defines() -> None:
     assert set(used) <= set(defined) | WORDS, set(used) - set(defined) - WORDS
     tops = {"cose-key", "sig-structure", "envelope", "pack", "status", "evidence", "card", "ack",
             "challenge", "resume", "beacon-input", "leaf", "records-content",
-            "gateway-payload"}  # fmt: skip
+            "gateway-payload", "receipt"}  # fmt: skip
     assert set(defined) - set(used) <= tops
 
 
@@ -77,6 +77,7 @@ def test_every_kind_of_the_code_is_in_the_table_of_kinds() -> None:
         ("card", [network.MAX_CARD_BYTES]),
         ("leaf", [leaf.MAX_LEAF]),
         ("records content", [leaf.MAX_RECORDS_BYTES]),
+        ("receipt", [receipt.MAX_RECEIPT]),
         ("nesting of CBOR", [cbor.MAX_DEPTH, 6]),
         ("records of a pack", [1, MAX_RECORDS]),
         ("items of an acknowledgement", [ack.MAX_ACK_ITEMS]),

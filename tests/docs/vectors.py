@@ -11,6 +11,7 @@ from tests.docs.invalid import invalid_cases
 from tests.docs.logged import leaf_cases, records_case, salt_cases
 from tests.docs.material import Material, kept_signatures
 from tests.docs.plain import cbor_cases, pack_cases
+from tests.docs.receipts import bad_receipts, receipt_cases
 from tests.docs.valid import (
     bundle_case,
     card_cases,
@@ -33,7 +34,7 @@ ABOUT = {
     "verify (read and verify an envelope for 'network' under the key 'signer'), inside_gateway "
     "(read what a gateway envelope holds), pack (read a SenML pack of 'subject'), card (read and "
     "verify under the pinned 'network'), ack, challenge, resume (read and verify under the card of "
-    "this file, for 'recipient'), leaf, records.",
+    "this file, for 'recipient'), leaf, records, receipt (check under the pinned 'network').",
 }
 
 
@@ -56,7 +57,8 @@ def build(kept: dict[bytes, bytes]) -> dict[str, Any]:
         "salts": salt_cases(made, envelopes),
         "records": records_case(made),
         "leaves": leaf_cases(made, envelopes),
-        "refused": invalid_cases(made, envelopes),
+        "receipts": receipt_cases(made, envelopes),
+        "refused": [*invalid_cases(made, envelopes), *bad_receipts(made, envelopes)],
     }
 
 
