@@ -34,7 +34,8 @@ KIND_ENVELOPE = 16
 MAX_LEAF = 8192
 MAX_CODE = 64
 _LEVELS = ("", "G0", "G1", "D1", "D2", "D3")
-MAX_RECORDS_BYTES = 1 << 20
+MAX_RECORDS_BYTES = 3 << 19
+"""1.5 MiB. No pack comes to more: 4096 rows of 300 bytes, and as much text as an envelope holds."""
 MAX_TIME_MS = 1 << 50
 """Bound on the times of records, ms since 1970 (some 35,000 years)."""
 

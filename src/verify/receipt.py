@@ -28,7 +28,8 @@ from verify.reading import Reader
 from verify.replay import OpenedEntry
 from verify.verdict import is_verdict_code
 
-MAX_RECEIPT = 256 * 1024
+MAX_RECEIPT = 2 << 20
+"""2 MiB: every entry has one, whatever its envelope (128 KiB) became (1.5 MiB of records)."""
 _FORMAT = "depin-receipt/1"
 _FORMAT_AT, _CARD, _LEAF, _PROOF, _ENVELOPE, _RECORDS, _SALT, _KEY = range(1, 9)
 _REQUIRED = {_FORMAT_AT, _CARD, _LEAF, _PROOF}
@@ -217,7 +218,7 @@ def check_receipt(data: bytes, *, network: str | None = None) -> CheckedReceipt:
     """Check a receipt, from its bytes alone.
 
     Args:
-        data: the receipt, at most 256 KiB.
+        data: the receipt, at most 2 MiB.
         network: the network's DID, from a trusted place. Without it the card vouches for itself,
             and whoever made the receipt may have made the network too.
 

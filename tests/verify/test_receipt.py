@@ -13,17 +13,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depin_id import cbor
+from depin_id.envelope import MAX_BUNDLE
 from depin_id.errors import DepinError
 from depin_id.keys import SoftwareSigner
-from depin_id.network import network_did, sign_card
+from depin_id.network import MAX_CARD_BYTES, network_did, sign_card
 from depin_id.networkdir import NetworkDir
+from depin_id.senml.records import MAX_RECORDS
+from depin_id.testing import NOW
 from tests.verify._reading_world import House, build, copied
+from tests.verify.net import Net
 from verify.aggregator import Aggregator
 from verify.entries import Judged
-from verify.leaf import EnvelopeLeaf, RecordsContent, commitment, parse_leaf
+from verify.leaf import (
+    MAX_LEAF,
+    MAX_TIME_MS,
+    EnvelopeLeaf,
+    RecordRow,
+    RecordsContent,
+    commitment,
+    parse_leaf,
+)
 from verify.log import Checkpoint, TlogProof, leaf_hash, sign_checkpoint
+from verify.log.note import MAX_NOTE_BYTES
 from verify.reading import Reader
 from verify.receipt import MAX_RECEIPT, check_receipt, make_receipt
+from verify.verdict import CODES, FLAGS
 
 FORMAT, CARD, LEAF, PROOF, ENVELOPE, RECORDS, SALT, KEY = range(1, 9)
 
@@ -284,3 +298,30 @@ def test_size_and_time(house: House, receipts: list[bytes]) -> None:
         check_receipt(receipts[7], network=network)
         best = min(best, time.perf_counter() - start)
     assert best < 0.010
+
+
+def test_no_envelope_that_is_accepted_is_too_large_for_a_receipt(tmp_path: Path) -> None:
+    first = {-4: "u" * 16, -3: NOW, 0: "laeq", 1: "dB", 2: 50}
+    payload = cbor.encode([first, *({0: "b", 3: "y" * 22} for _ in range(MAX_RECORDS - 1))])
+    with Net(tmp_path) as net:
+        device = net.device()
+        assert net.codes(device, device.next(payload=payload)) == ["accepted"]
+        net.reopen()
+        net.aggregator.idle(net.now_ms + 3_600_000)
+    with Reader(net.root) as reader:
+        data = make_receipt(reader, find(reader, "accepted"))
+    assert len(data) > 500_000
+    checked = check_receipt(data, network=net.did)
+    assert checked.records is not None and len(checked.records.rows) == MAX_RECORDS
+
+
+def test_the_bounds_hold_whatever_a_pack_becomes() -> None:
+    """The longest names, units, codes and flags, and as much text as an envelope takes."""
+    longest = sorted(FLAGS, key=len)[-4:]
+    row = RecordRow(
+        *("n" * 128, "u" * 16, "t" * (MAX_BUNDLE // MAX_RECORDS), MAX_TIME_MS, MAX_TIME_MS),
+        *(-900_000_000, -1_800_000_000, max(CODES, key=len), tuple(longest)),
+    )
+    content = RecordsContent("d" * 256, bytes(32), "d" * 321, (row,) * MAX_RECORDS).encode()
+    assert len(RecordsContent.decode(content).rows) == MAX_RECORDS
+    assert len(content) + MAX_BUNDLE + MAX_CARD_BYTES + MAX_LEAF + MAX_NOTE_BYTES < MAX_RECEIPT

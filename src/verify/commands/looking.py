@@ -14,8 +14,8 @@ from depin_id.errors import ConfigError, StateError
 from verify.commands.common import AsJson, Directory, parse_position
 from verify.explain import explain as make_explanation
 from verify.reading import Reader
+from verify.receipt import MAX_RECEIPT, make_receipt
 from verify.receipt import check_receipt as check
-from verify.receipt import make_receipt
 from verify.store import write_durably
 
 Device = Annotated[str | None, typer.Option("--device", help="The device's DID (or DID#sensor).")]
@@ -117,7 +117,7 @@ def check_receipt(
 
     Example: depin-verify check-receipt r.receipt --network did:key:z6Mk...
     """
-    checked = check(read_input(file, max_bytes=1 << 20), network=network)
+    checked = check(read_input(file, max_bytes=MAX_RECEIPT), network=network)
     found = checked.to_json()
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
