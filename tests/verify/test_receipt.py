@@ -27,6 +27,7 @@ from verify.entries import Judged
 from verify.leaf import (
     MAX_LEAF,
     MAX_TIME_MS,
+    AdminLeaf,
     EnvelopeLeaf,
     RecordRow,
     RecordsContent,
@@ -298,6 +299,16 @@ def test_size_and_time(house: House, receipts: list[bytes]) -> None:
         check_receipt(receipts[7], network=network)
         best = min(best, time.perf_counter() - start)
     assert best < 0.010
+
+
+def test_the_first_entry_of_a_log_has_a_path(tmp_path: Path) -> None:
+    """A log begins with several entries: the empty path of a lone leaf has no COSE receipt."""
+    with Net(tmp_path) as net:
+        net.aggregator.idle(net.now_ms + 3_600_000)
+    with Reader(net.root) as reader:
+        leaves = [parse_leaf(reader.opened(index).stored.leaf) for index in range(2)]
+        assert [leaf.kind for leaf in leaves if isinstance(leaf, AdminLeaf)] == [1, 2]
+        assert TlogProof.parse(parts_of(make_receipt(reader, 0))[PROOF]).hashes
 
 
 def test_no_envelope_that_is_accepted_is_too_large_for_a_receipt(tmp_path: Path) -> None:
