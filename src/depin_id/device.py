@@ -17,6 +17,7 @@ from depin_id.envelope import (
     CONTENT_SIGN1,
     CONTENT_STATUS,
     MAX_POSITION,
+    MAX_STATUS,
     Provenance,
     seal,
     seal_hash,
@@ -250,11 +251,13 @@ class Device:
         """Sign a status: profile@version, firmware hash, calibration; at boot and on change.
 
         Args:
-            status: becomes a deterministic CBOR map. With a clock the claim ``iat`` says when.
+            status: becomes a deterministic CBOR map of at most 4096 bytes. With a clock the claim
+                ``iat`` says when.
 
         Raises: as :meth:`sign`.
         """
         payload = cbor.encode(dict(status))
+        check_size(payload, MAX_STATUS)
         claims = self._claims(network, subject, clock, echo)
         return self._seal(payload, CONTENT_STATUS, network, claims, clock)
 

@@ -38,6 +38,8 @@ MAX_POSITION = (1 << 32) - 1
 MAX_BUNDLE = 131_072
 """Bound on a bundle, in bytes (128 KiB)."""
 
+MAX_STATUS = 4096
+"""Bound on a status, in bytes."""
 MIN_ENVELOPE = 96
 """No envelope is smaller, in bytes: the signature alone takes 66."""
 _TAG_18 = 0xD2

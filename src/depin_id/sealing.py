@@ -26,13 +26,13 @@ def check_network(network: str) -> None:
     parse_did_key(network)
 
 
-def check_size(payload: bytes) -> None:
+def check_size(payload: bytes, limit: int = MAX_PAYLOAD) -> None:
     """Refuse (EncodingError ``encoding.too_large``) a payload before a position is used for it."""
-    if len(payload) > MAX_PAYLOAD:
+    if len(payload) > limit:
         raise EncodingError(
             "encoding.too_large",
-            f"a payload of {len(payload)} bytes, at most {MAX_PAYLOAD} fit an envelope",
-            hint="put fewer readings in it",
+            f"a payload of {len(payload)} bytes, at most {limit} are taken",
+            hint="put less in it",
         )
 
 

@@ -106,6 +106,8 @@ def test_what_is_refused_uses_no_position(tmp_path: Path) -> None:
                 device.sign(**{"readings": [reading("a", 1)], "network": NET.did, **how})
         with pytest.raises(EnvelopeError):
             device.sign([reading("a", 1)], network=NET.did, clock=-1)
+        with pytest.raises(EncodingError, match="too_large"):  # no aggregator would take it
+            device.sign_status({"calibration": "x" * 5000}, network=NET.did)
         assert parse_envelope(device.sign([reading("a", 1)], network=NET.did)).provenance.n == 0
     with pytest.raises(StateError, match="state.closed"):
         device.sign([reading("a", 1)], network=NET.did)

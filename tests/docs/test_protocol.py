@@ -75,6 +75,7 @@ def test_every_kind_of_the_code_is_in_the_table_of_kinds() -> None:
         ("envelope, bundle", [envelope.MAX_BUNDLE]),
         ("protected header", [cose.MAX_PROTECTED]),
         ("card", [network.MAX_CARD_BYTES]),
+        ("status", [envelope.MAX_STATUS]),
         ("leaf", [leaf.MAX_LEAF]),
         ("records content", [leaf.MAX_RECORDS_BYTES]),
         ("receipt", [receipt.MAX_RECEIPT]),

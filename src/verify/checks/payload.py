@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from depin_id import cbor
 from depin_id.ack import challenge_nonce
-from depin_id.envelope import CONTENT_SENML, CONTENT_SIGN1, CONTENT_STATUS
+from depin_id.envelope import CONTENT_SENML, CONTENT_SIGN1, CONTENT_STATUS, MAX_STATUS
 from depin_id.errors import EncodingError
 from depin_id.senml import Record, decode_pack
 from verify.checks.clock import Anchor, Sealing, sealing_of
@@ -20,7 +20,6 @@ from verify.state import Subject
 from verify.verdict import Rejected, fault_of
 from verify.world import Authenticated, Change, Receipt, Refusal, World
 
-MAX_STATUS = 4096
 _UNPAID = ("time.unbounded", "time.interval_wide")
 
 
