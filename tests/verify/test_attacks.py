@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from depin_id import cbor, cose
-from depin_id.claims import Claims
+from depin_id.claims import Claims, Place
 from depin_id.errors import ConfigError, DepinError
 from depin_id.keys import P256_ORDER
 from depin_id.readings import Reading, reading
@@ -324,3 +324,24 @@ def test_a_flooder_does_not_use_up_the_gateway_that_carries_it(tmp_path: Path) -
         assert len(net.leaves()) == 6
         codes = net.codes(gateway, gateway.wrap(honest.next([level()])))
         assert codes == ["accepted", "accepted"]
+
+
+# --- what would stop everybody --------------------------------------------------------------------
+
+
+def test_a_pack_that_grows_when_it_is_judged_does_not_stop_the_dataset(tmp_path: Path) -> None:
+    """Names and units are sent once for a pack, and stand in every record it becomes."""
+    with Net(tmp_path, policy='default_profile = "weather"\n') as net:
+        device = net.device(place=Place(481234567, 111234567))
+        shared = {-4: "A/m/s/kg/cd/mol2", -2: "x" * 128}
+        records = [{3: "t" * 26} for _ in range(4050)]
+        pack = cbor.encode([{**shared, **records[0]}, *records[1:]])
+        claims = Claims(iat=NOW)
+        grown = device.next(payload=pack, clock=1000, claims=claims)
+        assert net.codes(device, grown) == ["profile.too_many"]
+        less = cbor.encode([{**shared, **records[0]}, *records[1:3800]])
+        assert net.codes(device, device.next(payload=less, clock=1000, claims=claims)) == [
+            "accepted"
+        ]
+        net.aggregator.publish()
+        assert net.records()[0].rows[-1].name == "x" * 128
