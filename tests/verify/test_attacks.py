@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from depin_id.readings import Reading, reading
 from depin_id.testing import NOW, TestDevice, TestNetwork
 from tests.verify.net import POLICY, Net, level, picture
 from verify.appraise import MAX_SUBJECTS
+from verify.policy import Policy
+from verify.profile import load_profiles
+from verify.setup import policy_entry
 
 MOBILITY = 'default_profile = "mobility"\n'
 
@@ -158,6 +162,27 @@ def test_relative_times_do_not_fill_a_slot_again(tmp_path: Path) -> None:
                 )
                 assert codes == ["accepted"]
         assert len(net.paid()) == before + 1
+
+
+def test_no_time_is_paid_twice_when_the_length_of_slots_changes(tmp_path: Path) -> None:
+    noise = (resources.files("verify") / "profiles" / "noise.toml").read_text()
+    with Net(tmp_path) as net:
+        device, gateway = net.device(), net.gateway()
+        times = [NOW - second for second in (1, 2, 3, 5, 8)]
+        for length in (1000, 250, 3000, 0, 500):
+            folder = tmp_path / f"profiles-{length}"
+            folder.mkdir()
+            (folder / "noise.toml").write_text(noise.replace("1000", str(length)))
+            profiles = load_profiles(folder)
+            policy = Policy.from_toml(POLICY, profiles=profiles)
+            net.aggregator.administer([policy_entry(policy, profiles)])
+            if length:  # without slots everything is paid
+                net.send(device, device.next([level(length % 97, at) for at in times]))
+                net.send(
+                    gateway, gateway.next([level(length % 89, at) for at in times], subject="#one")
+                )
+        assert len(net.paid()) == 2 * len(times)
+        assert picture(net.replayed()) == picture(net.fold)
 
 
 # --- other people's content -----------------------------------------------------------------------
