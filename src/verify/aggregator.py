@@ -273,6 +273,8 @@ class Aggregator:
 
     def _drop_erased(self, refs: Sequence[bytes]) -> None:
         self.save_snapshot()
+        # The log says why before the segments are closed.
+        self.publisher.publish_log()
         self.publisher.drop(refs)
 
     def _batch(self) -> Batch:

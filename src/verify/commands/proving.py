@@ -70,6 +70,7 @@ def verify_dataset(
             "segments": result.segments,
             "opened": result.opened,
             "closed": result.closed,
+            "withheld": result.withheld,
             "accepted": result.accepted,
             "readings": result.readings,
         },
