@@ -71,6 +71,7 @@ def verify_dataset(
             "opened": result.opened,
             "closed": result.closed,
             "withheld": result.withheld,
+            "unproven": result.unproven,
             "accepted": result.accepted,
             "readings": result.readings,
         },

@@ -30,6 +30,7 @@ from verify.dataset.rows import (
 )
 from verify.dataset.schema import ENTRY_SCHEMA, to_batch
 from verify.dataset.segment import ENTRIES, READINGS, Segment, stored_files
+from verify.dataset.signed import check_signed
 from verify.entries import ERASE
 from verify.leaf import LEAF_VERSION, AdminLeaf, Leaf, parse_leaf
 from verify.log import Checkpoint, NoteKey, decode_bundle, verify_checkpoint, verify_log
@@ -57,6 +58,8 @@ class DatasetReport:
         opened: entries of envelopes whose commitments were opened.
         closed: entries of envelopes that are erased or not public: the leaf is intact.
         withheld: those of them that became records, though no entry of the log erases their device.
+        unproven: opened entries with records whose signature only the log connects with their DID:
+            the key came by rotation. All others were verified, if the network is known.
         accepted: entries of accepted envelopes, opened or closed.
         readings: rows of the reading table.
         cell_resolution: of the H3 cells; None without segments.
@@ -70,6 +73,7 @@ class DatasetReport:
     opened: int = 0
     closed: int = 0
     withheld: int = 0
+    unproven: int = 0
     accepted: int = 0
     readings: int = 0
     cell_resolution: int | None = field(default=None)
@@ -139,7 +143,8 @@ def verify_dataset(
     Raises:
         DatasetError: ``dataset.gap``, ``dataset.overlap``, ``dataset.beyond`` (segments that do
             not follow each other, or go beyond the log), ``dataset.leaf`` (another leaf than the
-            log's), ``dataset.commitment``, ``dataset.records``, ``dataset.entries`` and
+            log's), ``dataset.commitment``, ``dataset.signature`` (records that their device did not
+            sign), ``dataset.records``, ``dataset.entries`` and
             ``dataset.readings`` (a cell, row or order that does not follow from the entries),
             ``dataset.corrupt`` (no table of a segment), ``dataset.name``, ``dataset.key``,
             ``dataset.io``.
@@ -292,6 +297,8 @@ def _checked_entries(
         for entry in found:
             item = check_entry(entry)
             _count(item, report)
+            if report.network is not None and not check_signed(item, report.network):
+                report.unproven += 1
             closing.note(item)
             yield item
         done_with(expected)
