@@ -180,8 +180,7 @@ class Fold:
                 self.registry.revoke(did, since)
             case Erased(did, refs):
                 self.registry.erase(did)
-                for ref in refs:
-                    self.state.forget(self.state.by_ref[ref])
+                self.state.forget([self.state.by_ref[ref] for ref in refs])
             case Tick(size, root):
                 self.state.add_beacon(size, received_at, root)
             case Counted(rows):
