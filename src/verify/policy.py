@@ -112,7 +112,8 @@ class Policy(_Part):
         rules: the rules version that the checks follow.
         time, quota, levels, algorithms, gateway: see their classes.
         default_profile: the profile of devices that were enrolled without one; "" refuses them.
-        cell_resolution: H3 resolution of the cells that neighbours and rewards are counted in.
+        cell_resolution: H3 resolution of the cells that neighbours and rewards are counted in; a
+            dataset that has full segments takes another one with a rebuild.
         profiles: digest (hex) of each profile that is in force.
     """
 
