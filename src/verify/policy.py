@@ -65,7 +65,7 @@ class QuotaPolicy(_Part):
     Attributes:
         device_per_minute, device_burst: of a device.
         gateway_per_minute, gateway_burst: of each stream of a gateway, which carries many devices.
-        owner_per_minute, owner_burst: of all devices of an owner.
+        owner_per_minute, owner_burst: of all devices of an owner that may speak.
         unauthenticated_per_minute, unauthenticated_burst: of a transport principal whose
             envelopes cannot be authenticated: what of them goes to the quarantine.
     """

@@ -341,6 +341,26 @@ def test_the_quota_of_an_owner_holds_over_devices(tmp_path: Path) -> None:
         assert net.codes(mine[0], mine[0].next([level(52, NOW - 20)])) == ["quota.exceeded"]
 
 
+@pytest.mark.parametrize("how", ["revoked", "rotated", "suspended"])
+def test_a_thief_of_a_dead_key_does_not_use_up_its_owner(tmp_path: Path, how: str) -> None:
+    text = POLICY + "[quota]\nowner_per_minute = 60\nowner_burst = 4\n"
+    with Net(tmp_path, policy=text) as net:
+        lost, kept = (net.device(name, owner="did:example:me") for name in ("lost", "kept"))
+        if how == "revoked":
+            net.revoke(lost)
+        elif how == "rotated":
+            net.rotate(lost)
+        else:
+            net.send(lost, lost.envelope([level(1)]), lost.envelope([level(2)]))
+        net.advance(60)
+        stolen = [lost.next([level(50, NOW - i)]) for i in range(6)]
+        assert "accepted" not in net.codes(lost, *stolen)
+        assert net.codes(kept, *[kept.next([level(50, NOW - i)]) for i in range(5)]) == [
+            *["accepted"] * 4,
+            "quota.exceeded",
+        ]
+
+
 def test_a_flooder_does_not_use_up_the_gateway_that_carries_it(tmp_path: Path) -> None:
     with Net(tmp_path, policy=SMALL) as net:
         gateway, flooder, honest = net.gateway(), net.device("flooder"), net.device("honest")
