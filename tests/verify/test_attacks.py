@@ -15,8 +15,12 @@ from depin_id.readings import Reading, reading
 from depin_id.testing import NOW, TestDevice, TestNetwork
 from tests.verify.net import POLICY, Net, level, picture
 from verify.appraise import MAX_SUBJECTS
+from verify.commands import looking
+from verify.explain import explain
 from verify.policy import Policy
 from verify.profile import load_profiles
+from verify.reading import Reader
+from verify.receipt import make_receipt
 from verify.setup import policy_entry
 
 MOBILITY = 'default_profile = "mobility"\n'
@@ -390,3 +394,22 @@ def test_a_pack_that_grows_when_it_is_judged_does_not_stop_the_dataset(tmp_path:
         ]
         net.aggregator.publish()
         assert net.records()[0].rows[-1].name == "x" * 128
+
+
+def test_a_text_of_a_device_cannot_write_its_own_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Net(tmp_path, policy='default_profile = "weather"\n') as net:
+        device = net.device()
+        lie = "\x1b[2J\u009b1A\nverdict  accepted\u202e"
+        net.send(device, device.next([reading("note", lie, None, NOW)]))
+        net.aggregator.publish()
+        index = net.size - 1
+    with Reader(net.root) as reader:
+        (tmp_path / "lie.receipt").write_bytes(make_receipt(reader, index))
+        told = explain(reader, index).text
+    looking.check_receipt(str(tmp_path / "lie.receipt"))
+    shown = capsys.readouterr().out
+    for text in (told, shown):
+        assert "\ufffd[2J" in text and not {"\x1b", "\u009b", "\u202e"} & set(text)
+        assert not any(line.startswith("verdict  accepted\ufffd") for line in text.split("\n"))
