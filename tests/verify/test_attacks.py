@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from depin_id.testing import NOW, TestDevice, TestNetwork
 from tests.verify.net import POLICY, Net, level, picture
 from verify.appraise import MAX_SUBJECTS
 from verify.commands import looking
+from verify.entries import Erased
 from verify.explain import explain
 from verify.policy import Policy
 from verify.profile import load_profiles
@@ -413,3 +415,23 @@ def test_a_text_of_a_device_cannot_write_its_own_verdict(
     for text in (told, shown):
         assert "\ufffd[2J" in text and not {"\x1b", "\u009b", "\u202e"} & set(text)
         assert not any(line.startswith("verdict  accepted\ufffd") for line in text.split("\n"))
+
+
+class _Windows(dict[bytes, int]):
+    passes = 0
+
+    def items(self) -> Any:
+        self.passes += 1
+        return super().items()
+
+
+def test_to_forget_many_sensors_is_one_pass_over_what_is_remembered(tmp_path: Path) -> None:
+    net = Net(tmp_path)
+    with net.aggregator.journal, net.aggregator.keys, net.aggregator.quarantine:
+        gateway = net.gateway()
+        names = [f"#s{number}" for number in range(30)]
+        net.send(gateway, *[gateway.next([level()], subject=name) for name in names])
+        windows = net.fold.state.windows = _Windows({b"mine": 1, b"other": 99})
+        refs = tuple(subject.ref for subject in net.fold.state.subjects)
+        net.fold.apply(Erased(gateway.did, refs), net.now_ms, None)
+        assert windows.passes == 1 and list(windows) == [b"other"]
