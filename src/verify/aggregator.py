@@ -44,6 +44,8 @@ MAX_ASSERTED_MS = 253_370_764_800_000
 ERASED_AT_ONCE = 256
 """References in one entry: a gateway may have over a thousand sensors, and leaves are bounded."""
 
+PARKED_AT_ONCE = 256
+"""How much of the quarantine is taken up in one batch: anyone can write a kid."""
 QUARANTINE_BYTES = 256 << 20
 QUARANTINE_PRINCIPAL_BYTES = 4 << 20
 QUARANTINE_PER_KID = 1024
@@ -120,6 +122,10 @@ class Aggregator:
         erased = [subject.ref for subject in self.fold.state.subjects if subject.erased]
         if self.keys.erase_again(erased):
             self._drop_erased(erased)
+        # An enrolment that was cut off before what waited for it was taken up.
+        for kid in self.quarantine.kids():
+            if self.fold.registry.candidates(kid):
+                self.take_parked(kid)
 
     def __enter__(self) -> Aggregator:
         return self
@@ -212,17 +218,21 @@ class Aggregator:
 
     def take_parked(self, kid: bytes) -> Summary:
         """Take up what waited in quarantine for a key, at its original receipt time."""
-        parked = self.quarantine.take(kid)
-        if not parked:
-            return Summary()
-        batch = self._batch()
-        with self._whole(batch):
-            for item in parked:
-                receipt = Receipt(item.received_at, ("parked",))
-                batch.take(item.data, receipt, item.principal)
-        self._write(batch, "", None)
-        self.quarantine.delete([item.id for item in parked])
-        return batch.summary
+        summary, more = Summary(), True
+        while more:
+            parked = self.quarantine.take(kid, limit=PARKED_AT_ONCE)
+            more = len(parked) == PARKED_AT_ONCE
+            batch = self._batch()
+            with self._whole(batch):
+                for item in parked:
+                    receipt = Receipt(item.received_at, ("parked",))
+                    batch.take(item.data, receipt, item.principal)
+                # What a gateway carried may be of a device that is still unknown.
+                batch.summary.quarantined = self._park(batch.parked)
+            self._write(batch, "", None)
+            self.quarantine.delete([item.id for item in parked])
+            summary.add(batch.summary)
+        return summary
 
     def administer(self, entries: Iterable[Admin]) -> int:
         """Commit entries of administration; gives the index of the first.
@@ -263,6 +273,8 @@ class Aggregator:
 
     def _drop_erased(self, refs: Sequence[bytes]) -> None:
         self.save_snapshot()
+        # The log says why before the segments are closed.
+        self.publisher.publish_log()
         self.publisher.drop(refs)
 
     def _batch(self) -> Batch:

@@ -18,7 +18,7 @@ from depin_id.envelope import (
 )
 from depin_id.errors import DepinError, KeyRefused, SignatureInvalid
 from verify.checks import quota
-from verify.checks.identity import refuse_speaker, source_level, speaks_for
+from verify.checks.identity import refuse_device, refuse_speaker, source_level, speaks_for
 from verify.checks.payload import Content, judge_payload
 from verify.checks.sequence import Recorded, Standing, stand
 from verify.verdict import Accepted, Indeterminate, Rejected, Verdict, fault_of
@@ -130,7 +130,9 @@ def _charge(case: _Case) -> Rejected | None:
         return Rejected("quota.exceeded", "owner", f"over {rate} a minute", f"burst {burst}")
     change.bucket = bucket
     owner = case.auth.device.enrolment.owner
-    if owner and rules.owner_per_minute:
+    # Who still has a key that was revoked or rotated away must not use up the owner's others.
+    silent = refuse_device(case.auth, case.receipt) is not None
+    if owner and rules.owner_per_minute and not silent:
         purse, allowed = quota.take(
             world.state.owners.get(owner),
             case.receipt.at,

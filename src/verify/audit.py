@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from depin_id.errors import DepinError
+from depin_id.errors import DatasetError, DepinError
 from depin_id.network import load_card
 from verify.dataset import DatasetReport, verify_dataset
 from verify.entries import ERASE, Erased, decode_delta, delta_kind
@@ -244,11 +244,17 @@ class _Audit:
         self._report.readings_published = checked.readings
 
     def _verify(self, keys: list[NoteKey]) -> DatasetReport:
-        return verify_dataset(
+        found = verify_dataset(
             self._workspace.public,
             keys=keys,
             progress=lambda done, total: self._say("log", done, total),
         )
+        if found.withheld:
+            raise DatasetError(
+                "dataset.withheld",
+                f"{found.withheld} entries are closed in the segments, and nobody erased them",
+            )
+        return found
 
     def _steadily(self, check: Callable[[], _T]) -> _T:
         """A running aggregator replaces partial tiles and segments: look again if it did."""

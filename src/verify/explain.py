@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from depin_id.printable import printable
 from verify.entries import (
     KIND_NAMES,
     CardSet,
@@ -100,7 +101,7 @@ class Explanation:
         lines += [f"Flag {flag}: {meaning}" for flag, meaning in self.flags.items()]
         lines += self._record_lines()
         lines += [f"{name}: {value}" for name, value in self.about.items()]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def _record_lines(self) -> list[str]:
         """Every record that does not count, and the others as one line; all are in the JSON."""

@@ -14,6 +14,7 @@ from typing import Any
 from depin_id.errors import StateError
 from depin_id.network import NetworkCard, read_card
 from verify.checks.sequence import Recorded
+from verify.checks.slots import rescaled
 from verify.entries import (
     Admin,
     CardSet,
@@ -29,9 +30,9 @@ from verify.entries import (
     Tick,
 )
 from verify.policy import Policy
-from verify.profile import Profile
+from verify.profile import Profile, find_profile
 from verify.registry import Registry
-from verify.state import State
+from verify.state import State, Subject
 from verify.verdict import ACCEPTED
 from verify.world import Change, World
 
@@ -179,8 +180,7 @@ class Fold:
                 self.registry.revoke(did, since)
             case Erased(did, refs):
                 self.registry.erase(did)
-                for ref in refs:
-                    self.state.forget(self.state.by_ref[ref])
+                self.state.forget([self.state.by_ref[ref] for ref in refs])
             case Tick(size, root):
                 self.state.add_beacon(size, received_at, root)
             case Counted(rows):
@@ -196,9 +196,25 @@ class Fold:
         self._take_policy(policy, profiles)
 
     def _take_policy(self, encoded: bytes, profiles: Sequence[Any]) -> None:
+        filled = [subject for subject in self.state.subjects if subject.series]
+        before = [self._slot_ms(subject) for subject in filled]
         self._policy = Policy.from_encoded(encoded)
         read = [Profile.from_list(item) for item in profiles]
         self.profiles = MappingProxyType({profile.name: profile for profile in read})
+        # What is filled stays filled, or a change of the length would pay all of it again.
+        for subject, old in zip(filled, before, strict=True):
+            new = self._slot_ms(subject)
+            if new != old:
+                subject.series = {
+                    name: rescaled(ranges, old, new) for name, ranges in subject.series.items()
+                }
+
+    def _slot_ms(self, subject: Subject) -> int:
+        """The length that a subject's filled slots are counted in; 1 while it has no slots."""
+        device = self.registry.device(subject.did)
+        named = "" if device is None else device.enrolment.profile
+        profile = find_profile(self.profiles, named or self.policy.default_profile)
+        return 1 if profile is None else profile.slot_ms or 1
 
     def _take_card(self, card: bytes) -> None:
         network = None if self._card is None else self._card.network

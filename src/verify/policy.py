@@ -65,7 +65,7 @@ class QuotaPolicy(_Part):
     Attributes:
         device_per_minute, device_burst: of a device.
         gateway_per_minute, gateway_burst: of each stream of a gateway, which carries many devices.
-        owner_per_minute, owner_burst: of all devices of an owner.
+        owner_per_minute, owner_burst: of all devices of an owner that may speak.
         unauthenticated_per_minute, unauthenticated_burst: of a transport principal whose
             envelopes cannot be authenticated: what of them goes to the quarantine.
     """
@@ -112,7 +112,8 @@ class Policy(_Part):
         rules: the rules version that the checks follow.
         time, quota, levels, algorithms, gateway: see their classes.
         default_profile: the profile of devices that were enrolled without one; "" refuses them.
-        cell_resolution: H3 resolution of the cells that neighbours and rewards are counted in.
+        cell_resolution: H3 resolution of the cells that neighbours and rewards are counted in; a
+            dataset that has full segments takes another one with a rebuild.
         profiles: digest (hex) of each profile that is in force.
     """
 

@@ -85,7 +85,12 @@ class Publisher:
             dataset.flush(self.open_entries(dataset.sealed, size), size)
 
     def dataset(self) -> Dataset:
-        """The dataset's writer."""
+        """The dataset's writer; cells of another resolution begin with a rebuild."""
+        found = self._new_dataset()
+        found.keep_resolution()
+        return found
+
+    def _new_dataset(self) -> Dataset:
         return Dataset(self._workspace.public, cell_resolution=self._fold.policy.cell_resolution)
 
     def open_entries(self, start: int, stop: int) -> Iterator[OpenEntry]:
@@ -123,7 +128,7 @@ class Publisher:
                 progress(stop, size)
         self._log, self.published = fresh, None
         checkpoint = self.publish_log()
-        self.dataset().rebuild(self.open_entries(0, checkpoint.size))
+        self._new_dataset().rebuild(self.open_entries(0, checkpoint.size))
         return checkpoint
 
 

@@ -13,12 +13,13 @@ from typing import Any
 
 from depin_id import cbor
 from depin_id.did.key import did_key
-from depin_id.envelope import CONTENT_SENML, MAX_BUNDLE, Envelope, parse_envelope
-from depin_id.errors import DatasetError, DepinError, LogError
+from depin_id.envelope import MAX_BUNDLE, Envelope, parse_envelope
+from depin_id.errors import DatasetError, LogError
 from depin_id.keys import PublicKey
 from depin_id.network import NetworkCard, read_card
-from depin_id.senml import Decimal64, Record, decode_pack
+from depin_id.senml import Decimal64
 from verify.dataset.rows import CheckedEntry, OpenEntry, check_entry
+from verify.dataset.signed import difference
 from verify.entries import KIND_NAMES, Judged
 from verify.leaf import AdminLeaf, EnvelopeLeaf, Leaf, RecordRow, RecordsContent
 from verify.log import Checkpoint, NoteKey, TileLog, TlogProof, verify_tlog_proof
@@ -312,22 +313,6 @@ def _check_envelope(
 def _check_records(content: RecordsContent, envelope: Envelope, key: PublicKey) -> None:
     if content.thumbprint != key.thumbprint:
         raise _wrong("key", "the records were signed with another key than the envelope")
-    if content.subject != content.did + (envelope.claims.sub or ""):
-        raise _wrong("subject", "the records are about another subject than the envelope")
-    if envelope.content_type != CONTENT_SENML:
-        raise _wrong("records", "records from an envelope that carries none")
-    try:
-        sent = decode_pack(envelope.payload, subject=content.subject)
-    except DepinError as error:
-        raise _wrong("records", f"the envelope's readings cannot be read: {error}") from error
-    if len(sent) != len(content.rows):
-        raise _wrong("records", f"{len(content.rows)} records from {len(sent)} that were signed")
-    for number, (record, row) in enumerate(zip(sent, content.rows, strict=True)):
-        if (record.name, record.unit or "") != (row.name, row.unit) or not _same(record, row):
-            raise _wrong("records", f"record {number} differs from what was signed")
-
-
-def _same(record: Record, row: RecordRow) -> bool:
-    # A record may hold no value but a sum (RFC 8428, 4.5.2); then that is what was judged.
-    sent = record.sum if record.value is None else record.value
-    return type(sent) is type(row.value) and sent == row.value
+    found = difference(content, envelope)
+    if found is not None:
+        raise _wrong(*found)

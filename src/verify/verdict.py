@@ -245,7 +245,10 @@ CODES: dict[str, Code] = {
         "rejected", "device", "A record that the profile requires is missing.", "Send it too."
     ),
     "profile.too_many": Code(
-        "rejected", "device", "More records than the profile takes in one pack.", "Split the pack."
+        "rejected",
+        "device",
+        "More records than the profile takes in one pack, or more bytes once they are judged.",
+        "Split the pack.",
     ),
     "profile.unit": Code(
         "record", "device", "The unit is not the profile's for this name.", "Send the right unit."

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from depin_id import cbor, cose
-from depin_id.claims import Claims
+from depin_id.claims import Claims, Place
 from depin_id.errors import ConfigError, DepinError
 from depin_id.keys import P256_ORDER
 from depin_id.readings import Reading, reading
 from depin_id.testing import NOW, TestDevice, TestNetwork
 from tests.verify.net import POLICY, Net, level, picture
 from verify.appraise import MAX_SUBJECTS
+from verify.commands import looking
+from verify.entries import Erased
+from verify.explain import explain
+from verify.policy import Policy
+from verify.profile import load_profiles
+from verify.reading import Reader
+from verify.receipt import make_receipt
+from verify.setup import policy_entry
 
 MOBILITY = 'default_profile = "mobility"\n'
 
@@ -158,6 +168,27 @@ def test_relative_times_do_not_fill_a_slot_again(tmp_path: Path) -> None:
                 )
                 assert codes == ["accepted"]
         assert len(net.paid()) == before + 1
+
+
+def test_no_time_is_paid_twice_when_the_length_of_slots_changes(tmp_path: Path) -> None:
+    noise = (resources.files("verify") / "profiles" / "noise.toml").read_text()
+    with Net(tmp_path) as net:
+        device, gateway = net.device(), net.gateway()
+        times = [NOW - second for second in (1, 2, 3, 5, 8)]
+        for length in (1000, 250, 3000, 0, 500):
+            folder = tmp_path / f"profiles-{length}"
+            folder.mkdir()
+            (folder / "noise.toml").write_text(noise.replace("1000", str(length)))
+            profiles = load_profiles(folder)
+            policy = Policy.from_toml(POLICY, profiles=profiles)
+            net.aggregator.administer([policy_entry(policy, profiles)])
+            if length:  # without slots everything is paid
+                net.send(device, device.next([level(length % 97, at) for at in times]))
+                net.send(
+                    gateway, gateway.next([level(length % 89, at) for at in times], subject="#one")
+                )
+        assert len(net.paid()) == 2 * len(times)
+        assert picture(net.replayed()) == picture(net.fold)
 
 
 # --- other people's content -----------------------------------------------------------------------
@@ -316,6 +347,26 @@ def test_the_quota_of_an_owner_holds_over_devices(tmp_path: Path) -> None:
         assert net.codes(mine[0], mine[0].next([level(52, NOW - 20)])) == ["quota.exceeded"]
 
 
+@pytest.mark.parametrize("how", ["revoked", "rotated", "suspended"])
+def test_a_thief_of_a_dead_key_does_not_use_up_its_owner(tmp_path: Path, how: str) -> None:
+    text = POLICY + "[quota]\nowner_per_minute = 60\nowner_burst = 4\n"
+    with Net(tmp_path, policy=text) as net:
+        lost, kept = (net.device(name, owner="did:example:me") for name in ("lost", "kept"))
+        if how == "revoked":
+            net.revoke(lost)
+        elif how == "rotated":
+            net.rotate(lost)
+        else:
+            net.send(lost, lost.envelope([level(1)]), lost.envelope([level(2)]))
+        net.advance(60)
+        stolen = [lost.next([level(50, NOW - i)]) for i in range(6)]
+        assert "accepted" not in net.codes(lost, *stolen)
+        assert net.codes(kept, *[kept.next([level(50, NOW - i)]) for i in range(5)]) == [
+            *["accepted"] * 4,
+            "quota.exceeded",
+        ]
+
+
 def test_a_flooder_does_not_use_up_the_gateway_that_carries_it(tmp_path: Path) -> None:
     with Net(tmp_path, policy=SMALL) as net:
         gateway, flooder, honest = net.gateway(), net.device("flooder"), net.device("honest")
@@ -324,3 +375,63 @@ def test_a_flooder_does_not_use_up_the_gateway_that_carries_it(tmp_path: Path) -
         assert len(net.leaves()) == 6
         codes = net.codes(gateway, gateway.wrap(honest.next([level()])))
         assert codes == ["accepted", "accepted"]
+
+
+# --- what would stop everybody --------------------------------------------------------------------
+
+
+def test_a_pack_that_grows_when_it_is_judged_does_not_stop_the_dataset(tmp_path: Path) -> None:
+    """Names and units are sent once for a pack, and stand in every record it becomes."""
+    with Net(tmp_path, policy='default_profile = "weather"\n') as net:
+        device = net.device(place=Place(481234567, 111234567))
+        shared = {-4: "A/m/s/kg/cd/mol2", -2: "x" * 128}
+        records = [{3: "t" * 26} for _ in range(4050)]
+        pack = cbor.encode([{**shared, **records[0]}, *records[1:]])
+        claims = Claims(iat=NOW)
+        grown = device.next(payload=pack, clock=1000, claims=claims)
+        assert net.codes(device, grown) == ["profile.too_many"]
+        less = cbor.encode([{**shared, **records[0]}, *records[1:3800]])
+        assert net.codes(device, device.next(payload=less, clock=1000, claims=claims)) == [
+            "accepted"
+        ]
+        net.aggregator.publish()
+        assert net.records()[0].rows[-1].name == "x" * 128
+
+
+def test_a_text_of_a_device_cannot_write_its_own_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Net(tmp_path, policy='default_profile = "weather"\n') as net:
+        device = net.device()
+        lie = "\x1b[2J\u009b1A\nverdict  accepted\u202e"
+        net.send(device, device.next([reading("note", lie, None, NOW)]))
+        net.aggregator.publish()
+        index = net.size - 1
+    with Reader(net.root) as reader:
+        (tmp_path / "lie.receipt").write_bytes(make_receipt(reader, index))
+        told = explain(reader, index).text
+    looking.check_receipt(str(tmp_path / "lie.receipt"))
+    shown = capsys.readouterr().out
+    for text in (told, shown):
+        assert "\ufffd[2J" in text and not {"\x1b", "\u009b", "\u202e"} & set(text)
+        assert not any(line.startswith("verdict  accepted\ufffd") for line in text.split("\n"))
+
+
+class _Windows(dict[bytes, int]):
+    passes = 0
+
+    def items(self) -> Any:
+        self.passes += 1
+        return super().items()
+
+
+def test_to_forget_many_sensors_is_one_pass_over_what_is_remembered(tmp_path: Path) -> None:
+    net = Net(tmp_path)
+    with net.aggregator.journal, net.aggregator.keys, net.aggregator.quarantine:
+        gateway = net.gateway()
+        names = [f"#s{number}" for number in range(30)]
+        net.send(gateway, *[gateway.next([level()], subject=name) for name in names])
+        windows = net.fold.state.windows = _Windows({b"mine": 1, b"other": 99})
+        refs = tuple(subject.ref for subject in net.fold.state.subjects)
+        net.fold.apply(Erased(gateway.did, refs), net.now_ms, None)
+        assert windows.passes == 1 and list(windows) == [b"other"]

@@ -22,6 +22,7 @@ from tests.verify._reading_world import (
 )
 from verify.aggregator import Aggregator
 from verify.audit import audit
+from verify.dataset import Dataset, verify_dataset
 from verify.entries import PolicySet, encode_admin
 from verify.leaf import AdminLeaf, EnvelopeLeaf, parse_leaf
 from verify.log import Checkpoint, sign_checkpoint
@@ -304,6 +305,18 @@ def test_public_files(house: House, tmp_path: Path, pattern: str, at: int) -> No
         (path,) = root.glob(pattern)
         _flip(path, at)
         assert found(root)[0] == "log"
+
+
+def test_readings_that_were_left_out_under_the_pretext_of_erasure(
+    house: House, tmp_path: Path
+) -> None:
+    with copied(house, tmp_path) as root:
+        public = Workspace(root).public
+        assert verify_dataset(public, keys=None).withheld == 0
+        assert Dataset(public).rewrite_without([ACCEPTED]) == 1
+        report = verify_dataset(public, keys=None)
+        assert (report.closed, report.withheld) == (1, 1)
+        assert found(root)[2] == "dataset.withheld"
 
 
 def test_the_public_card(house: House, tmp_path: Path) -> None:

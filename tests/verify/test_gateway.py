@@ -182,5 +182,41 @@ def test_a_crash_after_taking_up_pays_once(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(net.aggregator.quarantine, "delete", lambda ids: None)
         assert net.aggregator.take_parked(device.key.kid).accepted == 1
         net.reopen()
-        assert net.aggregator.take_parked(device.key.kid).duplicates == 1
+        assert net.aggregator.quarantine.counts().parked == 0
         assert len(net.paid()) == 1
+
+
+def test_a_crash_before_taking_up_loses_nothing(tmp_path: Path) -> None:
+    """The enrolment is durable, the process ends, and nobody enrols the device again."""
+    with Net(tmp_path) as net:
+        device = net.make("device")
+        net.send(device, device.next([level()]))
+        net.enrol(device)
+        net.reopen()
+        assert net.aggregator.quarantine.counts().parked == 0
+        assert len(net.paid()) == 1
+
+
+def test_what_an_unknown_gateway_carried_waits_for_its_own_device(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        gateway, device = net.make("gateway", role="gateway"), net.make("device")
+        net.send(gateway, gateway.wrap(device.next([level()])))
+        net.enrol(gateway)
+        summary = net.aggregator.take_parked(gateway.key.kid)
+        assert (summary.sightings, summary.quarantined) == (1, 1)
+        net.enrol(device)
+        assert net.aggregator.take_parked(device.key.kid).accepted == 1
+        assert len(net.paid()) == 1
+
+
+def test_much_that_waits_is_taken_up_in_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verify.aggregator.PARKED_AT_ONCE", 3)
+    with Net(tmp_path) as net:
+        device = net.make("device")
+        for second in range(7):
+            net.send(device, device.next([level(50, NOW - second)]))
+        net.enrol(device)
+        assert net.aggregator.take_parked(device.key.kid).accepted == 7
+        assert net.aggregator.quarantine.counts().parked == 0

@@ -15,6 +15,7 @@ import typer
 from depin_id.durable import read_file
 from depin_id.errors import ConfigError, DepinError, NetworkError, StateError, TransportError
 from depin_id.network import load_card
+from depin_id.printable import printable
 
 MAX_INPUT: Final = 1 << 24
 EXIT_ERROR: Final = 2
@@ -101,7 +102,9 @@ def show(pairs: Mapping[str, Any], *, as_json: bool) -> None:
     width = max(map(len, pairs), default=0)
     for name, value in pairs.items():
         if isinstance(value, list):
-            value = "\n".ljust(width + 3).join(str(item) for item in value)
+            value = "\n".ljust(width + 3).join(printable(str(item)) for item in value)
+        elif isinstance(value, str):
+            value = printable(value)
         print(f"{name:<{width}}  {'-' if value is None or value == '' else value}")
 
 
@@ -109,7 +112,8 @@ def _report(error: DepinError, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"error": error.to_json()}, ensure_ascii=False), file=sys.stderr)
         return
-    print(f"error: {error.code}: {error.message}", file=sys.stderr)
+    message = "\n".join(map(printable, error.message.split("\n")))
+    print(f"error: {error.code}: {message}", file=sys.stderr)
     if error.hint:
         print(f"hint: {error.hint}", file=sys.stderr)
 

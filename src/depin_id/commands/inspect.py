@@ -27,6 +27,7 @@ from depin_id.envelope import (
 from depin_id.errors import ConfigError, DepinError
 from depin_id.keys import ED25519, EDDSA, ES256, ESP256, PublicKey
 from depin_id.network import read_card
+from depin_id.printable import printable
 from depin_id.senml import RELATIVE_LIMIT, Record, decode_pack
 
 _MAX_BYTES = 1 << 24
@@ -236,4 +237,4 @@ def inspect(
         if index:
             print()
         for line in lines(fields):
-            print("".join(c if c.isprintable() else "\ufffd" for c in line))
+            print(printable(line))

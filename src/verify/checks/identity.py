@@ -25,14 +25,15 @@ def source_level(auth: Authenticated) -> str:
 
 def refuse_speaker(auth: Authenticated, receipt: Receipt, world: World) -> Rejected | None:
     """Refuse a device or key that may not speak at the receipt time, or not for its subject."""
-    return _refuse_device(auth, receipt) or _refuse_subject(auth) or _refuse_level(auth, world)
+    return refuse_device(auth, receipt) or _refuse_subject(auth) or _refuse_level(auth, world)
 
 
 def _rejected(code: str, measured: str = "", limit: str = "") -> Rejected:
     return Rejected(code, fault_of(code), measured, limit)
 
 
-def _refuse_device(auth: Authenticated, receipt: Receipt) -> Rejected | None:
+def refuse_device(auth: Authenticated, receipt: Receipt) -> Rejected | None:
+    """Refuse a device or key that may not speak at the receipt time, whatever it says."""
     device, period, at = auth.device, auth.period, receipt.at
     if device.erased:
         return _rejected("device.erased")

@@ -14,13 +14,15 @@ from verify.checks.clock import Anchor, Sealing, sealing_of
 from verify.checks.location import Track
 from verify.checks.records import Judged, RecordsOutcome, judge_records
 from verify.checks.slots import Ranges
-from verify.leaf import MAX_TIME_MS, RecordRow, RecordsContent
+from verify.leaf import MAX_RECORDS_BYTES, MAX_TIME_MS, RecordRow, RecordsContent
 from verify.profile import Profile, find_profile
 from verify.state import Subject
 from verify.verdict import Rejected, fault_of
 from verify.world import Authenticated, Change, Receipt, Refusal, World
 
 _UNPAID = ("time.unbounded", "time.interval_wide")
+_ROW_BYTES = 300
+"""More than a judged record takes beside its value: name, unit, times, place, code and flags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,12 @@ def _accept(
         flags.update(flag for flag in record.flags if flag in _UNPAID)
     rows = tuple(_row(record) for record in outcome.judged)
     content = RecordsContent(auth.device.did, auth.thumbprint, change.subject_did, rows)
+    if len(rows) * _ROW_BYTES + len(auth.envelope.payload) > MAX_RECORDS_BYTES:
+        size = len(content.encode())
+        if size > MAX_RECORDS_BYTES:
+            # Base fields are sent once and judged in every record: nobody could read it again.
+            limit = f"{MAX_RECORDS_BYTES} bytes"
+            return Content(_refused("profile.too_many", f"{size} bytes", limit), anchor=anchor)
     quality = 100 * counted // len(measured) if measured else 100
     return Content(
         records=content,

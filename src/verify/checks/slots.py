@@ -84,3 +84,19 @@ def fill(ranges: Ranges, slot: int) -> tuple[Ranges, bool]:
     filling = Filling(ranges)
     repeated = not filling.add(slot)
     return (ranges, True) if repeated else (filling.ranges, False)
+
+
+def rescaled(ranges: Ranges, before_ms: int, after_ms: int) -> Ranges:
+    """The same filled time in slots of another length; a slot that is filled in part is filled.
+
+    Args:
+        ranges: disjoint, sorted, in slots of ``before_ms``.
+        after_ms: the new length, above zero like the old.
+    """
+    found: list[tuple[int, int]] = []
+    for start, end in ranges:
+        low, high = start * before_ms // after_ms, -(-end * before_ms // after_ms)
+        if found and low <= found[-1][1]:
+            low = found.pop()[0]
+        found.append((low, high))
+    return tuple(found)

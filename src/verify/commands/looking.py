@@ -11,6 +11,7 @@ import typer
 
 from depin_id.commands.common import read_input, show
 from depin_id.errors import ConfigError, StateError
+from depin_id.printable import printable
 from verify.commands.common import AsJson, Directory, parse_position
 from verify.explain import explain as make_explanation
 from verify.reading import Reader
@@ -132,6 +133,6 @@ def check_receipt(
         )
         for row in found.get("readings") or []:
             counts = "counts" if row["counts"] else row.get("code") or "context"
-            print(f"{row['name']} = {row['value']} {row['unit']}: {counts}")
+            print(printable(f"{row['name']} = {row['value']} {row['unit']}: {counts}"))
     if network is None and not as_json:
         print("note: no --network was pinned, so the card vouches for itself", file=sys.stderr)

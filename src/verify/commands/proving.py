@@ -70,6 +70,8 @@ def verify_dataset(
             "segments": result.segments,
             "opened": result.opened,
             "closed": result.closed,
+            "withheld": result.withheld,
+            "unproven": result.unproven,
             "accepted": result.accepted,
             "readings": result.readings,
         },

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from depin_id.errors import DatasetError
@@ -59,6 +60,17 @@ class Dataset:
         with io_errors(self.folder):
             self.folder.chmod(0o755)
         self._keep_only(self._stored())
+
+    def keep_resolution(self) -> None:
+        """Go on with the cells that full segments have: only a rebuild gives all of them others."""
+        full = [segment for segment in self._stored() if self._is_full(segment)]
+        for segment in full[:1]:
+            # What cannot be read is for the check to say; it must not stop what comes after.
+            with (
+                suppress(DatasetError),
+                open_table(self.folder / segment.name(ENTRIES), ENTRIES) as table,
+            ):
+                self.resolution = table.resolution
 
     @property
     def sealed(self) -> int:

@@ -7,6 +7,7 @@ is named.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -29,7 +30,9 @@ from verify.dataset.rows import (
 )
 from verify.dataset.schema import ENTRY_SCHEMA, to_batch
 from verify.dataset.segment import ENTRIES, READINGS, Segment, stored_files
-from verify.leaf import AdminLeaf, Leaf
+from verify.dataset.signed import check_signed
+from verify.entries import ERASE
+from verify.leaf import LEAF_VERSION, AdminLeaf, Leaf, parse_leaf
 from verify.log import Checkpoint, NoteKey, decode_bundle, verify_checkpoint, verify_log
 from verify.log.files import read_bounded, read_tile
 from verify.log.layout import ENTRIES as ENTRY_BUNDLES
@@ -38,6 +41,8 @@ from verify.log.note import MAX_NOTE_BYTES
 
 LOG_FOLDER = "log"
 CARD = "card.cbor"
+_ERASURE = bytes((0x84, LEAF_VERSION, ERASE))
+"""How the leaf of an erasure begins."""
 
 
 @dataclass(slots=True)
@@ -52,6 +57,9 @@ class DatasetReport:
         administration: entries that are no envelopes.
         opened: entries of envelopes whose commitments were opened.
         closed: entries of envelopes that are erased or not public: the leaf is intact.
+        withheld: those of them that became records, though no entry of the log erases their device.
+        unproven: opened entries with records whose signature only the log connects with their DID:
+            the key came by rotation. All others were verified, if the network is known.
         accepted: entries of accepted envelopes, opened or closed.
         readings: rows of the reading table.
         cell_resolution: of the H3 cells; None without segments.
@@ -64,6 +72,8 @@ class DatasetReport:
     administration: int = 0
     opened: int = 0
     closed: int = 0
+    withheld: int = 0
+    unproven: int = 0
     accepted: int = 0
     readings: int = 0
     cell_resolution: int | None = field(default=None)
@@ -72,6 +82,37 @@ class DatasetReport:
     def complete(self) -> bool:
         """Whether the segments reach up to the checkpoint."""
         return self.covered == self.checkpoint.size
+
+
+class _Closing:
+    """Whose entries are closed, and whom the log erased: who is not in both was left out."""
+
+    def __init__(self) -> None:
+        self._closed: Counter[bytes] = Counter()
+        self._erased: set[bytes] = set()
+
+    @property
+    def withheld(self) -> int:
+        """Closed entries of envelopes that became records, of devices that were not erased."""
+        return sum(count for ref, count in self._closed.items() if ref not in self._erased)
+
+    def note(self, item: CheckedEntry) -> None:
+        """Take an entry of the segments."""
+        if isinstance(item.leaf, AdminLeaf):
+            self._erase(item.leaf)
+        elif item.entry.salt is None and item.leaf.records is not None:
+            self._closed[item.leaf.device] += 1
+
+    def look_behind(self, leaf: bytes) -> None:
+        """Take a leaf that no segment has yet."""
+        if leaf.startswith(_ERASURE):
+            self._erase(parse_leaf(leaf))
+
+    def _erase(self, leaf: Leaf) -> None:
+        if isinstance(leaf, AdminLeaf) and leaf.kind == ERASE and isinstance(leaf.body, list):
+            refs = leaf.body[0] if leaf.body else None
+            if isinstance(refs, list):
+                self._erased.update(ref for ref in refs if isinstance(ref, bytes))
 
 
 Progress = Callable[[int, int], None]
@@ -102,7 +143,8 @@ def verify_dataset(
     Raises:
         DatasetError: ``dataset.gap``, ``dataset.overlap``, ``dataset.beyond`` (segments that do
             not follow each other, or go beyond the log), ``dataset.leaf`` (another leaf than the
-            log's), ``dataset.commitment``, ``dataset.records``, ``dataset.entries`` and
+            log's), ``dataset.commitment``, ``dataset.signature`` (records that their device did not
+            sign), ``dataset.records``, ``dataset.entries`` and
             ``dataset.readings`` (a cell, row or order that does not follow from the entries),
             ``dataset.corrupt`` (no table of a segment), ``dataset.name``, ``dataset.key``,
             ``dataset.io``.
@@ -133,14 +175,18 @@ def verify_dataset(
             hint="get the newest checkpoint and tiles of the log",
         )
     report = DatasetReport(checkpoint, named, covered, len(segments))
-    leaves = _leaves(log, covered)
+    leaves = _leaves(log, checkpoint.size)
+    closing = _Closing()
 
     def done_with(index: int) -> None:
         if progress is not None:
             progress(checkpoint.size + index, total[0])
 
     for segment in segments:
-        _check_segment(path / FOLDER, segment, leaves, report, done_with)
+        _check_segment(path / FOLDER, segment, leaves, report, closing, done_with)
+    for data in leaves:
+        closing.look_behind(data)
+    report.withheld = closing.withheld
     return report
 
 
@@ -196,13 +242,14 @@ def _check_segment(
     segment: Segment,
     leaves: Iterator[bytes],
     report: DatasetReport,
+    closing: _Closing,
     done_with: Callable[[int], None],
 ) -> None:
     with ExitStack() as stack:
         entries = stack.enter_context(open_table(folder / segment.name(ENTRIES), ENTRIES))
         readings = stack.enter_context(open_table(folder / segment.name(READINGS), READINGS))
         _check_header(segment, entries, readings, report)
-        checked = _checked_entries(segment, entries, leaves, report, done_with)
+        checked = _checked_entries(segment, entries, leaves, report, closing, done_with)
         expected = (row for item in checked for row in reading_rows(item, readings.resolution))
         report.readings += compare_table(readings, expected)
 
@@ -224,6 +271,7 @@ def _checked_entries(
     table: TableFile,
     leaves: Iterator[bytes],
     report: DatasetReport,
+    closing: _Closing,
     done_with: Callable[[int], None],
 ) -> Iterator[CheckedEntry]:
     """The entries of a segment, each proved against the log and its commitments."""
@@ -249,6 +297,9 @@ def _checked_entries(
         for entry in found:
             item = check_entry(entry)
             _count(item, report)
+            if report.network is not None and not check_signed(item, report.network):
+                report.unproven += 1
+            closing.note(item)
             yield item
         done_with(expected)
 

@@ -161,6 +161,10 @@ class Quarantine:
             ).fetchall()
         return [Parked(*row) for row in rows]
 
+    def kids(self) -> list[bytes]:
+        """For which kids something is parked, in order."""
+        return sorted({kid for _, kid in self._items})
+
     def delete(self, ids: Iterable[int]) -> int:
         """Removes items (once the journal has them) and says how many were there.
 
