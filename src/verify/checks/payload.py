@@ -21,6 +21,7 @@ from verify.verdict import Rejected, fault_of
 from verify.world import Authenticated, Change, Receipt, Refusal, World
 
 MAX_STATUS = 4096
+_MAX_REASON = 256
 _UNPAID = ("time.unbounded", "time.interval_wide")
 
 
@@ -204,7 +205,12 @@ def _accept(
     for record in measured:
         flags.update(flag for flag in record.flags if flag in _UNPAID)
     rows = tuple(_row(record) for record in outcome.judged)
-    content = RecordsContent(auth.device.did, auth.thumbprint, change.subject_did, rows)
+    reasons = {
+        number: (record.measured[:_MAX_REASON], record.limit[:_MAX_REASON])
+        for number, record in enumerate(outcome.judged)
+        if record.measured or record.limit
+    }
+    content = RecordsContent(auth.device.did, auth.thumbprint, change.subject_did, rows, reasons)
     quality = 100 * counted // len(measured) if measured else 100
     return Content(
         records=content,
