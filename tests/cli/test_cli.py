@@ -125,6 +125,18 @@ def test_errors_as_json_and_bad_readings(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == b"older"
 
 
+def test_inspect_ends_in_1_for_an_invalid_signature(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = TestNetwork()
+    device, other = net.device(), net.gateway()
+    (tmp_path / "one").write_bytes(device.envelope())
+    main(["inspect", str(tmp_path / "one"), "--network", net.did, "--device", device.did])
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", str(tmp_path / "one"), "--network", net.did, "--device", other.did])
+    assert ended.value.code == 1 and "INVALID: signature.invalid" in capsys.readouterr().out
+
+
 def test_inspect_shows_everything_and_never_breaks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
