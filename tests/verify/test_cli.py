@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -38,7 +40,14 @@ def test_the_way_of_a_reading(site: Site) -> None:
 
     file = site.envelopes(device, 5)
     counts = site.ok("ingest", site.root, file, "--json").json
-    assert (counts["accepted"], counts["readings"], counts["rejected"]) == (5, 10, {})
+    assert counts == {
+        "accepted": 5,
+        "duplicates": 0,
+        "rejected": {},
+        "indeterminate": {},
+        "quarantined": 0,
+        "readings": 10,
+    }
     repeated = site.ok("ingest", site.root, file, "--json").json
     assert (repeated["accepted"], repeated["duplicates"]) == (0, 5)
     damaged = site.folder / "damaged.cbor"
@@ -110,6 +119,30 @@ def _dataset(site: Site) -> None:
     assert len([json.loads(line) for line in lines]) == 10
     table: Any = parquet.read_table(site.folder / "readings.parquet")
     assert table.num_rows == 10
+
+
+def test_a_reader_that_has_enough_and_a_question_asked(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``export | head`` ends quietly; a question and its answer leave standard output to JSON."""
+    site.init()
+    device = site.device()
+    site.ok("enrol", site.root, site.document(device))
+    site.ok("ingest", site.root, site.envelopes(device, 3))
+    told = site.ok("audit", site.root).out
+    assert "{" not in told and "size 6, root " in told
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)
+    program = "from verify.cli import main; main()"
+    command = [sys.executable, "-c", program, "export", str(site.root), "-o", "-"]
+    with os.fdopen(writing_end, "wb") as nobody:
+        ended = subprocess.run(
+            command, stdout=nobody, stderr=subprocess.PIPE, env=environment(), timeout=120
+        )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    erased = site.ok("erase", site.root, device.did, "--json")
+    assert erased.json["did"] == device.did and "cannot be undone" in erased.err
 
 
 def test_a_changed_dataset_is_named_with_exit_1(site: Site) -> None:

@@ -13,7 +13,7 @@ from depin_id.commands.common import show
 from depin_id.errors import DepinError
 from verify.aggregator import Aggregator
 from verify.audit import audit as run_audit
-from verify.commands.common import AsJson, Directory, progress
+from verify.commands.common import AsJson, Directory, flat, progress
 from verify.dataset import export as export_table
 from verify.dataset import verify_dataset as check_dataset
 from verify.workspace import Workspace
@@ -23,7 +23,7 @@ def _show(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(report, indent=2))
     else:
-        show(report, as_json=False)
+        show(flat(report), as_json=False)
 
 
 def audit(directory: Directory, as_json: AsJson = False) -> None:
