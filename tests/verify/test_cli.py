@@ -145,6 +145,26 @@ def test_a_reader_that_has_enough_and_a_question_asked(
     assert erased.json["did"] == device.did and "cannot be undone" in erased.err
 
 
+def test_damaged_tiles_are_made_again_as_the_hint_says(site: Site) -> None:
+    site.init()
+    device = site.device()
+    site.ok("enrol", site.root, site.document(device))
+    site.ok("ingest", site.root, site.envelopes(device, 3))
+    log = site.root / "public" / "log"
+    checkpoint = (log / "checkpoint").read_bytes().splitlines()[:3]
+    tile = next(path for path in sorted((log / "tile" / "0").rglob("*")) if path.is_file())
+    data = bytearray(tile.read_bytes())
+    data[5] ^= 1
+    tile.write_bytes(bytes(data))
+    assert site.run("audit", site.root).code == 1
+    refused = site.run("rebuild", site.root)
+    assert refused.code == 2 and str(log / "tile") in refused.err and "move" in refused.err
+    (log / "tile").rename(site.folder / "damaged")
+    site.ok("rebuild", site.root)
+    assert (log / "checkpoint").read_bytes().splitlines()[:3] == checkpoint
+    site.ok("audit", site.root)
+
+
 def test_a_changed_dataset_is_named_with_exit_1(site: Site) -> None:
     site.init()
     device = site.device()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from depin_id.commands.common import show
-from depin_id.errors import DepinError
+from depin_id.errors import DepinError, LogError
 from verify.aggregator import Aggregator
 from verify.audit import audit as run_audit
 from verify.commands.common import AsJson, Directory, flat, progress
@@ -82,8 +82,17 @@ def rebuild(directory: Directory, as_json: AsJson = False) -> None:
 
     Example: depin-verify rebuild agg
     """
-    with Aggregator(directory) as aggregator, progress("entries") as report:
-        checkpoint = aggregator.publisher.rebuild(progress=report)
+    try:
+        with Aggregator(directory) as aggregator, progress("entries") as report:
+            checkpoint = aggregator.publisher.rebuild(progress=report)
+    except LogError as error:
+        tiles = Workspace(directory).log / "tile"
+        raise LogError(
+            error.code,
+            error.message,
+            hint=f"if a disk damaged tiles, move {tiles} away, leave the checkpoint beside it "
+            "and rebuild again: a journal that does not lead to the checkpoint is refused",
+        ) from error
     show({"size": checkpoint.size, "root": checkpoint.root.hex()}, as_json=as_json)
 
 
