@@ -126,7 +126,9 @@ def run(command: Callable[..., Any], argv: list[str] | None, name: str) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     try:
         code = command(args=arguments, prog_name=name, standalone_mode=False)
-        sys.stdout.flush()
+        # Started with its standard output closed, a process has none at all.
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except DepinError as error:
         _report(error, "--json" in arguments)
         sys.exit(EXIT_ERROR)
