@@ -134,6 +134,19 @@ def test_a_wrong_unit_says_what_to_write_once(tmp_path: Path) -> None:
     assert b"\nhint: use a symbol of RFC 8428" in failed.stderr
 
 
+def test_names_are_printed_in_every_locale(tmp_path: Path) -> None:
+    run("device", "new", "dev", "--name", "Gerät 🚲", cwd=tmp_path)
+    for how in ([], ["--json"]):
+        told = subprocess.run(
+            [sys.executable, "-m", "depin_id.cli", "device", "show", "dev", *how],
+            capture_output=True,
+            cwd=tmp_path,
+            env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii"},
+            timeout=60,
+        )
+        assert (told.returncode, told.stderr) == (0, b"") and "Gerät 🚲" in told.stdout.decode()
+
+
 def test_without_standard_output_nothing_breaks(tmp_path: Path) -> None:
     run("device", "new", "dev", cwd=tmp_path)
     command = f"exec {sys.executable} -m depin_id.cli device show dev >&-"

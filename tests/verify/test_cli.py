@@ -145,6 +145,16 @@ def test_a_reader_that_has_enough_and_a_question_asked(
     assert erased.json["did"] == device.did and "cannot be undone" in erased.err
 
 
+def test_a_folder_may_have_any_name(site: Site) -> None:
+    """File names are bytes on Linux; Python carries what is no UTF-8 as lone surrogates."""
+    site.root = site.folder / os.fsdecode(b"r\xe4um 100%?#")
+    site.init()
+    assert "entries" in site.ok("status", site.root).out
+    site.ok("audit", site.root)
+    assert site.ok("init", os.fsdecode(b"%s/\xff" % os.fsencode(site.folder)), "--network",
+                   site.folder / "net").out  # fmt: skip
+
+
 def test_damaged_tiles_are_made_again_as_the_hint_says(site: Site) -> None:
     site.init()
     device = site.device()
