@@ -182,7 +182,7 @@ def init(
         create_file(directory / "card.cbor", data, mode=0o644)
         make_directory(directory / "drop")
         text = EXAMPLE.format(file=file, network=card.network, url=url)
-        create_file(file, text.encode(), mode=0o644)
+        create_file(file, text.encode(errors="replace"), mode=0o644)
         typer.echo(f"gateway: {device.did}")
         typer.echo(f"enrol it with network {card.name}, edit {file}, then: depin-bridge run {file}")
 

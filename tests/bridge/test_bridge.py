@@ -349,6 +349,9 @@ def test_the_command_line_is_of_one_kind_with_the_others(tmp_path: Path, net: Ne
     with Device.open(tmp_path / "gw" / "device") as device:
         running = run_cli("check", config)
         assert running.returncode == 0 and device.did in running.stdout, running.stderr
+    odd = tmp_path / os.fsdecode(b"gateway \xe4")
+    assert run_cli("init", odd, "--network", tmp_path / "card.cbor").returncode == 0
+    assert run_cli("check", odd / "bridge.toml").returncode == 0
     for code, arguments in (
         ("usage", ["run"]),
         ("usage", ["nonsense"]),

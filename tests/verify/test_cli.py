@@ -150,6 +150,11 @@ def test_a_folder_may_have_any_name(site: Site) -> None:
     site.root = site.folder / os.fsdecode(b"r\xe4um 100%?#")
     site.init()
     assert "entries" in site.ok("status", site.root).out
+    device = site.device()
+    site.ok("enrol", site.root, site.document(device))
+    file = site.folder / os.fsdecode(b"\xe4.cbor")
+    site.envelopes(device, 2).rename(file)
+    assert site.ok("ingest", site.root, file, "--json").json["accepted"] == 2
     site.ok("audit", site.root)
     assert site.ok("init", os.fsdecode(b"%s/\xff" % os.fsencode(site.folder)), "--network",
                    site.folder / "net").out  # fmt: skip
