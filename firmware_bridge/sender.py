@@ -22,7 +22,7 @@ class Sender:
     ::
 
         with Sender(device, card, "mqtts://broker.example", spool="readings.spool") as sender:
-            sender.send([reading("LAeq", 52.1, "dB")])
+            sender.send([reading("laeq", 52.1, "dB")])
 
     Args:
         device: signs.

@@ -48,7 +48,9 @@ class Reading:
                 raise EncodingError("senml.value", "the time must be a Decimal64 or None")
         except EncodingError as error:
             raise ReadingError(
-                "reading.invalid", f"reading {str(self.name)[:40]!r}: {error}", hint=error.hint
+                "reading.invalid",
+                f"reading {str(self.name)[:40]!r}: {error.message}",
+                hint=error.hint,
             ) from error
 
 
@@ -220,7 +222,7 @@ def _row(
         column = "name, unit"
         return Reading(cells["name"].strip(), value, cells.get("unit", "").strip() or None, time)
     except DepinError as error:
-        _bad_csv(source, line, column, error.message)
+        _bad_csv(source, line, column, error.message, error.hint)
 
 
 def _cell(text: str) -> Value:
@@ -229,11 +231,11 @@ def _cell(text: str) -> Value:
     return Decimal64.from_text(text)
 
 
-def _bad_csv(source: str, line: int, column: str, message: str) -> NoReturn:
+def _bad_csv(source: str, line: int, column: str, message: str, hint: str = "") -> NoReturn:
     raise ReadingError(
         "reading.csv",
         f"{source}, line {line}, column {column}: {message}",
-        hint="the header is time,name,value,unit; values are numbers, true or false",
+        hint=hint or "the header is time,name,value,unit; values are numbers, true or false",
     )
 
 

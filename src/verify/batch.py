@@ -295,7 +295,8 @@ class Batch:
         delta = encode_judged(entry)
         records = None if judgement.records is None else judgement.records.encode()
         raw = auth.envelope.raw
-        private = encode_private(change, raw, records)
+        reasons = {} if judgement.records is None else judgement.records.reasons
+        private = encode_private(change, raw, records, reasons)
         personal = Private(raw, records, dict(change.series), change.track, change.windows)
         fold.apply_judged(entry, receipt.at, personal)
         self.drafts.append(

@@ -6,7 +6,8 @@ personal (envelopes, records, time slots, tracks, registrations) is in the seale
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import cbor2
@@ -214,13 +215,24 @@ def _decode_judged(value: list[Any], did_of: Any) -> Judged:
     return Judged(*fields)
 
 
-def encode_private(change: Change, envelope: bytes, records: bytes | None) -> bytes:
-    """The sealed part of an envelope's entry: bytes, records, and the personal state change."""
+def encode_private(
+    change: Change,
+    envelope: bytes,
+    records: bytes | None,
+    reasons: Mapping[int, tuple[str, str]],
+) -> bytes:
+    """The sealed part of an envelope's entry: bytes, records, and the personal state change.
+
+    Reasons of records that do not count stand last, and only where there are some.
+    """
     series = [[name, [list(pair) for pair in ranges]] for name, ranges in change.series.items()]
     track = None
     if change.track is not None:
         track = [change.track.time_ms, change.track.lat_e7, change.track.lon_e7]
-    return cbor.encode_plain([envelope, records, series, track, list(change.windows)])
+    parts: list[Any] = [envelope, records, series, track, list(change.windows)]
+    if reasons:
+        parts.append([[number, *reason] for number, reason in reasons.items()])
+    return cbor.encode_plain(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,15 +244,17 @@ class Private:
     series: dict[str, Any]
     track: Track | None
     windows: tuple[bytes, ...]
+    reasons: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
 def decode_private(data: bytes) -> Private:
     """Read the sealed part of an envelope's entry. Raises StateError ``state.entry``."""
     try:
-        envelope, records, series, track, windows = cbor2.loads(data)
+        envelope, records, series, track, windows, *more = cbor2.loads(data)
         ranges = {name: tuple(tuple(pair) for pair in pairs) for name, pairs in series}
         adopted = None if track is None else Track(*track)
-        return Private(envelope, records, ranges, adopted, tuple(windows))
+        reasons = {number: (found, limit) for number, found, limit in (more[0] if more else ())}
+        return Private(envelope, records, ranges, adopted, tuple(windows), reasons)
     except (cbor2.CBORError, ValueError, TypeError) as error:
         _damaged(str(error))
 

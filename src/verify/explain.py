@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 from depin_id.printable import printable
 from verify.entries import (
@@ -30,6 +33,12 @@ from verify.verdict import ACCEPTED, CODES, FLAGS
 _SHOWN = 8
 """Packs of up to so many records are told record by record."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NUMBER: Final = re.compile("-?[0-9]{1,18}")
+_INSTANTS: Final = frozenset(
+    ("time.future", "time.stale", "device.revoked", "device.not_yet")
+    + ("key.rotated", "key.suspended")
+)
+"""Codes whose measured value and limit are instants in milliseconds since 1970."""
 _SIGHTING = "a gateway's report that it carried an envelope"
 
 
@@ -95,7 +104,7 @@ class Explanation:
         if self.meaning:
             lines.append(self.meaning)
         if self.measured or self.limit:
-            lines.append(_against(self.measured, self.limit))
+            lines.append(_against(self.verdict, self.measured, self.limit))
         if self.verdict and self.verdict != ACCEPTED:
             lines.append(f"At fault: {self.at_fault}. What to do: {self.advice}")
         lines += [f"Flag {flag}: {meaning}" for flag, meaning in self.flags.items()]
@@ -124,7 +133,16 @@ def when(at: int) -> str:
         return f"{at} ms since 1970"
 
 
-def _against(measured: str, limit: str) -> str:
+def _in_words(code: str, text: str) -> str:
+    """What was found, or the limit, for people: instants as dates."""
+    number = text.removesuffix(" ms")
+    return when(int(number)) if code in _INSTANTS and _NUMBER.fullmatch(number) else text
+
+
+def _against(code: str, measured: str, limit: str) -> str:
+    measured, limit = _in_words(code, measured), _in_words(code, limit)
+    if code == "value.out_of_range":
+        limit = f"{'at most' if Decimal(measured) > Decimal(limit) else 'at least'} {limit}"
     if not limit:
         return f"Found: {measured}."
     return f"Found: {measured}. Allowed: {limit}." if measured else f"Allowed: {limit}."
@@ -133,7 +151,10 @@ def _against(measured: str, limit: str) -> str:
 def _line(number: int, record: dict[str, Any]) -> str:
     head = f"Record {number} {record['name']} = {record['value']} {record['unit']}".rstrip()
     if "why" in record:
-        return f"{head}: does not count ({record['code']}): {record['why']} {record['advice']}"
+        told = f"{head}: does not count ({record['code']}): {record['why']} {record['advice']}"
+        if record["measured"] or record["limit"]:
+            told += f" {_against(record['code'], record['measured'], record['limit'])}"
+        return told
     return f"{head}: {'counts' if record['counts'] else 'context for the others'}"
 
 
@@ -184,7 +205,7 @@ def _envelope(reader: Reader, opened: OpenedEntry, entry: Judged) -> Explanation
         measured=entry.measured,
         limit=entry.limit,
         flags={flag: FLAGS.get(flag, "") for flag in flags},
-        records=[] if content is None else _records(content),
+        records=[] if content is None or private is None else _records(content, private.reasons),
         about=about,
         erased=opened.erased,
     )
@@ -204,14 +225,17 @@ def _summary(opened: OpenedEntry, entry: Judged) -> str:
     return f"{text}; since then erased, leaf intact." if opened.erased else f"{text}."
 
 
-def _records(content: RecordsContent) -> list[dict[str, Any]]:
+def _records(
+    content: RecordsContent, reasons: Mapping[int, tuple[str, str]]
+) -> list[dict[str, Any]]:
     found = []
-    for row in content.rows:
+    for number, row in enumerate(content.rows):
         record = row_json(row)
         code = CODES.get(row.code)
         if row.code:
             record["why"] = "" if code is None else code.meaning
             record["advice"] = "" if code is None else code.advice
+            record["measured"], record["limit"] = reasons.get(number, ("", ""))
         if row.flags:
             record["flags"] = {flag: FLAGS.get(flag, "") for flag in row.flags}
         found.append(record)

@@ -7,7 +7,7 @@ deleting the key that makes salts closes it for ever.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from depin_id import cbor
@@ -197,12 +197,15 @@ class RecordsContent:
         thumbprint: that key's thumbprint, 32 bytes.
         subject: the DID or DID URL that the records are about.
         rows: in the order of the pack.
+        reasons: what was found and what is allowed, by the number of a row that does not count;
+            told to its owner, no part of what is committed to.
     """
 
     did: str
     thumbprint: bytes
     subject: str
     rows: tuple[RecordRow, ...]
+    reasons: dict[int, tuple[str, str]] = field(default_factory=dict, compare=False)
 
     def encode(self) -> bytes:
         """The content's bytes, deterministic CBOR."""

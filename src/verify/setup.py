@@ -8,6 +8,7 @@ from pathlib import Path
 
 from depin_id.errors import DepinError, NetworkError, StateError
 from depin_id.keyfile import write_key
+from depin_id.network import load_card
 from depin_id.networkdir import NetworkDir
 from verify.aggregator import Aggregator, wall_clock
 from verify.batch import Batch
@@ -28,14 +29,21 @@ def policy_entry(policy: Policy, profiles: Mapping[str, Profile]) -> PolicySet:
 
 def _operating(network: Path) -> NetworkDir:
     folder = network if network.is_dir() else network.parent
+    hint = "name the folder that `depin-id network new` made, or the card in it"
     try:
-        return NetworkDir(folder)
+        card = None if network.is_dir() else load_card(network)[1]
+        found = NetworkDir(folder)
     except DepinError as error:
         raise NetworkError(
             "network.keys",
-            f"{folder} does not hold a card and its operating keys: {error.message}",
-            hint="name the folder that `depin-id network new` made, or the card in it",
+            f"{network} does not lead to a card and its operating keys: {error.message}",
+            hint=hint,
         ) from error
+    if card is not None and card != found.card_bytes:
+        raise NetworkError(
+            "network.keys", f"{network} is not the card that the keys beside it are for", hint=hint
+        )
+    return found
 
 
 def init(

@@ -332,11 +332,35 @@ def test_init_check_and_mistakes_in_the_configuration(tmp_path: Path, net: Net) 
         for text, says in mistakes:
             config.write_text(text)
             with pytest.raises(ConfigError) as error:
-                describe(load_config(config), device)
+                describe(load_config(config), device.enrolment)
             assert says in str(error.value), says
     failed = run_cli("run", config)
     assert failed.returncode == 2 and failed.stderr.startswith("error: config.invalid: ")
     assert "Traceback" not in failed.stderr and "hint: " in failed.stderr
+
+
+def test_the_command_line_is_of_one_kind_with_the_others(tmp_path: Path, net: Net) -> None:
+    """Help, usage errors and a running bridge: as ``depin-id`` and ``depin-verify`` do it."""
+    net.write(tmp_path / "card.cbor")
+    assert "Example: depin-bridge check" in run_cli("check", "-h").stdout
+    made = run_cli("init", tmp_path / "gw", "--network", tmp_path / "card.cbor")
+    config = tmp_path / "gw" / "bridge.toml"
+    assert made.returncode == 0 and 'name = "laeq"' in config.read_text()
+    with Device.open(tmp_path / "gw" / "device") as device:
+        running = run_cli("check", config)
+        assert running.returncode == 0 and device.did in running.stdout, running.stderr
+    odd = tmp_path / os.fsdecode(b"gateway \xe4")
+    assert run_cli("init", odd, "--network", tmp_path / "card.cbor").returncode == 0
+    assert run_cli("check", odd / "bridge.toml").returncode == 0
+    for code, arguments in (
+        ("usage", ["run"]),
+        ("usage", ["nonsense"]),
+        ("network.file", ["init", tmp_path / "x", "--network", tmp_path]),
+        ("config.url", ["init", tmp_path / "x", "--network", tmp_path / "card.cbor"]),
+    ):
+        failed = run_cli(*arguments, *(("--url", "ftp://b") if code == "config.url" else ()))
+        assert failed.returncode == 2 and failed.stderr.startswith(f"error: {code}: "), code
+        assert "hint: " in failed.stderr and not (tmp_path / "x").exists()
 
 
 def test_lines_from_standard_input_reach_the_spool(tmp_path: Path, net: Net) -> None:

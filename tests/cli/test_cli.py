@@ -125,6 +125,49 @@ def test_errors_as_json_and_bad_readings(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == b"older"
 
 
+def test_a_wrong_unit_says_what_to_write_once(tmp_path: Path) -> None:
+    run("device", "new", "dev", cwd=tmp_path)
+    csv = b"name,value,unit\nlaeq,50,decibels\n"
+    failed = run("sign", "dev", "--network", TestNetwork().did, data=csv, cwd=tmp_path, code=2)
+    assert failed.stderr.count(b"is not a registered SenML unit") == 1
+    assert failed.stderr.count(b"use a symbol of RFC 8428") == 1
+    assert b"\nhint: use a symbol of RFC 8428" in failed.stderr
+
+
+def test_names_are_printed_in_every_locale(tmp_path: Path) -> None:
+    run("device", "new", "dev", "--name", "Gerät 🚲", cwd=tmp_path)
+    for how in ([], ["--json"]):
+        told = subprocess.run(
+            [sys.executable, "-m", "depin_id.cli", "device", "show", "dev", *how],
+            capture_output=True,
+            cwd=tmp_path,
+            env=ENVIRONMENT | {"PYTHONIOENCODING": "ascii"},
+            timeout=60,
+        )
+        assert (told.returncode, told.stderr) == (0, b"") and "Gerät 🚲" in told.stdout.decode()
+
+
+def test_without_standard_output_nothing_breaks(tmp_path: Path) -> None:
+    run("device", "new", "dev", cwd=tmp_path)
+    command = f"exec {sys.executable} -m depin_id.cli device show dev >&-"
+    ended = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, stderr=subprocess.PIPE, timeout=60, env=ENVIRONMENT
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_inspect_ends_in_1_for_an_invalid_signature(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = TestNetwork()
+    device, other = net.device(), net.gateway()
+    (tmp_path / "one").write_bytes(device.envelope())
+    main(["inspect", str(tmp_path / "one"), "--network", net.did, "--device", device.did])
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", str(tmp_path / "one"), "--network", net.did, "--device", other.did])
+    assert ended.value.code == 1 and "INVALID: signature.invalid" in capsys.readouterr().out
+
+
 def test_inspect_shows_everything_and_never_breaks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -38,7 +40,14 @@ def test_the_way_of_a_reading(site: Site) -> None:
 
     file = site.envelopes(device, 5)
     counts = site.ok("ingest", site.root, file, "--json").json
-    assert (counts["accepted"], counts["readings"], counts["rejected"]) == (5, 10, {})
+    assert counts == {
+        "accepted": 5,
+        "duplicates": 0,
+        "rejected": {},
+        "indeterminate": {},
+        "quarantined": 0,
+        "readings": 10,
+    }
     repeated = site.ok("ingest", site.root, file, "--json").json
     assert (repeated["accepted"], repeated["duplicates"]) == (0, 5)
     damaged = site.folder / "damaged.cbor"
@@ -110,6 +119,65 @@ def _dataset(site: Site) -> None:
     assert len([json.loads(line) for line in lines]) == 10
     table: Any = parquet.read_table(site.folder / "readings.parquet")
     assert table.num_rows == 10
+
+
+def test_a_reader_that_has_enough_and_a_question_asked(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``export | head`` ends quietly; a question and its answer leave standard output to JSON."""
+    site.init()
+    device = site.device()
+    site.ok("enrol", site.root, site.document(device))
+    site.ok("ingest", site.root, site.envelopes(device, 3))
+    told = site.ok("audit", site.root).out
+    assert "{" not in told and "size 6, root " in told
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)
+    program = "from verify.cli import main; main()"
+    command = [sys.executable, "-c", program, "export", str(site.root), "-o", "-"]
+    with os.fdopen(writing_end, "wb") as nobody:
+        ended = subprocess.run(
+            command, stdout=nobody, stderr=subprocess.PIPE, env=environment(), timeout=120
+        )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    erased = site.ok("erase", site.root, device.did, "--json")
+    assert erased.json["did"] == device.did and "cannot be undone" in erased.err
+
+
+def test_a_folder_may_have_any_name(site: Site) -> None:
+    """File names are bytes on Linux; Python carries what is no UTF-8 as lone surrogates."""
+    site.root = site.folder / os.fsdecode(b"r\xe4um 100%?#")
+    site.init()
+    assert "entries" in site.ok("status", site.root).out
+    device = site.device()
+    site.ok("enrol", site.root, site.document(device))
+    file = site.folder / os.fsdecode(b"\xe4.cbor")
+    site.envelopes(device, 2).rename(file)
+    assert site.ok("ingest", site.root, file, "--json").json["accepted"] == 2
+    site.ok("audit", site.root)
+    assert site.ok("init", os.fsdecode(b"%s/\xff" % os.fsencode(site.folder)), "--network",
+                   site.folder / "net").out  # fmt: skip
+
+
+def test_damaged_tiles_are_made_again_as_the_hint_says(site: Site) -> None:
+    site.init()
+    device = site.device()
+    site.ok("enrol", site.root, site.document(device))
+    site.ok("ingest", site.root, site.envelopes(device, 3))
+    log = site.root / "public" / "log"
+    checkpoint = (log / "checkpoint").read_bytes().splitlines()[:3]
+    tile = next(path for path in sorted((log / "tile" / "0").rglob("*")) if path.is_file())
+    data = bytearray(tile.read_bytes())
+    data[5] ^= 1
+    tile.write_bytes(bytes(data))
+    assert site.run("audit", site.root).code == 1
+    refused = site.run("rebuild", site.root)
+    assert refused.code == 2 and str(log / "tile") in refused.err and "move" in refused.err
+    (log / "tile").rename(site.folder / "damaged")
+    site.ok("rebuild", site.root)
+    assert (log / "checkpoint").read_bytes().splitlines()[:3] == checkpoint
+    site.ok("audit", site.root)
 
 
 def test_a_changed_dataset_is_named_with_exit_1(site: Site) -> None:

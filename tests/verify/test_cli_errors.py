@@ -37,6 +37,8 @@ ERRORS: list[tuple[str, list[str]]] = [
     ("state.missing", ["rebuild", "{folder}/nowhere"]),
     ("state.exists", ["init", "{agg}", "--network", "{folder}/net"]),
     ("network.keys", ["init", "{folder}/x", "--network", "{folder}/nowhere"]),
+    ("network.keys", ["init", "{folder}/x", "--network", "{folder}/net/nothing"]),
+    ("network.keys", ["init", "{folder}/x", "--network", "{folder}/net/root.key"]),
     ("file.missing", ["enrol", "{agg}", "{folder}/nowhere.json"]),
     ("enrolment.malformed", ["enrol", "{agg}", "{file}"]),
     ("transport.file", ["ingest", "{agg}", "{folder}/nowhere.cbor"]),

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from depin_id.errors import DepinError
+from depin_id.readings import reading
 from tests.verify._reading_world import House, build, copied
 from verify.aggregator import Aggregator
 from verify.explain import explain
+from verify.ingest import Message
 from verify.reading import Reader
 from verify.verdict import CODES
 
@@ -48,6 +50,22 @@ def test_a_record_that_does_not_count_says_why(reader: Reader) -> None:
     assert told.verdict == "accepted" and "record.refused" in told.flags
     assert [record["code"] for record in told.records] == ["value.out_of_range"] * 2
     assert "physically impossible" in told.text and "does not count" in told.text
+    for record in told.records:
+        assert record["measured"] == record["value"] and record["limit"]
+        assert f"Found: {record['measured']}. Allowed: at " in told.text
+
+
+def test_a_record_from_the_future_names_both_moments(house: House, tmp_path: Path) -> None:
+    with copied(house, tmp_path) as root:
+        with Aggregator(root, clock=house.clock) as aggregator:
+            ahead = reading("laeq", 50, "dB", house.clock.ms // 1000 + 86_400)
+            sent = house.devices["stranger"].sign([ahead], network=house.did)
+            aggregator.ingest([Message(sent, "test", house.clock.ms, "test", None)])
+        with Reader(root) as opened:
+            told = explain(opened, opened.size - 1)
+    (record,) = told.records
+    assert record["code"] == "time.future" and record["measured"].endswith(" ms")
+    assert told.text.count(" UTC. Allowed: 20") == 1 and " ms. Allowed" not in told.text
 
 
 def test_a_fork_names_what_stands_there(house: House, reader: Reader) -> None:

@@ -180,3 +180,11 @@ def test_no_changed_envelope_is_accepted(house: House, at: int, flip: int) -> No
     data[at % len(data)] ^= flip
     verifier = make(house, "one")
     assert not isinstance(verifier.verify(bytes(data), house.sent[0][1]), Accepted)
+
+
+def test_a_policy_of_ones_own_comes_from_the_same_place() -> None:
+    """What the README names is imported from ``verify`` itself."""
+    import verify
+
+    strict = verify.Policy.from_toml("[time]\nmax_age_s = 60\n")
+    assert strict.time.max_age_s == 60 and "Policy" in verify.__all__

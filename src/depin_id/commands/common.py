@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -118,6 +119,13 @@ def _report(error: DepinError, as_json: bool) -> None:
         print(f"hint: {error.hint}", file=sys.stderr)
 
 
+def _print_anything() -> None:
+    """Names may hold what a terminal's encoding has not; in files and pipes text is UTF-8."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
 def _silence() -> None:
     """Nobody reads standard output any more: the interpreter must not complain at exit."""
     handle = os.open(os.devnull, os.O_WRONLY)
@@ -128,9 +136,12 @@ def _silence() -> None:
 def run(command: Callable[..., Any], argv: list[str] | None, name: str) -> None:
     """Run a command line: errors go to standard error with exit code 2, never a traceback."""
     arguments = sys.argv[1:] if argv is None else argv
+    _print_anything()
     try:
         code = command(args=arguments, prog_name=name, standalone_mode=False)
-        sys.stdout.flush()
+        # Started with its standard output closed, a process has none at all.
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except DepinError as error:
         _report(error, "--json" in arguments)
         sys.exit(EXIT_ERROR)

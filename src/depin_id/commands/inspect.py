@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -31,6 +32,7 @@ from depin_id.printable import printable
 from depin_id.senml import RELATIVE_LIMIT, Record, decode_pack
 
 _MAX_BYTES = 1 << 24
+_INVALID = "INVALID"
 _ALGORITHMS = {ED25519: "Ed25519", ESP256: "ESP256", EDDSA: "EdDSA", ES256: "ES256"}
 _CONTENT: dict[int | str | None, str] = {
     CONTENT_SENML: "SenML pack",
@@ -187,7 +189,7 @@ def describe(data: bytes, network: str | None, key: PublicKey | None) -> dict[st
     try:
         identity = envelope.verify(network, key)
     except DepinError as error:
-        return envelope_fields(envelope, signature=f"INVALID: {error.code}: {error.message}")
+        return envelope_fields(envelope, signature=f"{_INVALID}: {error.code}: {error.message}")
     return envelope_fields(envelope, signature="valid", id=identity.hex())
 
 
@@ -222,6 +224,8 @@ def inspect(
 ) -> None:
     """Show an envelope, a bundle, a card or an acknowledgement in words, nested ones too.
 
+    Exit 1 when a signature that was to be checked is not valid.
+
     Example: depin-id inspect envelopes.cbor --network card.cbor --device did:key:z6Mk...
     """
     data = read_input(file, max_bytes=_MAX_BYTES)
@@ -232,7 +236,13 @@ def inspect(
     found = [describe(part, did, key) for part in split_bundle(data, max_bytes=_MAX_BYTES)]
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
-        return
+    else:
+        _print(found)
+    if any(fields.get("signature", "").startswith(_INVALID) for fields in found):
+        sys.exit(1)
+
+
+def _print(found: list[dict[str, Any]]) -> None:
     for index, fields in enumerate(found):
         if index:
             print()

@@ -60,7 +60,7 @@ def sign(
 
     CSV has the header time,name,value,unit (time may be empty: now).
 
-    Example: printf 'name,value,unit\\nLAeq,54.2,dB\\n' | depin-id sign dev --network card.cbor -o a
+    Example: printf 'name,value,unit\\nlaeq,54.2,dB\\n' | depin-id sign dev --network card.cbor -o a
     """
     if not 1 <= batch <= MAX_RECORDS:
         raise ConfigError("usage", f"--batch is 1 to {MAX_RECORDS}")

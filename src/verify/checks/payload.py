@@ -20,6 +20,9 @@ from verify.state import Subject
 from verify.verdict import Rejected, fault_of
 from verify.world import Authenticated, Change, Receipt, Refusal, World
 
+_MAX_REASON = 256
+_MAX_REASONS = 256
+"""Records whose reason is kept in words; the code of each is in its row."""
 _UNPAID = ("time.unbounded", "time.interval_wide")
 _ROW_BYTES = 300
 """More than a judged record takes beside its value: name, unit, times, place, code and flags."""
@@ -205,7 +208,15 @@ def _accept(
     for record in measured:
         flags.update(flag for flag in record.flags if flag in _UNPAID)
     rows = tuple(_row(record) for record in outcome.judged)
-    content = RecordsContent(auth.device.did, auth.thumbprint, change.subject_did, rows)
+    found = [n for n, record in enumerate(outcome.judged) if record.measured or record.limit]
+    reasons = {
+        number: (
+            outcome.judged[number].measured[:_MAX_REASON],
+            outcome.judged[number].limit[:_MAX_REASON],
+        )
+        for number in found[:_MAX_REASONS]
+    }
+    content = RecordsContent(auth.device.did, auth.thumbprint, change.subject_did, rows, reasons)
     if len(rows) * _ROW_BYTES + len(auth.envelope.payload) > MAX_RECORDS_BYTES:
         size = len(content.encode())
         if size > MAX_RECORDS_BYTES:

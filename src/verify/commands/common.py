@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -34,6 +34,17 @@ def progress(what: str) -> Iterator[Report]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def flat(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report for people: what is nested as one line of names and values."""
+    return {
+        name: ", ".join(f"{key} {'-' if item is None else item}" for key, item in value.items())
+        or "none"
+        if isinstance(value, dict)
+        else value
+        for name, value in report.items()
+    }
 
 
 def parse_moment(text: str) -> int:

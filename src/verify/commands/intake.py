@@ -13,7 +13,7 @@ import typer
 from depin_id.commands.common import read_passphrase, show
 from verify.aggregator import Aggregator, wall_clock
 from verify.batch import Summary
-from verify.commands.common import AsJson, Directory, parse_moment, progress
+from verify.commands.common import AsJson, Directory, flat, parse_moment, progress
 from verify.ingest.files import FileSource
 from verify.ingest.options import TlsOptions
 from verify.service import run as serve
@@ -93,12 +93,8 @@ def ingest(
 def _show(total: Summary, as_json: bool) -> None:
     counts = total.to_json()
     if as_json:
+        # Programs are promised these six; reports of gateways are in `status --json`.
+        del counts["sightings"]
         print(json.dumps(counts))
         return
-    flat = {
-        name: ", ".join(f"{code} {n}" for code, n in value.items()) or 0
-        if isinstance(value, dict)
-        else value
-        for name, value in counts.items()
-    }
-    show(flat, as_json=False)
+    show(flat(counts), as_json=False)

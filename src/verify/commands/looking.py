@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from depin_id.commands.common import read_input, show
-from depin_id.errors import ConfigError, StateError
+from depin_id.errors import ConfigError, EncodingError, StateError
 from depin_id.printable import printable
-from verify.commands.common import AsJson, Directory, parse_position
+from verify.commands.common import AsJson, Directory, flat, parse_position
 from verify.explain import explain as make_explanation
 from verify.reading import Reader
 from verify.receipt import MAX_RECEIPT, make_receipt
@@ -34,15 +34,7 @@ def status(directory: Directory, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    show(
-        {
-            name: ", ".join(f"{key} {count}" for key, count in value.items()) or "none"
-            if isinstance(value, dict)
-            else value
-            for name, value in found.items()
-        },
-        as_json=False,
-    )
+    show(flat(found), as_json=False)
 
 
 def _indexes(
@@ -118,7 +110,15 @@ def check_receipt(
 
     Example: depin-verify check-receipt r.receipt --network did:key:z6Mk...
     """
-    checked = check(read_input(file, max_bytes=MAX_RECEIPT), network=network)
+    data = read_input(file, max_bytes=MAX_RECEIPT)
+    try:
+        checked = check(data, network=network)
+    except EncodingError as error:
+        raise EncodingError(
+            error.code,
+            f"{file} is no receipt: {error.message}",
+            hint="name a file that `depin-verify receipt` wrote, whole",
+        ) from error
     found = checked.to_json()
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from depin_id.commands.common import show
-from depin_id.errors import DepinError
+from depin_id.errors import DepinError, LogError
 from verify.aggregator import Aggregator
 from verify.audit import audit as run_audit
-from verify.commands.common import AsJson, Directory, progress
+from verify.commands.common import AsJson, Directory, flat, progress
 from verify.dataset import export as export_table
 from verify.dataset import verify_dataset as check_dataset
 from verify.workspace import Workspace
@@ -23,7 +23,7 @@ def _show(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(report, indent=2))
     else:
-        show(report, as_json=False)
+        show(flat(report), as_json=False)
 
 
 def audit(directory: Directory, as_json: AsJson = False) -> None:
@@ -84,8 +84,17 @@ def rebuild(directory: Directory, as_json: AsJson = False) -> None:
 
     Example: depin-verify rebuild agg
     """
-    with Aggregator(directory) as aggregator, progress("entries") as report:
-        checkpoint = aggregator.publisher.rebuild(progress=report)
+    try:
+        with Aggregator(directory) as aggregator, progress("entries") as report:
+            checkpoint = aggregator.publisher.rebuild(progress=report)
+    except LogError as error:
+        tiles = Workspace(directory).log / "tile"
+        raise LogError(
+            error.code,
+            error.message,
+            hint=f"if a disk damaged tiles, move {tiles} away, leave the checkpoint beside it "
+            "and rebuild again: a journal that does not lead to the checkpoint is refused",
+        ) from error
     show({"size": checkpoint.size, "root": checkpoint.root.hex()}, as_json=as_json)
 
 

@@ -134,7 +134,7 @@ def erase(
 
     Example: depin-verify erase agg did:key:z6Mk... --yes
     """
-    if not yes and not typer.confirm(f"Erase everything of {did}? It cannot be undone."):
+    if not yes and not typer.confirm(f"Erase everything of {did}? It cannot be undone.", err=True):
         raise typer.Abort
     show(perform_on(directory, {"op": "erase", "did": did}), as_json=as_json)
 

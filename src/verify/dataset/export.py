@@ -109,8 +109,16 @@ def _target(out: Path | str) -> Iterator[BinaryIO]:
     """Where to write: standard output, or a file that gets its name when it is whole."""
     if str(out) == STDOUT:
         with io_errors(Path("standard output")):
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
+            try:
+                yield sys.stdout.buffer
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                closed = True
+            else:
+                closed = False
+        # Whoever read (`| head`) has enough: the command line ends quietly, as others do.
+        if closed:
+            raise BrokenPipeError
         return
     path = Path(out)
     temporary = path.with_name(f"{TEMPORARY}{path.name}.{os.getpid()}")

@@ -54,6 +54,11 @@ def read_offset(offset: bytes) -> int:
     return int.from_bytes(offset[:_POSITION], "big")
 
 
+def _source(name: str) -> str:
+    """A file as the journal names it: text, though names of files are bytes."""
+    return "file:" + os.fsencode(name).decode(errors="backslashreplace")
+
+
 @dataclass(slots=True)
 class _Input:
     """One file: its name in messages, its path (None: standard input) and its size if known."""
@@ -171,7 +176,7 @@ class FileSource:
     @property
     def sources(self) -> list[str]:
         """The names that messages carry as ``source``, in the order of reading."""
-        return [f"file:{item.name}" for item in self._inputs]
+        return [_source(item.name) for item in self._inputs]
 
     def batches(self) -> Iterator[list[Message]]:
         """The messages, in batches; nothing is read ahead beyond one message.
@@ -208,7 +213,7 @@ class FileSource:
                 yield from self._split(reader)
 
     def _seek(self, reader: _Reader) -> None:
-        offset = self._resume.get(f"file:{reader.name}")
+        offset = self._resume.get(_source(reader.name))
         if offset is None:
             return
         self._done += reader.skip(read_offset(offset))
@@ -266,7 +271,7 @@ class FileSource:
 
     def _message(self, reader: _Reader, data: bytes) -> Message:
         clock = self._received_at
-        name = f"file:{reader.name}"
+        name = _source(reader.name)
         now = clock if isinstance(clock, int) else clock()
         return Message(data, name, now, name, reader.offset())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,7 +83,9 @@ def connect(
     if not create and not path.is_file():
         raise StateError("state.missing", f"{path} does not exist", hint="create the store first")
     mode = "ro" if read_only or immutable else "rwc" if create else "rw"
-    uri = f"file:{quote(str(path.absolute()))}?mode={mode}" + ("&immutable=1" if immutable else "")
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}" + (
+        "&immutable=1" if immutable else ""
+    )
     with guarded(path):
         connection = sqlite3.connect(
             uri, uri=True, isolation_level=None, timeout=5.0, check_same_thread=False
