@@ -15,8 +15,6 @@ from depin_id.testing import NOW, TestDevice, TestNetwork
 from tests.verify.net import POLICY, Net, level, picture
 from verify.appraise import MAX_SUBJECTS
 
-MOBILITY = 'default_profile = "mobility"\n'
-
 
 def test_a_malleated_signature_is_neither_another_envelope_nor_a_fork(tmp_path: Path) -> None:
     with Net(tmp_path) as net:
