@@ -192,6 +192,13 @@ def test_a_gateway_cannot_sell_what_its_devices_measured(tmp_path: Path) -> None
         assert net.codes(gateway, stolen) == ["content.repeated"]
 
 
+def test_a_gateway_cannot_sell_what_another_gateway_measured(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        one, two = net.gateway("one"), net.gateway("two")
+        assert net.codes(one, one.next(_noise(), subject="#a")) == ["accepted"]
+        assert net.codes(two, two.next(_noise(), subject="#a")) == ["content.repeated"]
+
+
 @pytest.mark.parametrize("subject", [None, "#mine"])
 def test_a_gateway_that_sells_content_first_does_not_make_the_device_lose(
     tmp_path: Path, subject: str | None
@@ -322,3 +329,14 @@ def test_a_flooder_does_not_use_up_the_gateway_that_carries_it(tmp_path: Path) -
         assert len(net.leaves()) == 6
         codes = net.codes(gateway, gateway.wrap(honest.next([level()])))
         assert codes == ["accepted", "accepted"]
+
+
+def test_a_gateway_has_a_rate_of_its_own(tmp_path: Path) -> None:
+    text = "[quota]\ndevice_per_minute = 60\ndevice_burst = 2\n"
+    text += "gateway_per_minute = 240\ngateway_burst = 2\n"
+    with Net(tmp_path, policy=POLICY + text) as net:
+        gateway = net.gateway()
+        sent = [gateway.next([level(50, NOW - i)], subject="#a") for i in range(6)]
+        assert net.codes(gateway, *sent[:3]) == ["accepted"] * 2 + ["quota.exceeded"]
+        net.advance(0.5)
+        assert net.codes(gateway, *sent[2:5]) == ["accepted"] * 2 + ["quota.exceeded"]
