@@ -8,6 +8,7 @@ import pytest
 
 from depin_id import cbor, cose
 from depin_id.claims import Claims
+from depin_id.envelope import CONTENT_STATUS
 from depin_id.errors import ConfigError, DepinError
 from depin_id.keys import P256_ORDER
 from depin_id.readings import Reading, reading
@@ -340,3 +341,12 @@ def test_a_gateway_has_a_rate_of_its_own(tmp_path: Path) -> None:
         assert net.codes(gateway, *sent[:3]) == ["accepted"] * 2 + ["quota.exceeded"]
         net.advance(0.5)
         assert net.codes(gateway, *sent[2:5]) == ["accepted"] * 2 + ["quota.exceeded"]
+
+
+@pytest.mark.parametrize("status", [[], 1, "ok", None])
+def test_a_status_is_a_map(tmp_path: Path, status: object) -> None:
+    with Net(tmp_path) as net:
+        device = net.device()
+        for said, code in ((status, "payload.malformed"), ({"firmware": 1}, "accepted")):
+            sent = device.next(payload=cbor.encode(said), content_type=CONTENT_STATUS)
+            assert net.codes(device, sent) == [code]
