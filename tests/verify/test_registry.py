@@ -45,3 +45,15 @@ def test_a_key_and_a_device_are_taken_once() -> None:
     # The key it had before is not free again.
     with pytest.raises(ConfigError, match="registry.duplicate_key"):
         registry.rotate(Enrolment.of(two).did, one, 2)
+
+
+def test_what_ended_earlier_does_not_end_later() -> None:
+    """A second revocation or fork must not take back what the first one ended."""
+    registry, key = Registry(), _key()
+    device = registry.enrol(Enrolment.of(key), 0, 0)
+    for at, kept in ((50, 50), (70, 50), (30, 30)):
+        registry.revoke(device.did, at)
+        assert device.revoked_at == kept
+    for at in (40, 60):
+        registry.suspend(key.thumbprint, at)
+        assert device.keys[0].suspended_at == 40
