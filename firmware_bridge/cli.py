@@ -13,7 +13,8 @@ from typer.main import get_command
 from depin_id.commands.common import app as group
 from depin_id.commands.common import network_and_card
 from depin_id.commands.common import run as run_command
-from depin_id.device import Device, read_enrolment
+from depin_id.device import Device
+from depin_id.device_file import read_enrolment
 from depin_id.durable import create_file, make_directory
 from depin_id.enrolment import Enrolment
 from depin_id.errors import ConfigError, StateError

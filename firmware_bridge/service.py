@@ -22,6 +22,7 @@ from firmware_bridge.uplink import Uplink
 log = logging.getLogger("depin_bridge")
 
 _DRAIN_SECONDS = 5.0
+_SIGNAL_SECONDS = 0.5
 
 
 class JsonLines(logging.Formatter):
@@ -151,8 +152,13 @@ class Bridge:
 
     def _watch(self) -> None:
         every = self.config.bridge.status_every
-        while not self._stop.wait(every or None):
-            log.info("%s", self.status(), extra={"counts": self.counts()})
+        due = time.monotonic() + every
+        # Never without a bound: a signal that another thread took, or that came just before the
+        # wait began, does not end the wait, and its handler runs only when this thread goes on.
+        while not self._stop.wait(_SIGNAL_SECONDS):
+            if every and time.monotonic() >= due:
+                due = time.monotonic() + every
+                log.info("%s", self.status(), extra={"counts": self.counts()})
 
     def _run_source(self, part: ConfiguredSource, source: Source) -> None:
         source.run(self.gateway.emitter(part.name, part.level), self._stop)

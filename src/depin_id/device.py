@@ -10,7 +10,8 @@ from typing import Any, Final, Literal, Self
 from depin_id import cbor
 from depin_id.ack import Ack, Resume, read_ack, read_resume
 from depin_id.claims import Claims, Link, Place
-from depin_id.durable import DirectoryLock, create_file, make_directory, read_file
+from depin_id.device_file import read_enrolment, write_enrolment
+from depin_id.durable import DirectoryLock, make_directory
 from depin_id.enrolment import Enrolment, Role
 from depin_id.envelope import (
     CONTENT_SENML,
@@ -22,7 +23,7 @@ from depin_id.envelope import (
     seal,
     seal_hash,
 )
-from depin_id.errors import ConfigError, DepinError, StateError
+from depin_id.errors import ConfigError, StateError
 from depin_id.keyfile import read_key, write_key
 from depin_id.keys import Curve, PublicKey, Signer, SoftwareSigner
 from depin_id.netstate import NetworkStates
@@ -32,7 +33,6 @@ from depin_id.readings import Reading
 from depin_id.sealing import PositionSigner, check_network, check_size, to_records
 from depin_id.senml import encode_pack
 
-DEVICE_FILE: Final = "device.cbor"
 KEY_FILE: Final = "key.cbor"
 
 Level = Literal["G0", "G1"]
@@ -115,7 +115,7 @@ class Device:
                 write_key(path / KEY_FILE, key, passphrase=passphrase)
             PositionStore.create(path, key.public_key.thumbprint)
             # Last: a directory without it is the rest of a creation that was cut off.
-            create_file(path / DEVICE_FILE, cbor.encode(enrolment.to_list()))
+            write_enrolment(path, enrolment)
             return cls(path, enrolment, key, lock, wall, monotonic)
         except BaseException:
             lock.release()
@@ -426,26 +426,3 @@ class Device:
     def _check_open(self) -> None:
         if self._closed:
             raise StateError("state.closed", "the device is closed", hint="open it again")
-
-
-def read_enrolment(path: Path) -> Enrolment:
-    """Who the device in a directory is, without opening it.
-
-    Raises:
-        StateError: ``state.missing``, ``state.incomplete``, ``state.damaged``, ``state.file``.
-    """
-    data = read_file(path / DEVICE_FILE, max_bytes=4096)
-    if data is None:
-        raise StateError(
-            "state.incomplete",
-            f"{path} holds no device",
-            hint="make one with `depin-id device new`, in an empty directory",
-        )
-    try:
-        return Enrolment.from_list(cbor.decode(data))
-    except DepinError as error:
-        raise StateError(
-            "state.damaged",
-            f"{path / DEVICE_FILE} is damaged: {error.message}",
-            hint="restore the file from a backup; it holds nothing secret",
-        ) from error

@@ -58,14 +58,7 @@ def _text(request: Mapping[str, Any], field: str) -> str:
 
 
 def _device(aggregator: Aggregator, did: str) -> Device:
-    device = aggregator.fold.registry.device(did)
-    if device is None:
-        raise ConfigError(
-            "registry.unknown_device",
-            f"{did[:100]} is not enrolled",
-            hint="give the DID as `depin-id device show` prints it",
-        )
-    return device
+    return aggregator.fold.registry.known(did)
 
 
 # --- enrolment ------------------------------------------------------------------------------------

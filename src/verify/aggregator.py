@@ -197,7 +197,7 @@ class Aggregator:
             raise StateError(
                 "state.asserted_time",
                 "this aggregator does not take asserted receipt times",
-                hint="they are allowed once and for all by `init --allow-asserted-time`",
+                hint="`depin-verify init --allow-asserted-time` allows them, once and for all",
             )
         if asserted_ms is not None and not 0 <= asserted_ms < MAX_ASSERTED_MS:
             raise StateError(

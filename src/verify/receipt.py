@@ -111,7 +111,7 @@ def _prove_once(reader: Reader, index: int) -> TlogProof:
         raise _wrong(
             "unpublished",
             f"entry {index} is not in the published log yet",
-            "a checkpoint follows within seconds of the entry; `publish` makes one now",
+            "a running aggregator publishes within seconds; `depin-verify rebuild` does so now",
         )
     log = TileLog(folder, key.name, size=checkpoint.size)
     return TlogProof(index, tuple(log.inclusion_proof(index)), note.decode())

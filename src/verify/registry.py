@@ -103,7 +103,7 @@ class Registry:
             raise ConfigError(
                 "registry.duplicate_device",
                 f"{enrolment.did} is enrolled already",
-                hint="use `rotate` for a new key; an erased or revoked device needs a new DID",
+                hint="`depin-verify rotate` gives a new key; erased or revoked it needs a new DID",
             )
         self.check_new_key(enrolment.key)
 

@@ -393,3 +393,39 @@ def test_lines_from_standard_input_reach_the_spool(tmp_path: Path, net: Net) -> 
     with Spool.open(tmp_path / "bridge.spool") as spool:
         (entry,) = spool.peek()
     assert [str(r.value) for r in decode_pack(parse_envelope(entry.data).payload)] == ["51", "53"]
+
+
+_OTHER_THREAD = """
+import signal, sys, threading
+from firmware_bridge.cli import main
+
+# The system may give a signal to any thread; here it can only be this one.
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+sys.argv[0] = "depin-bridge"
+main()
+"""
+
+
+def test_a_signal_that_another_thread_takes_ends_it_too(tmp_path: Path, net: Net) -> None:
+    Device.create(tmp_path / "gateway-device", role="gateway").close()
+    config = write_config(
+        tmp_path, net, 1,
+        '[[source]]\nkind = "lines"\ninput = "stdin"\nformat = "plain"\nsensor = "m"\n'
+        '[[source.reading]]\npath = "LAeq"\nname = "LAeq"\nunit = "dB"\n',
+        status_every=0,
+    )  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", _OTHER_THREAD, "run", str(config)],
+        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        assert any("ended" in line for line in process.stderr)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()

@@ -22,6 +22,7 @@ from depin_id import (
     read_card,
     reading,
 )
+from depin_id.ack import MAX_ACK_ITEMS, Ack, sign_ack
 from depin_id.envelope import CONTENT_STATUS, open_gateway_payload
 from depin_id.errors import (
     ConfigError,
@@ -35,6 +36,7 @@ from depin_id.errors import (
 )
 from depin_id.keyfile import read_key, write_key
 from depin_id.keys import CallbackSigner, SoftwareSigner
+from depin_id.netstate import MAX_NETWORKS
 from depin_id.network import sign_card
 from depin_id.senml import decode_pack
 from depin_id.testing import TestNetwork, some_readings
@@ -156,6 +158,28 @@ def test_acknowledgements_rise_and_leave_a_beacon(tmp_path: Path) -> None:
         other = TestNetwork("other")
         device.take_ack(other.ack(device.public_key, 1), card=other.card)
         assert device._networks.get(NET.did).beacon == b"beacon-1"
+
+
+def test_a_device_remembers_a_bounded_number_of_networks(tmp_path: Path) -> None:
+    with make(tmp_path / "d") as device:
+        for number in range(MAX_NETWORKS):
+            device.take_card(TestNetwork(f"n{number}").card_bytes)
+        with pytest.raises(StateError, match="state.too_many"):
+            device.take_card(TestNetwork("one-more").card_bytes)
+
+
+def test_an_acknowledgement_has_a_bounded_number_of_items(tmp_path: Path) -> None:
+    items = [AckItem(bytes(32), "accepted", None, None)] * (MAX_ACK_ITEMS + 1)
+    with make(tmp_path / "d") as device:
+        ack = Ack(device.public_key.thumbprint, 1, 0, None, NET.card.log_origin, (), None)
+        for count in (MAX_ACK_ITEMS, MAX_ACK_ITEMS + 1):
+            said = dataclasses.replace(ack, items=tuple(items[:count]))
+            data = sign_ack(said, network=NET.did, signer=NET.ack_signer)
+            if count == MAX_ACK_ITEMS:
+                assert len(device.take_ack(data, card=NET.card).items) == count
+            else:
+                with pytest.raises(EnvelopeError, match="ack.malformed"):
+                    device.take_ack(data, card=NET.card)
 
 
 def test_acknowledgements_of_others_are_refused(tmp_path: Path) -> None:
@@ -301,6 +325,8 @@ def test_network_folder(tmp_path: Path) -> None:
         NetworkDir.create(tmp_path / "m", "No Such Name")
     (tmp_path / "n" / "card.cbor").write_bytes(made.card_bytes)
     assert NetworkDir(tmp_path / "n", passphrase="p").card.number == 1
+    with pytest.raises(NetworkError, match="log key"):
+        dataclasses.replace(made.card, log_key=SoftwareSigner.generate("p256").public_key)
     swapped = dataclasses.replace(made.card, number=2)
     (tmp_path / "n" / "card.cbor").write_bytes(sign_card(swapped, made.root))
     with pytest.raises(NetworkError, match="network.keys"):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from depin_id import Device, parse_envelope, reading
+from depin_id.device_file import read_enrolment
 from depin_id.envelope import MAX_POSITION, NO_PREV, Envelope, split_bundle
 from depin_id.errors import DepinError, EnvelopeError, SignatureInvalid, StateError
 from depin_id.keys import CallbackSigner, SoftwareSigner
@@ -202,9 +203,12 @@ def slots() -> Iterator[int]:
         yield from range(start, start + SLOT_BYTES)
 
 
-def test_a_flipped_byte_anywhere_reuses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("clean_end", [True, False])
+def test_a_flipped_byte_anywhere_reuses_nothing(tmp_path: Path, clean_end: bool) -> None:
     """One slot damaged, at each of its bytes: the next epoch is above all that were signed."""
     directory = make(tmp_path / "d", boots=3)
+    if not clean_end:
+        (directory / HEADS_FILE).unlink()  # else its epoch would tell what the slot does not
     path = directory / POSITION_FILE
     good = path.read_bytes()
     key = Device.open(directory)
@@ -282,6 +286,37 @@ def test_damaged_heads_only_lose_heads(tmp_path: Path, data: bytes) -> None:
         assert (at.epoch, at.n, at.prev) == (2, 0, NO_PREV)
 
 
+def test_a_flipped_byte_in_the_heads_makes_no_other_head(tmp_path: Path) -> None:
+    directory = make(tmp_path / "d", boots=1)
+    thumbprint = read_enrolment(directory).key.thumbprint
+    position, heads = (directory / POSITION_FILE), (directory / HEADS_FILE)
+    good, slots = heads.read_bytes(), position.read_bytes()
+    with PositionStore(directory, thumbprint).take(NETWORK.did, None) as at:
+        assert at.prev != NO_PREV
+    for place in range(len(good)):
+        position.write_bytes(slots)
+        heads.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        with PositionStore(directory, thumbprint).take(NETWORK.did, None) as at:
+            assert at.prev == NO_PREV, place
+
+
+def test_heads_from_before_a_boot_whose_slot_is_damaged_do_not_count(tmp_path: Path) -> None:
+    """The boot of the damaged slot may have carried on from these heads already."""
+    directory = make(tmp_path / "d", boots=2)
+    path, heads = directory / POSITION_FILE, (directory / HEADS_FILE).read_bytes()
+    before = path.read_bytes()
+    with Device.open(directory) as device:
+        assert sign(device).provenance.prev != NO_PREV
+    (directory / HEADS_FILE).write_bytes(heads)  # as if the process had been killed
+    data = bytearray(path.read_bytes())
+    (start,) = [at for at in (0, SLOT_STEP) if data[at:][:SLOT_BYTES] != before[at:][:SLOT_BYTES]]
+    data[start] ^= 1
+    path.write_bytes(data)
+    with Device.open(directory) as device:
+        at = sign(device).provenance
+        assert at.epoch > 3 and at.prev == NO_PREV
+
+
 def test_the_position_of_another_device_does_not_count(tmp_path: Path) -> None:
     one, two = make(tmp_path / "1", boots=3), make(tmp_path / "2", boots=1)
     (one / POSITION_FILE).write_bytes((two / POSITION_FILE).read_bytes())
@@ -349,6 +384,43 @@ def test_resumes_that_are_refused(tmp_path: Path) -> None:
             sign(device)
 
 
+def test_a_floor_below_what_is_readable_does_not_lower_the_epoch(tmp_path: Path) -> None:
+    directory = make(tmp_path / "d", boots=5)
+    (directory / POSITION_FILE).unlink()  # the heads still speak of epoch 5
+    with Device.open(directory) as device:
+        nonce = device.resume_nonce(NETWORK.did)
+        device.take_resume(NETWORK.resume(device.public_key, nonce, 2), card=NETWORK.card)
+        assert sign(device).provenance.epoch == 6
+
+
+def test_a_crash_in_a_resume_does_not_bring_older_answers_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One network answered the first loss, the other the second: only that one may go on."""
+    directory, other = lost(tmp_path), TestNetwork("other")
+    with Device.open(directory) as device:
+        key, waiting = device.public_key, device.resume_nonce(other.did)
+        answer = NETWORK.resume(key, device.resume_nonce(NETWORK.did), 40)
+        device.take_resume(answer, card=NETWORK.card)
+        sign(device)
+    (directory / POSITION_FILE).unlink()
+    (directory / HEADS_FILE).unlink()
+    enter = PositionStore._enter
+
+    def cut(store: PositionStore, epoch: int, *, both: bool) -> None:
+        enter(store, epoch, both=both)
+        raise StateError("state.file", "power cut")
+
+    with Device.open(directory) as device, monkeypatch.context() as patch:
+        patch.setattr(PositionStore, "_enter", cut)
+        with pytest.raises(StateError, match="power cut"):
+            device.take_resume(other.resume(key, waiting, 7), card=other.card)
+    with Device.open(directory) as device:
+        assert not device.position_lost
+        with pytest.raises(StateError, match="position_lost"):
+            sign(device)
+
+
 def test_a_healthy_device_has_nothing_to_resume(tmp_path: Path) -> None:
     with Device.create(tmp_path / "d") as device:
         with pytest.raises(StateError, match="not_lost"):
@@ -384,3 +456,12 @@ def test_a_signer_that_fails_uses_the_position_up(tmp_path: Path) -> None:
         with pytest.raises(DepinError):
             device.sign([], network=NETWORK.did)  # refused before the key: nothing is used
         assert sign(device).provenance.n == 2
+
+
+def test_a_position_is_used_once(tmp_path: Path) -> None:
+    directory = make(tmp_path / "d")
+    store = PositionStore(directory, read_enrolment(directory).key.thumbprint)
+    with store.take(NETWORK.did, None) as position:
+        position.used(b"first")
+        with pytest.raises(StateError, match="state.position_used"):
+            position.used(b"second")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from importlib import import_module
 from itertools import pairwise
@@ -17,6 +18,7 @@ from depin_id.senml import MAX_RECORDS
 from tests.docs.annotate import hex_of
 from tests.docs.examples import BLOCK, FILE, NAMES, filled
 from tests.docs.vectors import load
+from tests.project.tree import ROOMS, modules
 from verify import leaf, receipt
 from verify.appraise import MAX_SUBJECTS
 from verify.registry import MAX_CANDIDATES
@@ -135,7 +137,33 @@ def _commands() -> list[tuple[str, list[str]]]:
         for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)
     ]
     calls = re.findall(r"(depin-(?:id|bridge|verify)) ([^|\n>\")]*)", "\n".join(blocks))
-    return [(tool, rest.split()) for tool, rest in calls]
+    return [(tool, rest.split()) for tool, rest in calls] + _advised()
+
+
+def _advised() -> list[tuple[str, list[str]]]:
+    """Commands that the code's own texts advise, between backticks."""
+    found = []
+    for path in (path for room in ROOMS for path in modules(room)):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found += re.findall(
+                    r"(?<!`)`(depin-(?:id|bridge|verify)) ([^`]*)`(?!`)", node.value
+                )
+    return [(tool, rest.split()) for tool, rest in found]
+
+
+def test_what_is_advised_says_of_which_program_it_is() -> None:
+    """A bare `word` in a hint that looks like a command and is none sends people astray."""
+    bare = set()
+    for path in (path for room in ROOMS for path in modules(room)):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                given = [*node.args, *(item.value for item in node.keywords)]
+                texts = [item.value for item in given if isinstance(item, ast.Constant)]
+                for text in texts:
+                    if isinstance(text, str):
+                        bare |= set(re.findall(r"(?<!`)`([a-z][^`]*)`(?!`)", text))
+    assert {name for name in bare if not name.startswith("depin-")} <= {"remember"}
 
 
 TOOLS = {

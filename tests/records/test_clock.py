@@ -113,6 +113,12 @@ def test_a_contradiction_leaves_no_lower_bound() -> None:
     assert found.sealing.lo_ms is None
 
 
+def test_a_beacon_from_after_receipt_counts_as_from_receipt() -> None:
+    """Where receipt times are asserted a beacon may be younger than what echoes it."""
+    found = _sealed(60, NOW, beacon=NOW + 50_000)
+    assert found.anchor == Anchor(1, NOW - 61_000, NOW - 60_000) and found.flags == ()
+
+
 def test_a_fast_counter_is_no_contradiction() -> None:
     anchor = None
     for day in range(30):

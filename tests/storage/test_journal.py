@@ -297,6 +297,7 @@ def test_a_changed_byte_of_an_entry_is_noticed_though_sqlite_does_not(tmp_path: 
     with Journal.open(tmp_path) as journal, pytest.raises(StateError, match=path.name) as caught:
         list(journal.entries())
     assert caught.value.code == "state.corrupt"
+    path.chmod(0o600)  # opening it made it read-only again
     path.write_bytes(data.replace(blob("id", 130), blob("forged")))
     with Journal.open(tmp_path) as journal:
         assert _code(lambda: journal.position(1, 0, 130)) == "state.corrupt"
@@ -334,6 +335,10 @@ def test_files_have_to_be_the_ones_of_the_chain(tmp_path: Path) -> None:
             connection.execute(statement)
         connection.close()
 
+    def put(source: Path, target: Path) -> None:
+        target.unlink()  # a sealed file is read-only: only root could write over it
+        shutil.copy(source, target)
+
     with Journal.create(foreign, network="did:web:else.example") as journal:
         for _ in range(3):
             journal.append(batch(journal, 120))
@@ -341,7 +346,7 @@ def test_files_have_to_be_the_ones_of_the_chain(tmp_path: Path) -> None:
     assert with_change(lambda c: (c / paths[1].name).unlink()) == "state.gap"
     assert with_change(lambda c: (c / paths[0].name).unlink()) == "state.gap"
     swap = foreign / paths[2].name
-    assert with_change(lambda c: shutil.copy(swap, c / swap.name)) == "state.foreign"
+    assert with_change(lambda c: put(swap, c / swap.name)) == "state.foreign"
     last = paths[3].name
     assert with_change(lambda c: write(last, "UPDATE meta SET schema=2", c)) == "state.schema"
     for statement in (

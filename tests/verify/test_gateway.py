@@ -127,6 +127,39 @@ def test_a_level_never_rises(tmp_path: Path) -> None:
         assert net.last.level == "G1"
 
 
+def test_a_sighting_has_the_level_of_its_own_signature(tmp_path: Path) -> None:
+    """What it claims of the source is the inner envelope's affair."""
+    with Net(tmp_path) as net:
+        gateway, device = net.gateway(), net.device()
+        net.send(gateway, gateway.wrap(device.next([level()]), level="G1"))
+        assert [leaf.level for leaf in net.leaves()] == ["D1", "D1"]
+
+
+def test_the_profile_of_a_gateway_is_not_that_of_its_sensors(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        gateway = net.gateway(profile="weather@1")
+        assert net.codes(gateway, gateway.next([level()], subject="#a")) == ["accepted"]
+        assert net.record_codes() == [""]
+
+
+def test_a_gateway_that_was_late_or_early_is_told(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        gateway, device, rules = net.gateway(), net.device(), net.fold.policy
+        now, lag, ahead = net.clock() // 1000, rules.gateway.max_lag_s, rules.time.max_future_s
+        for at, flag in (
+            (now - lag, set()),
+            (now - lag - 1, {"sighting.lagging"}),
+            (now + ahead, set()),
+            (now + ahead + 1, {"sighting.future"}),
+        ):
+            net.send(gateway, gateway.wrap(device.next([level()]), received_at=at))
+            assert {name for name in net.last.flags if name.startswith("sighting.")} == flag
+        undated = Claims(level="G1")
+        inner = device.next([level()])
+        net.send(gateway, gateway.next(payload=inner, content_type=18, claims=undated))
+        assert "sighting.undated" in net.last.flags
+
+
 def test_what_waited_is_taken_up_at_its_receipt_time(tmp_path: Path) -> None:
     with Net(tmp_path) as net:
         gateway, late = net.gateway(), net.make("late")

@@ -18,6 +18,7 @@ from depin_id.errors import DepinError
 from depin_id.keys import SoftwareSigner
 from depin_id.network import MAX_CARD_BYTES, network_did, sign_card
 from depin_id.networkdir import NetworkDir
+from depin_id.senml import Decimal64
 from depin_id.senml.records import MAX_RECORDS
 from depin_id.testing import NOW
 from tests.verify._reading_world import House, build, copied
@@ -159,12 +160,32 @@ def _forge(data: bytes, house: House, **leaf_changes: Any) -> dict[int, Any]:
     old = parse_leaf(value[LEAF])
     assert isinstance(old, EnvelopeLeaf)
     value[LEAF] = replace(old, **leaf_changes).encode()
+    value[PROOF] = _proof(value[LEAF], house).format()
+    return value
+
+
+def _proof(leaf: bytes, house: House) -> TlogProof:
+    """That the leaf is the only one of a log, signed by the network's log key."""
     network = house.network
     signer, card = network.log_signer, network.card
-    head = Checkpoint(card.log_origin, 1, leaf_hash(value[LEAF]))
+    head = Checkpoint(card.log_origin, 1, leaf_hash(leaf))
     note = sign_checkpoint(head, card.log_origin, card.log_key.raw, signer.sign)
-    value[PROOF] = TlogProof(0, (), note).format()
-    return value
+    return TlogProof(0, (), note)
+
+
+def test_a_receipt_holds_nothing_that_nothing_proves(house: House, receipts: list[bytes]) -> None:
+    value = _forge(receipts[7], house)
+    assert _refused(value | {KEY + 1: b"more"}, house) == "receipt.form"
+    proof = replace(_proof(value[LEAF], house), extra=b"more")
+    assert _refused(value | {PROOF: proof.format()}, house) == "receipt.form"
+    for kind, code in ((1, None), (15, "receipt.leaf"), (200, "receipt.leaf")):
+        leaf = AdminLeaf(kind, 1, []).encode()
+        alone = {part: value[part] for part in (FORMAT, CARD)}
+        alone |= {LEAF: leaf, PROOF: _proof(leaf, house).format()}
+        if code is None:
+            check_receipt(cbor.encode(alone), network=house.did)
+        else:
+            assert _refused(alone, house) == code
 
 
 def _refused(value: dict[int, Any], house: House) -> str:
@@ -189,10 +210,16 @@ def test_a_lying_log_is_caught(house: House, receipts: list[bytes]) -> None:
     assert _refused(_forge(data, house, level=""), house) == "receipt.verdict"
     assert _refused(_forge(data, house, envelope=bytes(32)), house) == "receipt.commitment"
     assert _refused(_forge(data, house, records=None), house) == "receipt.commitment"
-    rows = (replace(content.rows[0], name="lceq"), *content.rows[1:])
+    first, *rest = content.rows
+    rows = (replace(first, name="lceq"), *rest)
+    other_value = (replace(first, value=Decimal64(1)), *rest)
+    other_unit = (replace(first, unit="W"), *rest)
     for code, lie in (
         ("receipt.records", replace(content, rows=rows)),
+        ("receipt.records", replace(content, rows=other_value)),
+        ("receipt.records", replace(content, rows=other_unit)),
         ("receipt.records", replace(content, rows=content.rows[1:])),
+        ("receipt.records", replace(content, rows=content.rows[:-1])),
         ("receipt.subject", replace(content, subject=content.subject + "#s9")),
         ("receipt.key", replace(content, thumbprint=bytes(32))),
     ):

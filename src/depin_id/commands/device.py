@@ -10,8 +10,9 @@ import typer
 
 from depin_id.claims import Place
 from depin_id.commands.common import app, read_passphrase, show
-from depin_id.device import DEVICE_FILE, Device
-from depin_id.device import read_enrolment as read_device
+from depin_id.device import Device
+from depin_id.device_file import DEVICE_FILE
+from depin_id.device_file import read_enrolment as read_device
 from depin_id.enrolment import Enrolment, parse_degrees
 from depin_id.errors import ConfigError
 

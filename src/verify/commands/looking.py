@@ -72,7 +72,7 @@ def _nothing() -> StateError:
     return StateError(
         "state.no_entry",
         "there is no such entry",
-        hint="unauthenticated or over-quota envelopes are only counted: see `status`",
+        hint="unauthenticated or over-quota envelopes are only counted: see `depin-verify status`",
     )
 
 
