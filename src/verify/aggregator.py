@@ -111,6 +111,13 @@ class Aggregator:
             max_per_principal_bytes=QUARANTINE_PRINCIPAL_BYTES,
             max_per_kid=QUARANTINE_PER_KID,
         )
+        try:
+            self._open_public(operating)
+        except BaseException:
+            self.quarantine.close()
+            raise
+
+    def _open_public(self, operating: NetworkDir) -> None:
         self.publisher = Publisher(
             self.workspace, self.journal, self.keys, self.fold, operating.log_signer
         )

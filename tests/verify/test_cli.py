@@ -21,6 +21,7 @@ from depin_id.networkdir import NetworkDir
 from tests.brokers import mosquitto
 from tests.endtoend.world import aggregator_process, environment, until
 from tests.verify.cli_site import Site
+from verify.log import Checkpoint, sign_checkpoint
 
 
 @pytest.fixture
@@ -160,24 +161,44 @@ def test_a_folder_may_have_any_name(site: Site) -> None:
                    site.folder / "net").out  # fmt: skip
 
 
-def test_damaged_tiles_are_made_again_as_the_hint_says(site: Site) -> None:
+def test_damaged_tiles_are_made_again(site: Site) -> None:
     site.init()
     device = site.device()
     site.ok("enrol", site.root, site.document(device))
     site.ok("ingest", site.root, site.envelopes(device, 3))
     log = site.root / "public" / "log"
     checkpoint = (log / "checkpoint").read_bytes().splitlines()[:3]
+    for level in ("0", "entries"):
+        tile = next(path for path in sorted((log / "tile" / level).rglob("*")) if path.is_file())
+        data = bytearray(tile.read_bytes())
+        data[5] ^= 1
+        tile.write_bytes(bytes(data))
+        assert site.run("audit", site.root).code == 1
+        done = site.ok("rebuild", site.root, "--json").json
+        assert Path(done["set_aside"]).is_dir()
+        assert (log / "checkpoint").read_bytes().splitlines()[:3] == checkpoint
+        site.ok("audit", site.root)
+    assert "set_aside" not in site.ok("rebuild", site.root, "--json").json
+
+
+def test_tiles_are_not_replaced_from_a_journal_that_was_not_published(site: Site) -> None:
+    """Somebody else's checkpoint beside the tiles: then the journal may be what is wrong."""
+    site.init()
+    device = site.device()
+    site.ok("enrol", site.root, site.document(device))
+    site.ok("ingest", site.root, site.envelopes(device, 3))
+    log = site.root / "public" / "log"
+    keys = NetworkDir(site.root / "network").log_signer
+    origin, size, _ = (log / "checkpoint").read_text().splitlines()[:3]
+    other = Checkpoint(origin, int(size), bytes(32))
+    note = sign_checkpoint(other, origin, keys.public_key.raw, keys.sign)
+    (log / "checkpoint").write_text(note)
     tile = next(path for path in sorted((log / "tile" / "0").rglob("*")) if path.is_file())
-    data = bytearray(tile.read_bytes())
-    data[5] ^= 1
-    tile.write_bytes(bytes(data))
-    assert site.run("audit", site.root).code == 1
+    damaged = bytes(reversed(tile.read_bytes()))
+    tile.write_bytes(damaged)
     refused = site.run("rebuild", site.root)
-    assert refused.code == 2 and str(log / "tile") in refused.err and "move" in refused.err
-    (log / "tile").rename(site.folder / "damaged")
-    site.ok("rebuild", site.root)
-    assert (log / "checkpoint").read_bytes().splitlines()[:3] == checkpoint
-    site.ok("audit", site.root)
+    assert refused.code == 2 and "restore" in refused.err
+    assert tile.read_bytes() == damaged and not list(site.root.glob("damaged-*"))
 
 
 def test_a_changed_dataset_is_named_with_exit_1(site: Site) -> None:

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from depin_id.commands.common import show
-from depin_id.errors import DepinError, LogError
-from verify.aggregator import Aggregator
+from depin_id.errors import DepinError
 from verify.audit import audit as run_audit
 from verify.commands.common import AsJson, Directory, flat, progress
 from verify.dataset import export as export_table
 from verify.dataset import verify_dataset as check_dataset
+from verify.rebuild import rebuild as make_again
 from verify.workspace import Workspace
 
 
@@ -82,20 +82,16 @@ def verify_dataset(
 def rebuild(directory: Directory, as_json: AsJson = False) -> None:
     """Make log tiles and segments again from the journal.
 
+    Damaged tiles are set aside when the journal leads to the published checkpoint.
+
     Example: depin-verify rebuild agg
     """
-    try:
-        with Aggregator(directory) as aggregator, progress("entries") as report:
-            checkpoint = aggregator.publisher.rebuild(progress=report)
-    except LogError as error:
-        tiles = Workspace(directory).log / "tile"
-        raise LogError(
-            error.code,
-            error.message,
-            hint=f"if a disk damaged tiles, move {tiles} away, leave the checkpoint beside it "
-            "and rebuild again: a journal that does not lead to the checkpoint is refused",
-        ) from error
-    show({"size": checkpoint.size, "root": checkpoint.root.hex()}, as_json=as_json)
+    with progress("entries") as report:
+        made = make_again(directory, progress=report)
+    shown: dict[str, Any] = {"size": made.checkpoint.size, "root": made.checkpoint.root.hex()}
+    if made.set_aside is not None:
+        shown["set_aside"] = str(made.set_aside)
+    show(shown, as_json=as_json)
 
 
 def export(
