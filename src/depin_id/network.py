@@ -198,7 +198,10 @@ def load_card(path: Path, *, network: str | None = None) -> tuple[NetworkCard, b
             data = file.read(MAX_CARD_BYTES + 1)
     except OSError as error:
         raise NetworkError("network.file", f"{path}: {error.strerror or error}") from error
-    return read_card(data, network=network), data
+    try:
+        return read_card(data, network=network), data
+    except DepinError as error:
+        raise type(error)(error.code, f"{path}: {error.message}", hint=error.hint) from error
 
 
 def topics(name: str, kid: bytes) -> tuple[str, str]:

@@ -370,11 +370,12 @@ def test_resumes_that_are_refused(tmp_path: Path) -> None:
         nonce = device.resume_nonce(NETWORK.did)
         stranger = SoftwareSigner.generate().public_key
         foreign = TestNetwork("foreign")
+        good = NETWORK.resume(key, nonce, 1)
         for data in (
             NETWORK.resume(key, bytes(16), 1),
             NETWORK.resume(stranger, nonce, 1),
             foreign.resume(key, nonce, 1),
-            NETWORK.resume(key, nonce, 1)[:-1] + b"\x00",
+            good[:-1] + bytes([good[-1] ^ 1]),
             NETWORK.ack(key, 1),
             b"",
         ):
