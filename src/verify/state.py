@@ -18,7 +18,7 @@ from verify.checks.clock import Anchor
 from verify.checks.location import Track
 from verify.checks.quota import Bucket
 from verify.checks.records import SubjectState
-from verify.checks.slots import Ranges
+from verify.checks.slots import Ranges, patched
 
 WINDOW = 64
 """How many positions below the mark are known without looking into the journal."""
@@ -71,6 +71,11 @@ class Subject:
     series: dict[str, Ranges] = field(default_factory=dict)
     track: Track | None = None
     erased: bool = False
+
+    def fill(self, series: Mapping[str, Ranges]) -> None:
+        """Take in what changed about filled slots (:func:`verify.checks.slots.changes`)."""
+        for name, found in series.items():
+            self.series[name] = patched(self.series.get(name, ()), found)
 
     def for_records(self) -> SubjectState:
         """What judging its records needs."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verify.checks.contents import window_digests
-from verify.checks.slots import MAX_RANGES, Ranges, fill
+from verify.checks.slots import MAX_RANGES, Ranges, changes, fill, patched
 
 
 def _well_formed(ranges: Ranges) -> bool:
@@ -36,6 +36,18 @@ def test_no_slot_is_ever_filled_twice(slots: list[int]) -> None:
             assert slot not in taken
             taken.add(slot)
         assert _well_formed(ranges)
+
+
+@given(st.lists(st.lists(st.integers(-400, 400), max_size=40), max_size=12))
+def test_what_changed_is_as_good_as_everything(packs: list[list[int]]) -> None:
+    ranges: Ranges = ()
+    for pack in packs:
+        before = ranges
+        for slot in pack:
+            ranges, _ = fill(ranges, slot)
+        found = changes(before, ranges)
+        assert patched(before, found) == ranges
+        assert len(found) <= 3 * len(pack)
 
 
 def test_the_oldest_gap_is_given_up() -> None:

@@ -16,6 +16,7 @@ from depin_id.readings import Reading, reading
 from depin_id.testing import NOW, TestDevice, TestNetwork
 from tests.verify.net import POLICY, Net, level, picture
 from verify.appraise import MAX_SUBJECTS
+from verify.audit import audit
 from verify.commands import looking
 from verify.entries import Erased
 from verify.explain import explain
@@ -189,6 +190,37 @@ def test_no_time_is_paid_twice_when_the_length_of_slots_changes(tmp_path: Path) 
                 )
         assert len(net.paid()) == 2 * len(times)
         assert picture(net.replayed()) == picture(net.fold)
+
+
+def _open(net: Net, folder: Path, more: str = "") -> None:
+    """From now on every name passes, in slots of a second."""
+    folder.mkdir()
+    (folder / "noise.toml").write_text(
+        f'name = "noise"\nversion = 2\nopen_names = true\nslot_ms = 1000\n{more}\nfields = {{}}'
+    )
+    profiles = load_profiles(folder)
+    policy = Policy.from_toml(POLICY, profiles=profiles)
+    net.aggregator.administer([policy_entry(policy, profiles)])
+
+
+def test_a_pack_stores_what_it_changed_and_not_all_its_subject_ever_filled(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        _open(net, tmp_path / "open")
+        device, names = net.device(), [f"n{i}" for i in range(60)]
+        for gaps in range(4):
+            times = [NOW - 5 * i for i in range(16 * gaps, 16 * gaps + 16)]
+            full = [level(50, at, name) for name in names for at in times]
+            assert net.codes(device, device.next(full)) == ["accepted"]
+        once = [level(50, NOW - 2, name) for name in names]
+        assert net.codes(device, device.next(once), device.next(once)) == ["accepted"] * 2
+        assert net.record_codes()[-120:] == [""] * 60 + ["record.repeated"] * 60
+        assert picture(net.replayed()) == picture(net.fold)
+        first, again = list(net.aggregator.journal.entries())[-2:]
+        assert len(first.sealed) < len(again.sealed) + 60 * 24
+        told = picture(net.fold)
+        net.reopen()
+        assert picture(net.fold) == told
+    assert audit(net.root).ok
 
 
 # --- other people's content -----------------------------------------------------------------------

@@ -13,7 +13,7 @@ from depin_id.senml import Record, decode_pack
 from verify.checks.clock import Anchor, Sealing, sealing_of
 from verify.checks.location import Track
 from verify.checks.records import Judged, RecordsOutcome, judge_records
-from verify.checks.slots import Ranges
+from verify.checks.slots import Ranges, changes
 from verify.leaf import MAX_RECORDS_BYTES, MAX_TIME_MS, RecordRow, RecordsContent
 from verify.profile import Profile, find_profile
 from verify.state import Subject
@@ -175,7 +175,11 @@ def _judge_readings(
     others = {world.state.windows.get(window, change.subject) for window in looked}
     if others - {change.subject}:
         return Content(_refused("content.repeated"), anchor=anchor)
-    return _accept(auth, change, outcome, anchor, flags)
+    series = {
+        name: changes(subject.series.get(name, ()), ranges)
+        for name, ranges in outcome.series.items()
+    }
+    return _accept(auth, change, outcome, series, anchor, flags)
 
 
 def _is_gateway(auth: Authenticated) -> bool:
@@ -195,6 +199,7 @@ def _accept(
     auth: Authenticated,
     change: Change,
     outcome: RecordsOutcome,
+    series: Mapping[str, Ranges],
     anchor: Anchor | None,
     flags: set[str],
 ) -> Content:
@@ -218,7 +223,7 @@ def _accept(
         quality=quality,
         flags=tuple(flags),
         anchor=anchor,
-        series=outcome.series,
+        series=series,
         track=outcome.track,
         windows=_kept(auth, outcome.windows),
     )
