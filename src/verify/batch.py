@@ -296,7 +296,9 @@ class Batch:
         records = None if judgement.records is None else judgement.records.encode()
         raw = auth.envelope.raw
         private = encode_private(change, raw, records)
-        personal = Private(raw, records, dict(change.series), change.track, change.windows)
+        personal = Private(
+            raw, records, dict(change.series), change.track, change.windows, change.carried
+        )
         fold.apply_judged(entry, receipt.at, personal)
         self.drafts.append(
             EnvelopeDraft(index, receipt.at, entry, verdict, delta, raw, records, private)

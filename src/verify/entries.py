@@ -6,6 +6,7 @@ personal (envelopes, records, time slots, tracks, registrations) is in the seale
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -17,6 +18,7 @@ from depin_id.enrolment import Enrolment
 from depin_id.errors import DepinError, StateError
 from depin_id.keys import PublicKey
 from verify.checks.clock import Anchor
+from verify.checks.contents import Kept
 from verify.checks.location import Track
 from verify.checks.quota import Bucket
 from verify.leaf import KIND_ENVELOPE
@@ -220,7 +222,8 @@ def encode_private(change: Change, envelope: bytes, records: bytes | None) -> by
     track = None
     if change.track is not None:
         track = [change.track.time_ms, change.track.lat_e7, change.track.lon_e7]
-    return cbor.encode_plain([envelope, records, series, track, list(change.windows)])
+    carried = [[key, [list(pair) for pair in kept]] for key, kept in change.carried.items()]
+    return cbor.encode_plain([envelope, records, series, track, list(change.windows), carried])
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,15 +235,17 @@ class Private:
     series: dict[str, Any]
     track: Track | None
     windows: tuple[bytes, ...]
+    carried: Mapping[str, Kept]
 
 
 def decode_private(data: bytes) -> Private:
     """Read the sealed part of an envelope's entry. Raises StateError ``state.entry``."""
     try:
-        envelope, records, series, track, windows = cbor2.loads(data)
+        envelope, records, series, track, windows, carried = cbor2.loads(data)
         ranges = {name: tuple(tuple(pair) for pair in pairs) for name, pairs in series}
         adopted = None if track is None else Track(*track)
-        return Private(envelope, records, ranges, adopted, tuple(windows))
+        kept = {key: tuple((number, data) for number, data in pairs) for key, pairs in carried}
+        return Private(envelope, records, ranges, adopted, tuple(windows), kept)
     except (cbor2.CBORError, ValueError, TypeError) as error:
         _damaged(str(error))
 

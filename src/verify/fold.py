@@ -126,6 +126,7 @@ class Fold:
             subject = self.state.subjects[change.subject]
             if not subject.erased:
                 subject.fill(private.series)
+                subject.carry(private.carried)
                 subject.track = private.track or subject.track
                 self.state.remember_windows(list(private.windows), change.subject)
         self.tally.judged(entry)

@@ -11,6 +11,7 @@ from depin_id.envelope import CONTENT_SENML, CONTENT_SIGN1, CONTENT_STATUS, MAX_
 from depin_id.errors import EncodingError
 from depin_id.senml import Record, decode_pack
 from verify.checks.clock import Anchor, Sealing, sealing_of
+from verify.checks.contents import Kept
 from verify.checks.location import Track
 from verify.checks.records import Judged, RecordsOutcome, judge_records
 from verify.checks.slots import Ranges, changes
@@ -37,6 +38,7 @@ class Content:
     series: Mapping[str, Ranges] = field(default_factory=dict)
     track: Track | None = None
     windows: tuple[bytes, ...] = ()
+    carried: Mapping[str, Kept] = field(default_factory=dict)
 
 
 def _refused(code: str, measured: str = "", limit: str = "") -> Rejected:
@@ -174,7 +176,9 @@ def _judge_readings(
     looked = (*sent, *_kept(auth, sent)) if _is_gateway(auth) else sent
     others = {world.state.windows.get(window, change.subject) for window in looked}
     if others - {change.subject}:
-        return Content(_refused("content.repeated"), anchor=anchor)
+        # What was refused is kept too: the rest of the window is as much a copy as its beginning.
+        refusal = _refused("content.repeated")
+        return Content(refusal, anchor=anchor, carried=outcome.carried)
     series = {
         name: changes(subject.series.get(name, ()), ranges)
         for name, ranges in outcome.series.items()
@@ -226,6 +230,7 @@ def _accept(
         series=series,
         track=outcome.track,
         windows=_kept(auth, outcome.windows),
+        carried=outcome.carried,
     )
 
 
