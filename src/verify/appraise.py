@@ -200,6 +200,7 @@ def _judge_content(case: _Case, inner: Authenticated | Refusal | None) -> Judgem
     content = judge_payload(case.auth, case.receipt, case.world, case.change, inner)
     if content.anchor is not None:
         case.change.anchor = content.anchor
+    case.change.carried = content.carried
     if content.refusal is not None:
         return _entry(case, content.refusal)
     case.change.series = content.series

@@ -297,7 +297,9 @@ class Batch:
         raw = auth.envelope.raw
         reasons = {} if judgement.records is None else judgement.records.reasons
         private = encode_private(change, raw, records, reasons)
-        personal = Private(raw, records, dict(change.series), change.track, change.windows)
+        personal = Private(
+            raw, records, dict(change.series), change.track, change.windows, change.carried
+        )
         fold.apply_judged(entry, receipt.at, personal)
         self.drafts.append(
             EnvelopeDraft(index, receipt.at, entry, verdict, delta, raw, records, private)

@@ -18,6 +18,7 @@ from depin_id.enrolment import Enrolment
 from depin_id.errors import DepinError, StateError
 from depin_id.keys import PublicKey
 from verify.checks.clock import Anchor
+from verify.checks.contents import Kept
 from verify.checks.location import Track
 from verify.checks.quota import Bucket
 from verify.leaf import KIND_ENVELOPE
@@ -229,7 +230,8 @@ def encode_private(
     track = None
     if change.track is not None:
         track = [change.track.time_ms, change.track.lat_e7, change.track.lon_e7]
-    parts: list[Any] = [envelope, records, series, track, list(change.windows)]
+    carried = [[key, [list(pair) for pair in kept]] for key, kept in change.carried.items()]
+    parts: list[Any] = [envelope, records, series, track, list(change.windows), carried]
     if reasons:
         parts.append([[number, *reason] for number, reason in reasons.items()])
     return cbor.encode_plain(parts)
@@ -244,17 +246,19 @@ class Private:
     series: dict[str, Any]
     track: Track | None
     windows: tuple[bytes, ...]
+    carried: Mapping[str, Kept]
     reasons: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
 def decode_private(data: bytes) -> Private:
     """Read the sealed part of an envelope's entry. Raises StateError ``state.entry``."""
     try:
-        envelope, records, series, track, windows, *more = cbor2.loads(data)
+        envelope, records, series, track, windows, carried, *more = cbor2.loads(data)
         ranges = {name: tuple(tuple(pair) for pair in pairs) for name, pairs in series}
         adopted = None if track is None else Track(*track)
+        kept = {key: tuple((number, data) for number, data in pairs) for key, pairs in carried}
         reasons = {number: (found, limit) for number, found, limit in (more[0] if more else ())}
-        return Private(envelope, records, ranges, adopted, tuple(windows), reasons)
+        return Private(envelope, records, ranges, adopted, tuple(windows), kept, reasons)
     except (cbor2.CBORError, ValueError, TypeError) as error:
         _damaged(str(error))
 

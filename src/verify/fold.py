@@ -125,7 +125,8 @@ class Fold:
         if private is not None and change.subject is not None:
             subject = self.state.subjects[change.subject]
             if not subject.erased:
-                subject.series.update(private.series)
+                subject.fill(private.series)
+                subject.carry(private.carried)
                 subject.track = private.track or subject.track
                 self.state.remember_windows(list(private.windows), change.subject)
         self.tally.judged(entry)

@@ -322,8 +322,8 @@ class Reappraiser:
             raise Difference(index, "delta", draft.delta, stored.delta)
         _same(index, "records", draft.records, private.records)
         change = draft.entry.change
-        again = (dict(change.series), change.track, tuple(change.windows))
-        held = (private.series, private.track, private.windows)
+        again = (dict(change.series), change.track, tuple(change.windows), dict(change.carried))
+        held = (private.series, private.track, private.windows, private.carried)
         if again != held:
             raise Difference(index, "sealed state change", again, held)
         salt = opened.salt or b""

@@ -24,7 +24,7 @@ from verify.fold import Fold
 from verify.registry import Device, KeyPeriod
 from verify.store import KeyStore, write_durably
 
-VERSION = 1
+VERSION = 2
 _MONTH = 197001
 """Snapshots' keys live under a month in which no device ever sent."""
 _NAME = re.compile(r"state-([0-9]{12})-([0-9a-f]{32})\.snapshot")
@@ -45,6 +45,7 @@ def _encode(fold: Fold) -> bytes:
             subject.ref,
             [[name, [list(pair) for pair in ranges]] for name, ranges in subject.series.items()],
             None if subject.track is None else _track(subject.track),
+            [[key, [list(pair) for pair in kept]] for key, kept in subject.carried.items()],
             subject.erased,
         ]
         for subject in state.subjects
@@ -103,10 +104,11 @@ def _decode(data: bytes) -> Fold:
         raise ValueError("unknown version")
     fold = Fold()
     fold.restore_settings(card, asserted, policy, profiles)
-    for did, ref, series, track, erased in subjects:
+    for did, ref, series, track, carried, erased in subjects:
         subject = fold.state.subjects[fold.state.add_subject(did, ref)]
         subject.series = {name: tuple(tuple(p) for p in pairs) for name, pairs in series}
         subject.track = None if track is None else Track(*track)
+        subject.carried = {key: tuple(tuple(p) for p in kept) for key, kept in carried}
         subject.erased = erased
     for item in devices:
         _restore_device(fold, item)

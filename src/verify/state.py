@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verify.checks.clock import Anchor
+from verify.checks.contents import Kept, keep
 from verify.checks.location import Track
 from verify.checks.quota import Bucket
-from verify.checks.records import SubjectState
-from verify.checks.slots import Ranges
+from verify.checks.records import MAX_SERIES, SubjectState
+from verify.checks.slots import Ranges, patched
 
 WINDOW = 64
 """How many positions below the mark are known without looking into the journal."""
@@ -63,6 +64,7 @@ class Subject:
         ref: random reference in public leaves, 16 bytes.
         series: filled time slots per record name.
         track: newest adopted position, or None.
+        carried: samples of the last windows of each series (:mod:`verify.checks.contents`).
         erased: whether its keys were destroyed.
     """
 
@@ -70,11 +72,21 @@ class Subject:
     ref: bytes
     series: dict[str, Ranges] = field(default_factory=dict)
     track: Track | None = None
+    carried: dict[str, Kept] = field(default_factory=dict)
     erased: bool = False
+
+    def fill(self, series: Mapping[str, Ranges]) -> None:
+        """Take in what changed about filled slots (:func:`verify.checks.slots.changes`)."""
+        for name, found in series.items():
+            self.series[name] = patched(self.series.get(name, ()), found)
+
+    def carry(self, added: Mapping[str, Kept]) -> None:
+        """Take in what a pack added to the last windows of its series."""
+        keep(self.carried, added, MAX_SERIES)
 
     def for_records(self) -> SubjectState:
         """What judging its records needs."""
-        return SubjectState(self.series, self.track)
+        return SubjectState(self.series, self.track, self.carried)
 
 
 class Streams:
@@ -211,7 +223,7 @@ class State:
         """Drop what is personal about erased subjects, all at once: windows are looked at once."""
         for subject in subjects:
             entry = self.subjects[subject]
-            entry.series, entry.track, entry.erased = {}, None, True
+            entry.series, entry.carried, entry.track, entry.erased = {}, {}, None, True
         gone = set(subjects)
         for window in [key for key, holder in self.windows.items() if holder in gone]:
             del self.windows[window]

@@ -8,6 +8,7 @@ from typing import Literal
 
 from depin_id.envelope import Envelope
 from verify.checks.clock import Anchor
+from verify.checks.contents import Kept
 from verify.checks.location import Track
 from verify.checks.quota import Bucket
 from verify.checks.sequence import Recorded
@@ -106,6 +107,7 @@ class Change:
     series: Mapping[str, Ranges] = field(default_factory=dict)
     track: Track | None = None
     windows: tuple[bytes, ...] = ()
+    carried: Mapping[str, Kept] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

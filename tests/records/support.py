@@ -10,7 +10,8 @@ from typing import Any
 from depin_id.claims import Place
 from depin_id.senml import Decimal64, Record
 from verify.checks.clock import Sealing
-from verify.checks.records import RecordsOutcome, SubjectState, judge_records
+from verify.checks.contents import keep
+from verify.checks.records import MAX_SERIES, RecordsOutcome, SubjectState, judge_records
 from verify.policy import Policy
 from verify.profile import Profile, load_profiles
 
@@ -50,7 +51,10 @@ def judge(
 
 def after(state: SubjectState, outcome: RecordsOutcome) -> SubjectState:
     """The state as the aggregator keeps it."""
-    return SubjectState({**state.series, **outcome.series}, outcome.track or state.track)
+    carried = dict(state.carried)
+    keep(carried, outcome.carried, MAX_SERIES)
+    series = {**state.series, **outcome.series}
+    return SubjectState(series, outcome.track or state.track, carried)
 
 
 def level(offset_s: int, value: str = "50.5", name: str = "laeq", unit: str = "dB") -> Record:

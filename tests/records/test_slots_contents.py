@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verify.checks.contents import window_digests
-from verify.checks.slots import MAX_RANGES, Ranges, fill
+from verify.checks.contents import KEPT_WINDOWS, MAX_KEPT, Kept, Sample, look, merged, series_key
+from verify.checks.slots import MAX_RANGES, Ranges, changes, fill, patched
 
 
 def _well_formed(ranges: Ranges) -> bool:
@@ -38,6 +40,18 @@ def test_no_slot_is_ever_filled_twice(slots: list[int]) -> None:
         assert _well_formed(ranges)
 
 
+@given(st.lists(st.lists(st.integers(-400, 400), max_size=40), max_size=12))
+def test_what_changed_is_as_good_as_everything(packs: list[list[int]]) -> None:
+    ranges: Ranges = ()
+    for pack in packs:
+        before = ranges
+        for slot in pack:
+            ranges, _ = fill(ranges, slot)
+        found = changes(before, ranges)
+        assert patched(before, found) == ranges
+        assert len(found) <= 3 * len(pack)
+
+
 def test_the_oldest_gap_is_given_up() -> None:
     ranges: Ranges = ()
     for slot in range(0, 2 * MAX_RANGES + 2, 2):
@@ -48,38 +62,82 @@ def test_the_oldest_gap_is_given_up() -> None:
     assert fill(ranges, 3)[1] is False
 
 
+def _digests(name: str, unit: str, samples: Iterable[Sample], period_ms: int) -> list[bytes]:
+    return list(look(series_key(name, unit, period_ms), samples, period_ms).digests)
+
+
 SAMPLES = [(1_600_000 + 1000 * i, 40_000 + 37 * i % 900, -3) for i in range(64)]
 
 
 def test_windows_do_not_depend_on_batches_or_order() -> None:
-    whole = window_digests("laeq", "dB", SAMPLES, 1000)
+    whole = _digests("laeq", "dB", SAMPLES, 1000)
     assert len(whole) == 4 and len(set(whole)) == 4
-    assert window_digests("laeq", "dB", reversed(SAMPLES), 1000) == whole
-    halves = [window_digests("laeq", "dB", part, 1000) for part in (SAMPLES[:32], SAMPLES[32:])]
+    assert _digests("laeq", "dB", reversed(SAMPLES), 1000) == whole
+    halves = [_digests("laeq", "dB", part, 1000) for part in (SAMPLES[:32], SAMPLES[32:])]
     assert halves[0] + halves[1] == whole
     # Cut elsewhere, the windows that were not cut are the same.
-    shifted = window_digests("laeq", "dB", SAMPLES[5:], 1000)
+    shifted = _digests("laeq", "dB", SAMPLES[5:], 1000)
     assert set(shifted) & set(whole) == set(whole[1:])
 
 
+@given(st.lists(st.integers(1, 20), min_size=1), st.sampled_from([1000, 1, 5_400_000]))
+def test_windows_are_the_same_in_packs_of_any_size(sizes: list[int], period: int) -> None:
+    """Down to one reading: every window that a whole upload has is found once it is complete."""
+    samples = [(time // 1000 * period, *value) for time, *value in SAMPLES]
+    whole = look("k", samples, period).digests
+    kept: Kept = ()
+    found: list[bytes] = []
+    start = number = 0
+    while start < len(samples):
+        size = sizes[number % len(sizes)]
+        windows = look("k", samples[start : start + size], period, kept)
+        found += windows.digests
+        kept = merged(kept, windows.added)
+        assert len(kept) <= KEPT_WINDOWS
+        assert all(len(packed) <= 13 * MAX_KEPT for _, packed in kept)
+        start, number = start + size, number + 1
+    assert list(dict.fromkeys(found)) == list(whole) and len(whole) == 4
+
+
+def test_what_is_late_finds_its_window_beside_what_is_new() -> None:
+    whole = look("k", SAMPLES, 1000).digests
+    kept: Kept = ()
+    found: set[bytes] = set()
+    for late, new in zip(SAMPLES[:16], SAMPLES[48:], strict=True):
+        for sample in (new, late):
+            windows = look("k", [sample], 1000, kept)
+            found.update(windows.digests)
+            kept = merged(kept, windows.added)
+    assert found == {whole[0], whole[3]}
+    # The same again adds nothing and is still what it was.
+    again = look("k", SAMPLES[10:11], 1000, kept)
+    assert again == ((whole[0],), ())
+
+
+def test_a_pack_keeps_only_what_a_later_one_may_need() -> None:
+    first = look("k", SAMPLES[:60], 1000)
+    assert [len(packed) for _, packed in first.added] == [13 * 12]
+    assert look("k", SAMPLES[60:], 1000, merged((), first.added)).digests == first.digests[3:]
+
+
 def test_every_part_of_a_sample_counts() -> None:
-    whole = window_digests("laeq", "dB", SAMPLES[:16], 1000)
+    whole = _digests("laeq", "dB", SAMPLES[:16], 1000)
     for changed in ((0, 1, 0), (0, 0, 1), (1, 0, 0)):
         other = list(SAMPLES[:16])
         first = other[3]
         other[3] = (first[0] + changed[0], first[1] + changed[1], first[2] + changed[2])
-        assert window_digests("laeq", "dB", other, 1000) != whole
-    assert window_digests("lceq", "dB", SAMPLES[:16], 1000) != whole
-    assert window_digests("laeq", "dBA", SAMPLES[:16], 1000) != whole
+        assert _digests("laeq", "dB", other, 1000) != whole
+    assert _digests("lceq", "dB", SAMPLES[:16], 1000) != whole
+    assert _digests("laeq", "dBA", SAMPLES[:16], 1000) != whole
 
 
 def test_constant_or_sparse_readings_make_no_window() -> None:
     times = [time for time, _, _ in SAMPLES[:16]]
-    assert window_digests("rain", "m", [(time, 0, 0) for time in times], 1000) == []
+    assert _digests("rain", "m", [(time, 0, 0) for time in times], 1000) == []
     five = [(time, i % 5, 0) for i, time in enumerate(times)]
-    assert window_digests("rain", "m", five, 1000) == []
+    assert _digests("rain", "m", five, 1000) == []
     six = [(time, i % 6, 0) for i, time in enumerate(times)]
-    assert len(window_digests("rain", "m", six, 1000)) == 1
-    assert window_digests("rain", "m", six[:11], 1000) == []
-    assert len(window_digests("rain", "m", six[:12], 1000)) == 1
-    assert window_digests("rain", "m", six, 0) == []
+    assert len(_digests("rain", "m", six, 1000)) == 1
+    assert _digests("rain", "m", six[:11], 1000) == []
+    assert len(_digests("rain", "m", six[:12], 1000)) == 1
+    assert _digests("rain", "m", six, 0) == []

@@ -248,7 +248,10 @@ def picture(fold: Fold) -> dict[str, Any]:
             )
             for device in fold.registry
         ],
-        "subjects": [(s.did, s.ref, dict(s.series), s.track, s.erased) for s in state.subjects],
+        "subjects": [
+            (s.did, s.ref, dict(s.series), s.track, list(s.carried.items()), s.erased)
+            for s in state.subjects
+        ],
         "by_did": dict(state.by_did),
         "by_ref": dict(state.by_ref),
         "children": dict(state.children),

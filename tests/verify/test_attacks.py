@@ -17,6 +17,7 @@ from depin_id.readings import Reading, reading
 from depin_id.testing import NOW, TestDevice, TestNetwork
 from tests.verify.net import POLICY, Net, level, picture
 from verify.appraise import MAX_SUBJECTS
+from verify.audit import audit
 from verify.checks import payload
 from verify.commands import looking
 from verify.entries import Erased
@@ -191,6 +192,37 @@ def test_no_time_is_paid_twice_when_the_length_of_slots_changes(tmp_path: Path) 
         assert picture(net.replayed()) == picture(net.fold)
 
 
+def _open(net: Net, folder: Path, more: str = "") -> None:
+    """From now on every name passes, in slots of a second."""
+    folder.mkdir()
+    (folder / "noise.toml").write_text(
+        f'name = "noise"\nversion = 2\nopen_names = true\nslot_ms = 1000\n{more}\nfields = {{}}'
+    )
+    profiles = load_profiles(folder)
+    policy = Policy.from_toml(POLICY, profiles=profiles)
+    net.aggregator.administer([policy_entry(policy, profiles)])
+
+
+def test_a_pack_stores_what_it_changed_and_not_all_its_subject_ever_filled(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        _open(net, tmp_path / "open")
+        device, names = net.device(), [f"n{i}" for i in range(60)]
+        for gaps in range(4):
+            times = [NOW - 5 * i for i in range(16 * gaps, 16 * gaps + 16)]
+            full = [level(50, at, name) for name in names for at in times]
+            assert net.codes(device, device.next(full)) == ["accepted"]
+        once = [level(50, NOW - 2, name) for name in names]
+        assert net.codes(device, device.next(once), device.next(once)) == ["accepted"] * 2
+        assert net.record_codes()[-120:] == [""] * 60 + ["record.repeated"] * 60
+        assert picture(net.replayed()) == picture(net.fold)
+        first, again = list(net.aggregator.journal.entries())[-2:]
+        assert len(first.sealed) < len(again.sealed) + 60 * 64
+        told = picture(net.fold)
+        net.reopen()
+        assert picture(net.fold) == told
+    assert audit(net.root).ok
+
+
 # --- other people's content -----------------------------------------------------------------------
 
 
@@ -215,6 +247,68 @@ def test_what_another_device_measured_is_not_paid_again(tmp_path: Path) -> None:
         own = [level(60 + i % 11, NOW - 64 + i) for i in range(40)]
         assert net.codes(copy, copy.next(own)) == ["accepted"]
         assert len([who for who, _, _ in net.paid() if who == copy.did]) == 40
+
+
+@pytest.mark.parametrize("size", [1, 3, 10])
+@pytest.mark.parametrize("first", [40, 1, 7])
+def test_what_another_device_measured_is_seen_in_packs_of_any_size(
+    tmp_path: Path, first: int, size: int
+) -> None:
+    start = -NOW % 16  # so that two windows are whole
+    readings = [level(50 + i * 7 % 30, NOW - 64 + start + i) for i in range(40)]
+    with Net(tmp_path, policy=POLICY + "[quota]\ndevice_burst = 200\n") as net:
+        honest, copy = net.device(), net.device("copy")
+        for at in range(0, 40, first):
+            assert net.codes(honest, honest.next(readings[at : at + first])) == ["accepted"]
+        codes = []
+        for at in range(0, 40, size):
+            if at == 20:
+                net.reopen(forget_snapshot=True)  # what is open stays open
+            codes += net.codes(copy, copy.next(readings[at : at + size]))
+        assert set(codes) == {"accepted", "content.repeated"}
+        # Paid is what comes before the twelfth reading of a window; the last window is too short.
+        stolen = sum(1 for who, _, _ in net.paid() if who == copy.did)
+        assert stolen == {1: 11 + 11 + 8, 3: 9 + 9 + 7, 10: 10}[size]
+        assert len(net.paid()) == 40 + stolen
+        # Its own measurement in a window of which nothing was copied counts.
+        own = [level(60 + i % 11, NOW - 160 + i) for i in range(40)]
+        assert (
+            net.codes(copy, *[copy.next(own[i : i + 8]) for i in range(0, 40, 8)])
+            == ["accepted"] * 5
+        )
+        assert picture(net.replayed()) == picture(net.fold)
+        told = picture(net.fold)
+        net.reopen()
+        assert picture(net.fold) == told
+    assert audit(net.root).ok
+
+
+def test_readings_one_by_one_store_each_once(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        _open(net, tmp_path / "open")
+        device, names = net.device(), [f"n{i}" for i in range(60)]
+        for i in range(11):
+            packs = device.next([level(50 + i, NOW - 60 + i, name) for name in names])
+            assert net.codes(device, packs) == ["accepted"]
+        first, *_, last = list(net.aggregator.journal.entries())[-11:]
+        assert len(last.sealed) < len(first.sealed) + 60 * 8
+        # Names and units nobody knows do not fill memory.
+        units = cbor.encode([{0: "n0", 1: f"u{i}", 2: i, 6: NOW - 600 + i} for i in range(600)])
+        packs = device.next(payload=units, clock=1000, claims=Claims(iat=NOW))
+        assert net.codes(device, packs) == ["accepted"]
+        assert max(len(subject.carried) for subject in net.fold.state.subjects) == 256
+
+
+def test_erasure_takes_open_windows_along(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        device, copy = net.device(), net.device("copy")
+        net.send(device, *[device.next([reading_]) for reading_ in _noise(10)])
+        assert any(subject.carried for subject in net.fold.state.subjects)
+        net.erase(device)
+        assert not any(subject.carried for subject in net.fold.state.subjects)
+        net.send(copy, *[copy.next([reading_]) for reading_ in _noise(10)])
+        assert picture(net.replayed()) == picture(net.fold)
+    assert audit(net.root).ok
 
 
 def test_a_gateway_cannot_sell_what_its_devices_measured(tmp_path: Path) -> None:

@@ -128,12 +128,28 @@ def test_what_was_erased_leaves_the_audit_whole(house: House, tmp_path: Path, na
         assert report.counts.erased >= 4 and report.counts.reappraised < 30
 
 
-def _repeat(house: House, aggregator: Aggregator, first: str, second: str) -> None:
-    """Sixteen readings of one device, word for word again from another."""
+def _repeat(house: House, aggregator: Aggregator, first: str, second: str, size: int = 32) -> None:
+    """The readings of one device, word for word again from another, in packs of a size."""
     now = house.clock.ms // 1000
     values = [reading("laeq", 40 + i / 2, "dB", now - 40 + i) for i in range(32)]
     for name in (first, second):
-        house.take(aggregator, house.devices[name].sign(values, network=house.did))
+        for at in range(0, 32, size):
+            pack = house.devices[name].sign(values[at : at + size], network=house.did)
+            house.take(aggregator, pack)
+            house.clock.ms += 60_000
+
+
+def test_a_copy_in_small_packs_of_erased_values_stays_refused(tmp_path: Path) -> None:
+    house = build(tmp_path)
+    with house.aggregator() as aggregator:
+        house.clock.ms += 3_600_000
+        _repeat(house, aggregator, "chatty", "stranger", 4)
+        refused = aggregator.fold.tally.verdicts["content.repeated"]
+        assert refused >= 2
+    assert audit(house.root).ok
+    erase(house, house.root, "chatty")
+    report = audit(house.root)
+    assert report.ok and report.counts.undecidable == refused, report.to_json()
 
 
 def test_a_copy_of_erased_values_stays_refused(tmp_path: Path) -> None:

@@ -2,62 +2,126 @@
 
 Somebody who uploads a recording again changes what costs nothing: batching, positions, altitude,
 the signer. Values and times stay. So time is cut into windows, each sixteen usual intervals long,
-and the values and times in a window make its digest. A window with few records or few different
-values makes none: two honest stations may well both read 0.0 for a while, or one value.
+and the first values and times in a window make its digest: twelve, or more until six of them are
+different. A window with fewer makes none: two honest stations may well both read 0.0 for a while,
+or one value.
+
+A pack may be as small as one reading. So the last windows that packs added to are kept with their
+subject, and a window is the same however its readings were cut into packs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 SLOTS: Final = 16
 MIN_RECORDS: Final = 12
 MIN_DISTINCT: Final = 6
 DIGEST_BYTES: Final = 16
+MAX_KEPT: Final = 16
+"""The most samples of a window that are kept for later packs."""
+KEPT_WINDOWS: Final = 2
+"""The most windows of a series that are kept: what comes now, and what comes late beside it."""
 
 Sample = tuple[int, int, int]
 """(nominal time in ms, mantissa, exponent) of a value."""
 
+_SAMPLE: Final = struct.Struct(">Iqb")
+"""Time in the window in ms, mantissa, exponent: sorted as bytes they are sorted by time."""
+_TIME_BYTES: Final = 4
 
-def window_digests(name: str, unit: str, samples: Iterable[Sample], period_ms: int) -> list[bytes]:
-    """Digests of the windows of one series.
+Kept = tuple[tuple[int, bytes], ...]
+"""(number of a window, its samples of 13 bytes each, by time); the one added to last is last."""
+
+
+class Windows(NamedTuple):
+    """What a pack has of a series.
+
+    Attributes:
+        digests: 16 bytes for each window that it adds to and that makes a digest, by time.
+        added: what to keep of it (:func:`merged`).
+    """
+
+    digests: tuple[bytes, ...] = ()
+    added: Kept = ()
+
+
+def series_key(name: str, unit: str, period_ms: int) -> str:
+    """What windows of a series are kept under: of another length they are other windows."""
+    return f"{name}\0{unit}\0{period_ms}"
+
+
+def look(key: str, samples: Iterable[Sample], period_ms: int, kept: Kept = ()) -> Windows:
+    """The windows of one series.
 
     Args:
-        name, unit: of the series.
-        samples: its values, in any order.
+        key: of the series (:func:`series_key`).
+        samples: its values in a pack, in any order.
         period_ms: usual time between two of them; 0 makes no window.
-
-    Returns:
-        16 bytes for each window with at least 12 samples and 6 different values, by time. The
-        same samples of a window give the same digest however they were batched; a window that is
-        cut by the end of a pack has another one.
+        kept: what is kept of earlier packs.
     """
     if period_ms == 0:
-        return []
+        return Windows()
     length = SLOTS * period_ms
-    ordered = sorted(samples)
+    found: dict[int, set[bytes]] = {}
+    for time, mantissa, exponent in samples:
+        number, at = divmod(time, length)
+        sample = _SAMPLE.pack(at, mantissa, exponent)
+        held = found.get(number)
+        if held is None:
+            found[number] = {sample}
+        else:
+            held.add(sample)
+    before = {number: _split(packed) for number, packed in kept}
+    numbers = sorted(found)
     digests: list[bytes] = []
-    start = 0
-    while start < len(ordered):
-        window = ordered[start][0] // length
-        end = start + 1
-        while end < len(ordered) and ordered[end][0] // length == window:
-            end += 1
-        if end - start >= MIN_RECORDS:
-            digest = _digest(name, unit, ordered[start:end])
-            if digest is not None:
-                digests.append(digest)
-        start = end
-    return digests
+    added: list[tuple[int, bytes]] = []
+    for number in numbers:
+        earlier = before.get(number, ())
+        ordered = sorted(found[number].union(earlier))
+        digest = _digest(key, number, ordered)
+        if digest is not None:
+            digests.append(digest)
+        # A window that is whole in this pack needs no other, but the last one may go on.
+        if number == numbers[-1] or earlier or len(ordered) < MIN_RECORDS:
+            new = b"".join(item for item in ordered[:MAX_KEPT] if item not in earlier)
+            if new:
+                added.append((number, new))
+    return Windows(tuple(digests), tuple(added[-KEPT_WINDOWS:]))
 
 
-def _digest(name: str, unit: str, samples: Sequence[Sample]) -> bytes | None:
-    if len({sample[1:] for sample in samples}) < MIN_DISTINCT:
+def merged(kept: Kept, added: Kept) -> Kept:
+    """What is kept of a series after a pack has added to it."""
+    found = dict(kept)
+    for number, packed in added:
+        samples = sorted({*_split(found.pop(number, b"")), *_split(packed)})
+        found[number] = b"".join(samples[:MAX_KEPT])
+    return tuple(found.items())[-KEPT_WINDOWS:]
+
+
+def keep(carried: dict[str, Kept], added: Mapping[str, Kept], most: int) -> None:
+    """Take in what a pack added; the series that were silent longest go when there are too many."""
+    for key, windows in added.items():
+        carried[key] = merged(carried.pop(key, ()), windows)
+    while len(carried) > most:
+        del carried[next(iter(carried))]
+
+
+def _split(packed: bytes) -> tuple[bytes, ...]:
+    return tuple(packed[i : i + _SAMPLE.size] for i in range(0, len(packed), _SAMPLE.size))
+
+
+def _digest(key: str, number: int, ordered: Sequence[bytes]) -> bytes | None:
+    """Of as many samples as it takes, so what follows in the window changes nothing."""
+    end = MIN_RECORDS
+    values = {sample[_TIME_BYTES:] for sample in ordered[:end]}
+    while len(values) < MIN_DISTINCT and end < len(ordered):
+        values.add(ordered[end][_TIME_BYTES:])
+        end += 1
+    if len(values) < MIN_DISTINCT or end > len(ordered):
         return None
-    head = f"depin/window/1\0{name}\0{unit}\0".encode()
-    numbers = [number for sample in samples for number in sample]
-    body = struct.pack(f">{len(numbers)}q", *numbers)
-    return hashlib.sha256(head + body).digest()[:DIGEST_BYTES]
+    head = f"depin/window/2\0{key}\0{number}\0".encode()
+    return hashlib.sha256(head + b"".join(ordered[:end])).digest()[:DIGEST_BYTES]

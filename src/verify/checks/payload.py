@@ -11,9 +11,10 @@ from depin_id.envelope import CONTENT_SENML, CONTENT_SIGN1, CONTENT_STATUS, MAX_
 from depin_id.errors import EncodingError
 from depin_id.senml import Record, decode_pack
 from verify.checks.clock import Anchor, Sealing, sealing_of
+from verify.checks.contents import Kept
 from verify.checks.location import Track
 from verify.checks.records import Judged, RecordsOutcome, judge_records
-from verify.checks.slots import Ranges
+from verify.checks.slots import Ranges, changes
 from verify.leaf import MAX_RECORDS_BYTES, MAX_TIME_MS, RecordRow, RecordsContent
 from verify.profile import Profile, find_profile
 from verify.state import Subject
@@ -40,6 +41,7 @@ class Content:
     series: Mapping[str, Ranges] = field(default_factory=dict)
     track: Track | None = None
     windows: tuple[bytes, ...] = ()
+    carried: Mapping[str, Kept] = field(default_factory=dict)
 
 
 def _refused(code: str, measured: str = "", limit: str = "") -> Rejected:
@@ -177,8 +179,14 @@ def _judge_readings(
     looked = (*sent, *_kept(auth, sent)) if _is_gateway(auth) else sent
     others = {world.state.windows.get(window, change.subject) for window in looked}
     if others - {change.subject}:
-        return Content(_refused("content.repeated"), anchor=anchor)
-    return _accept(auth, change, outcome, anchor, flags)
+        # What was refused is kept too: the rest of the window is as much a copy as its beginning.
+        refusal = _refused("content.repeated")
+        return Content(refusal, anchor=anchor, carried=outcome.carried)
+    series = {
+        name: changes(subject.series.get(name, ()), ranges)
+        for name, ranges in outcome.series.items()
+    }
+    return _accept(auth, change, outcome, series, anchor, flags)
 
 
 def _is_gateway(auth: Authenticated) -> bool:
@@ -198,6 +206,7 @@ def _accept(
     auth: Authenticated,
     change: Change,
     outcome: RecordsOutcome,
+    series: Mapping[str, Ranges],
     anchor: Anchor | None,
     flags: set[str],
 ) -> Content:
@@ -229,9 +238,10 @@ def _accept(
         quality=quality,
         flags=tuple(flags),
         anchor=anchor,
-        series=outcome.series,
+        series=series,
         track=outcome.track,
         windows=_kept(auth, outcome.windows),
+        carried=outcome.carried,
     )
 
 

@@ -10,7 +10,7 @@ from depin_id.claims import Place
 from depin_id.senml import Decimal64, Record
 from verify.checks import Finding
 from verify.checks.clock import RecordClock, Sealing, Timed
-from verify.checks.contents import Sample, window_digests
+from verify.checks.contents import Kept, Sample, look, series_key
 from verify.checks.location import Fix, Track, judge_fix
 from verify.checks.slots import Filling, Ranges
 from verify.policy import Policy
@@ -55,10 +55,11 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SubjectState:
-    """What is remembered of a subject: filled slots by name, and its newest position."""
+    """What is remembered of a subject: filled slots by name, its newest position, open windows."""
 
     series: Mapping[str, Ranges] = field(default_factory=dict)
     track: Track | None = None
+    carried: Mapping[str, Kept] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class RecordsOutcome:
         series: filled slots of the series that changed.
         track: the new position of the subject, None when it has not changed.
         windows: digests of what was measured (:mod:`verify.checks.contents`).
+        carried: what later packs need of these windows.
         refusal: why the whole pack is refused, or None.
     """
 
@@ -77,6 +79,7 @@ class RecordsOutcome:
     series: Mapping[str, Ranges] = field(default_factory=dict)
     track: Track | None = None
     windows: tuple[bytes, ...] = ()
+    carried: Mapping[str, Kept] = field(default_factory=dict)
     refusal: Finding | None = None
 
 
@@ -176,13 +179,22 @@ class _Pack:
         series = {
             name: filling.ranges for name, filling in self._fillings.items() if filling.changed
         }
-        windows = tuple(
-            digest
-            for (name, unit), samples in self._samples.items()
-            for digest in window_digests(name, unit, samples, self._profile.period_ms)
-        )
+        windows, carried = self._look()
         track = None if self._track == self._state.track else self._track
-        return RecordsOutcome(judged, series, track, windows)
+        return RecordsOutcome(judged, series, track, windows, carried)
+
+    def _look(self) -> tuple[tuple[bytes, ...], dict[str, Kept]]:
+        """Digests of the windows of all series, and what later packs need of them."""
+        digests: list[bytes] = []
+        carried: dict[str, Kept] = {}
+        period = self._profile.period_ms
+        for (name, unit), samples in self._samples.items():
+            key = series_key(name, unit, period)
+            found = look(key, samples, period, self._state.carried.get(key, ()))
+            digests += found.digests
+            if found.added:
+                carried[key] = found.added
+        return tuple(digests), carried
 
     def _judge(self, record: Record, timed: Timed) -> Judged:
         name, unit, value, _, total, _ = record

@@ -86,6 +86,24 @@ def fill(ranges: Ranges, slot: int) -> tuple[Ranges, bool]:
     return (ranges, True) if repeated else (filling.ranges, False)
 
 
+def changes(before: Ranges, after: Ranges) -> Ranges:
+    """What to remember of a change: the ranges that are new or end elsewhere.
+
+    A range that is there no more is an empty one, ``(start, start)``. So a subject with many gaps
+    stores with each pack what the pack has changed, not all its gaps again.
+    """
+    kept, ends = set(before), dict(after)
+    gone = [(start, start) for start, _ in before if start not in ends]
+    return tuple(sorted([*gone, *(pair for pair in after if pair not in kept)]))
+
+
+def patched(before: Ranges, found: Ranges) -> Ranges:
+    """The ranges after what :func:`changes` found."""
+    ends = dict(before)
+    ends.update(found)
+    return tuple(sorted((start, end) for start, end in ends.items() if start != end))
+
+
 def rescaled(ranges: Ranges, before_ms: int, after_ms: int) -> Ranges:
     """The same filled time in slots of another length; a slot that is filled in part is filled.
 
