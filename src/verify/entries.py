@@ -17,7 +17,7 @@ from depin_id.enrolment import Enrolment
 from depin_id.errors import DepinError, StateError
 from depin_id.keys import PublicKey
 from verify.checks.clock import Anchor
-from verify.checks.location import Track
+from verify.checks.location import Spot, Track
 from verify.checks.quota import Bucket
 from verify.leaf import KIND_ENVELOPE
 from verify.state import Mark
@@ -219,7 +219,7 @@ def encode_private(change: Change, envelope: bytes, records: bytes | None) -> by
     series = [[name, [list(pair) for pair in ranges]] for name, ranges in change.series.items()]
     track = None
     if change.track is not None:
-        track = [change.track.time_ms, change.track.lat_e7, change.track.lon_e7]
+        track = [list(spot) for spot in change.track]
     return cbor.encode_plain([envelope, records, series, track, list(change.windows)])
 
 
@@ -239,7 +239,7 @@ def decode_private(data: bytes) -> Private:
     try:
         envelope, records, series, track, windows = cbor2.loads(data)
         ranges = {name: tuple(tuple(pair) for pair in pairs) for name, pairs in series}
-        adopted = None if track is None else Track(*track)
+        adopted = None if track is None else tuple(Spot(*spot) for spot in track)
         return Private(envelope, records, ranges, adopted, tuple(windows))
     except (cbor2.CBORError, ValueError, TypeError) as error:
         _damaged(str(error))

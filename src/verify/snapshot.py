@@ -18,13 +18,13 @@ from depin_id import cbor
 from depin_id.enrolment import Enrolment
 from depin_id.errors import DepinError
 from depin_id.keys import PublicKey
-from verify.checks.location import Track
+from verify.checks.location import Spot
 from verify.checks.quota import Bucket
 from verify.fold import Fold
 from verify.registry import Device, KeyPeriod
 from verify.store import KeyStore, write_durably
 
-VERSION = 1
+VERSION = 2
 _MONTH = 197001
 """Snapshots' keys live under a month in which no device ever sent."""
 _NAME = re.compile(r"state-([0-9]{12})-([0-9a-f]{32})\.snapshot")
@@ -44,7 +44,7 @@ def _encode(fold: Fold) -> bytes:
             subject.did,
             subject.ref,
             [[name, [list(pair) for pair in ranges]] for name, ranges in subject.series.items()],
-            None if subject.track is None else _track(subject.track),
+            None if subject.track is None else [list(spot) for spot in subject.track],
             subject.erased,
         ]
         for subject in state.subjects
@@ -76,10 +76,6 @@ def _encode(fold: Fold) -> bytes:
     )
 
 
-def _track(track: Track) -> list[int]:
-    return [track.time_ms, track.lat_e7, track.lon_e7]
-
-
 def _decode(data: bytes) -> Fold:
     (
         version,
@@ -106,7 +102,7 @@ def _decode(data: bytes) -> Fold:
     for did, ref, series, track, erased in subjects:
         subject = fold.state.subjects[fold.state.add_subject(did, ref)]
         subject.series = {name: tuple(tuple(p) for p in pairs) for name, pairs in series}
-        subject.track = None if track is None else Track(*track)
+        subject.track = None if track is None else tuple(Spot(*spot) for spot in track)
         subject.erased = erased
     for item in devices:
         _restore_device(fold, item)

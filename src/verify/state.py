@@ -62,7 +62,7 @@ class Subject:
         did: its DID or DID URL.
         ref: random reference in public leaves, 16 bytes.
         series: filled time slots per record name.
-        track: newest adopted position, or None.
+        track: some of its adopted positions, or None.
         erased: whether its keys were destroyed.
     """
 

@@ -16,6 +16,7 @@ from depin_id.readings import Reading, reading
 from depin_id.testing import NOW, TestDevice, TestNetwork
 from tests.verify.net import POLICY, Net, level, picture
 from verify.appraise import MAX_SUBJECTS
+from verify.audit import audit
 from verify.commands import looking
 from verify.entries import Erased
 from verify.explain import explain
@@ -435,3 +436,31 @@ def test_to_forget_many_sensors_is_one_pass_over_what_is_remembered(tmp_path: Pa
         refs = tuple(subject.ref for subject in net.fold.state.subjects)
         net.fold.apply(Erased(gateway.did, refs), net.now_ms, None)
         assert windows.passes == 1 and list(windows) == [b"other"]
+
+
+def test_a_way_filled_in_backwards_is_held_against_what_was_filled_in_before(
+    tmp_path: Path,
+) -> None:
+    cities = ((40.7, -74.0), (35.7, 139.7), (-33.9, 151.2), (51.5, -0.1))
+    with Net(tmp_path, policy=MOBILITY) as net:
+        device = net.device()
+
+        def fix(at: int, lat: float, lon: float) -> bytes:
+            return device.next([reading("lat", lat, "lat", at), reading("lon", lon, "lon", at)])
+
+        net.send(device, fix(NOW, 47.2, -1.5))
+        for step in range(16):
+            net.send(device, fix(NOW - 2_000_000 + step, *cities[step % 4]))
+            if step % 8 == 5:
+                net.reopen(forget_snapshot=step > 8)
+        # Of four cities the first is where it was.
+        times = sorted({at for _, _, at in net.paid()})
+        assert len(net.paid()) == 2 * len(times) == 10
+        assert times[:4] == [NOW - 2_000_001 + step for step in (0, 4, 8, 12)]
+        assert picture(net.replayed()) == picture(net.fold)
+        net.reopen()
+        assert picture(net.replayed()) == picture(net.fold)
+        net.aggregator.publish()
+        net.erase(device)
+        assert not any(subject.track for subject in net.fold.state.subjects)
+    assert audit(net.root).ok
