@@ -20,7 +20,7 @@ from verify.checks.clock import Anchor
 from verify.checks.location import Spot, Track
 from verify.checks.quota import Bucket
 from verify.leaf import KIND_ENVELOPE
-from verify.state import Mark
+from verify.state import Mark, Sighted
 from verify.world import Change
 
 GENESIS, POLICY, CARD, ENROL, ROTATE, REVOKE, ERASE, TICK, COUNTED = range(1, 10)
@@ -123,6 +123,7 @@ class Judged:
         code, flags, level, measured, limit, at_fault: the verdict.
         readings: how many records count.
         sighting: whether it is a gateway envelope.
+        repeated: whether it is one that does not count: its gateway sent it before.
         receipt_flags: how it was received.
         sealed_by: subjects whose keys seal it, the first one's also makes the salt.
         ref: for a new subject, its reference.
@@ -137,6 +138,7 @@ class Judged:
     at_fault: str
     readings: int
     sighting: bool
+    repeated: bool
     receipt_flags: tuple[str, ...]
     sealed_by: tuple[int, ...]
     ref: bytes | None
@@ -181,6 +183,7 @@ def encode_judged(entry: Judged) -> bytes:
                 entry.at_fault,
                 entry.readings,
                 entry.sighting,
+                entry.repeated,
             ],
             list(entry.receipt_flags),
             list(entry.sealed_by),
@@ -220,7 +223,8 @@ def encode_private(change: Change, envelope: bytes, records: bytes | None) -> by
     track = None
     if change.track is not None:
         track = [list(spot) for spot in change.track]
-    return cbor.encode_plain([envelope, records, series, track, list(change.windows)])
+    windows, sighted = list(change.windows), _optional(change.sighted)
+    return cbor.encode_plain([envelope, records, series, track, windows, sighted])
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,16 +236,18 @@ class Private:
     series: dict[str, Any]
     track: Track | None
     windows: tuple[bytes, ...]
+    sighted: Sighted | None
 
 
 def decode_private(data: bytes) -> Private:
     """Read the sealed part of an envelope's entry. Raises StateError ``state.entry``."""
     try:
-        envelope, records, series, track, windows = cbor2.loads(data)
+        envelope, records, series, track, windows, sighted = cbor2.loads(data)
         ranges = {name: tuple(tuple(pair) for pair in pairs) for name, pairs in series}
         adopted = None if track is None else tuple(Spot(*spot) for spot in track)
-        return Private(envelope, records, ranges, adopted, tuple(windows))
-    except (cbor2.CBORError, ValueError, TypeError) as error:
+        seen = None if sighted is None else (sighted[0], sighted[1])
+        return Private(envelope, records, ranges, adopted, tuple(windows), seen)
+    except (cbor2.CBORError, ValueError, TypeError, LookupError) as error:
         _damaged(str(error))
 
 

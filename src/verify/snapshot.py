@@ -64,6 +64,7 @@ def _encode(fold: Fold) -> bytes:
             [[who, count] for who, count in state.children.items()],
             [[window, subject] for window, subject in state.windows.items()],
             [[size, *beacon] for size, beacon in state.beacons.items()],
+            [state.sighted, [[*seen, *kept] for seen, kept in state.sightings.items()]],
             [[thumbprint, subject] for thumbprint, subject in state.streams.keys()],
             state.streams.rows(),
             [
@@ -91,6 +92,7 @@ def _decode(data: bytes) -> Fold:
         children,
         windows,
         beacons,
+        sightings,
         streams,
         rows,
         tally,
@@ -111,6 +113,8 @@ def _decode(data: bytes) -> Fold:
     state.children = dict(children)
     state.windows = dict(windows)
     state.beacons = {number: (at, root) for number, at, root in beacons}
+    state.sighted, kept = sightings
+    state.sightings = {(gateway, item): (holder, at) for gateway, item, holder, at in kept}
     state.streams.restore([(thumbprint, index) for thumbprint, index in streams], rows)
     fold.tally.verdicts, fold.tally.counted = dict(tally[0]), dict(tally[1])
     fold.tally.readings, fold.tally.sightings = tally[2], tally[3]

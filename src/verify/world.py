@@ -16,7 +16,7 @@ from verify.leaf import RecordsContent
 from verify.policy import Policy
 from verify.profile import Profile
 from verify.registry import Device, KeyPeriod, Registry
-from verify.state import Mark, State
+from verify.state import Mark, Sighted, State
 from verify.verdict import Verdict
 
 
@@ -84,8 +84,9 @@ Action = Literal["entry", "counted", "duplicate"]
 class Change:
     """What an envelope's entry changes in the state.
 
-    ``subject`` and ``stream`` are None until the entry that creates them is applied. Series, track
-    and windows are personal and rest sealed; everything else stays readable after an erasure.
+    ``subject`` and ``stream`` are None until the entry that creates them is applied. Series, track,
+    windows and sighting are personal and rest sealed; everything else stays readable after an
+    erasure.
     """
 
     thumbprint: bytes
@@ -106,6 +107,7 @@ class Change:
     series: Mapping[str, Ranges] = field(default_factory=dict)
     track: Track | None = None
     windows: tuple[bytes, ...] = ()
+    sighted: Sighted | None = None
 
 
 @dataclass(frozen=True, slots=True)
