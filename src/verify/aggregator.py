@@ -100,9 +100,7 @@ class Aggregator:
             raise
 
     def _open(self, operating: NetworkDir, progress: Callable[[int, int], None] | None) -> None:
-        self.fold: Fold = snapshot.load(
-            self.workspace.snapshots, self.keys, newest=self.journal.size
-        )
+        self.fold: Fold = snapshot.load(self.workspace.snapshots, self.keys, self.journal)
         self._snapshot_size = self.fold.size
         replay(self.journal, self.keys, self.fold, progress=progress)
         self.quarantine = Quarantine.open(
@@ -358,7 +356,13 @@ class Aggregator:
 
     def save_snapshot(self) -> None:
         """Write a snapshot and drop the older ones."""
-        snapshot.save(self.fold, self.workspace.snapshots, self.keys, randomness=self._randomness)
+        snapshot.save(
+            self.fold,
+            self.workspace.snapshots,
+            self.keys,
+            self.journal,
+            randomness=self._randomness,
+        )
         self._snapshot_size = self.fold.size
 
     def _publish_due(self, now_ms: int) -> None:

@@ -6,6 +6,7 @@ erasing a device destroys the keys of all snapshots before it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from verify.checks.location import Spot
 from verify.checks.quota import Bucket
 from verify.fold import Fold
 from verify.registry import Device, KeyPeriod
-from verify.store import KeyStore, write_durably
+from verify.store import Journal, KeyStore, write_durably
 
 VERSION = 2
 _MONTH = 197001
@@ -37,7 +38,12 @@ def _device(device: Device) -> list[Any]:
     return [enrolment, device.subject, keys, device.revoked_at, device.erased]
 
 
-def _encode(fold: Fold) -> bytes:
+def _newest_leaf(journal: Journal, size: int) -> bytes:
+    """Which history it is: another one of the same length ends in another leaf."""
+    return hashlib.sha256(journal.entry(size - 1).leaf if size else b"").digest()
+
+
+def _encode(fold: Fold, newest: bytes) -> bytes:
     state = fold.state
     subjects = [
         [
@@ -52,6 +58,7 @@ def _encode(fold: Fold) -> bytes:
     return cbor.encode_plain(
         [
             VERSION,
+            newest,
             fold.size,
             fold.last_received_at,
             fold.card_bytes,
@@ -77,9 +84,10 @@ def _encode(fold: Fold) -> bytes:
     )
 
 
-def _decode(data: bytes) -> Fold:
+def _decode(data: bytes, newest: bytes) -> Fold:
     (
         version,
+        leaf,
         size,
         last,
         card,
@@ -99,6 +107,8 @@ def _decode(data: bytes) -> Fold:
     ) = cbor2.loads(data)
     if version != VERSION:
         raise ValueError("unknown version")
+    if leaf != newest:
+        raise ValueError("of another history")
     fold = Fold()
     fold.restore_settings(card, asserted, policy, profiles)
     for did, ref, series, track, erased in subjects:
@@ -146,6 +156,7 @@ def save(
     fold: Fold,
     directory: Path,
     keys: KeyStore,
+    journal: Journal,
     *,
     randomness: Callable[[int], bytes] = os.urandom,
 ) -> Path:
@@ -154,7 +165,7 @@ def save(
     older = _snapshots(directory)
     ref = randomness(16)
     keys.ensure([(ref, _MONTH)])
-    sealed = keys.get(ref, _MONTH).seal(fold.size, _encode(fold))
+    sealed = keys.get(ref, _MONTH).seal(fold.size, _encode(fold, _newest_leaf(journal, fold.size)))
     path = directory / f"state-{fold.size:012d}-{ref.hex()}.snapshot"
     write_durably(path, _MAGIC + sealed)
     for _, old_ref, old in older:
@@ -163,19 +174,21 @@ def save(
     return path
 
 
-def load(directory: Path, keys: KeyStore, *, newest: int) -> Fold:
-    """The newest snapshot that can be read and is not ahead of ``newest``; else an empty fold.
+def load(directory: Path, keys: KeyStore, journal: Journal) -> Fold:
+    """The newest snapshot that can be read and is of this journal; else an empty fold.
 
-    A snapshot is a shortcut: whatever is wrong with one, the journal has everything.
+    After an older journal was restored there may be one that is ahead of it, or, when the journal
+    has grown again, one of what is no longer its history. A snapshot is a shortcut: whatever is
+    wrong with one, the journal has everything.
     """
     for size, ref, path in _snapshots(directory):
-        if size > newest:
+        if size > journal.size:
             continue
         try:
             data = path.read_bytes()
             if data.startswith(_MAGIC):
                 opened = keys.get(ref, _MONTH).open(size, data[len(_MAGIC) :])
-                return _decode(opened)
+                return _decode(opened, _newest_leaf(journal, size))
         except (DepinError, OSError, cbor2.CBORError, ValueError, TypeError):
             continue
     return Fold()
