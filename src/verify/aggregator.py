@@ -156,6 +156,11 @@ class Aggregator:
     def _closed(self) -> bool:
         return self._done
 
+    @property
+    def broken(self) -> bool:
+        """Whether a commit failed, so that it has to be opened again."""
+        return self._broken is not None
+
     # --- the handler of an ingest source ----------------------------------------------------
 
     def commit(self, messages: Sequence[Message]) -> list[Downlink]:
