@@ -100,9 +100,7 @@ class Aggregator:
             raise
 
     def _open(self, operating: NetworkDir, progress: Callable[[int, int], None] | None) -> None:
-        self.fold: Fold = snapshot.load(
-            self.workspace.snapshots, self.keys, newest=self.journal.size
-        )
+        self.fold: Fold = snapshot.load(self.workspace.snapshots, self.keys, self.journal)
         self._snapshot_size = self.fold.size
         replay(self.journal, self.keys, self.fold, progress=progress)
         self.quarantine = Quarantine.open(
@@ -164,6 +162,11 @@ class Aggregator:
 
     def _closed(self) -> bool:
         return self._done
+
+    @property
+    def broken(self) -> bool:
+        """Whether a commit failed, so that it has to be opened again."""
+        return self._broken is not None
 
     # --- the handler of an ingest source ----------------------------------------------------
 
@@ -365,7 +368,13 @@ class Aggregator:
 
     def save_snapshot(self) -> None:
         """Write a snapshot and drop the older ones."""
-        snapshot.save(self.fold, self.workspace.snapshots, self.keys, randomness=self._randomness)
+        snapshot.save(
+            self.fold,
+            self.workspace.snapshots,
+            self.keys,
+            self.journal,
+            randomness=self._randomness,
+        )
         self._snapshot_size = self.fold.size
 
     def _publish_due(self, now_ms: int) -> None:

@@ -206,6 +206,7 @@ def _judge_content(case: _Case, inner: Authenticated | Refusal | None) -> Judgem
     case.change.series = content.series
     case.change.track = content.track
     case.change.windows = content.windows
+    case.change.sighted = content.sighted
     flags = {*case.standing.flags, *case.receipt.flags, *content.flags}
     verdict = Accepted(content.quality, level, tuple(sorted(flags)))
     return _entry(case, verdict, content)

@@ -23,7 +23,7 @@ from verify.entries import (
 )
 from verify.fold import Fold
 from verify.store import Position
-from verify.verdict import Accepted, Indeterminate, Rejected, Verdict
+from verify.verdict import REPEATED, Accepted, Indeterminate, Rejected, Verdict
 from verify.world import Authenticated, Change, Judgement, Receipt, Refusal, World
 
 MAX_COUNTED_ROWS = 256
@@ -288,6 +288,7 @@ class Batch:
             "nobody" if isinstance(verdict, Accepted | Indeterminate) else verdict.at_fault,
             counted,
             inner is not None,
+            isinstance(verdict, Accepted) and REPEATED in verdict.flags,
             receipt.flags,
             sealed_by,
             ref,
@@ -298,7 +299,13 @@ class Batch:
         reasons = {} if judgement.records is None else judgement.records.reasons
         private = encode_private(change, raw, records, reasons)
         personal = Private(
-            raw, records, dict(change.series), change.track, change.windows, change.carried
+            raw,
+            records,
+            dict(change.series),
+            change.track,
+            change.windows,
+            change.carried,
+            change.sighted,
         )
         fold.apply_judged(entry, receipt.at, personal)
         self.drafts.append(
@@ -319,7 +326,9 @@ class Batch:
         summary = self.summary
         if isinstance(verdict, Accepted):
             summary.readings += entry.readings
-            if entry.sighting:
+            if entry.repeated:
+                summary.duplicates += 1
+            elif entry.sighting:
                 summary.sightings += 1
             else:
                 summary.accepted += 1

@@ -19,10 +19,10 @@ from depin_id.errors import DepinError, StateError
 from depin_id.keys import PublicKey
 from verify.checks.clock import Anchor
 from verify.checks.contents import Kept
-from verify.checks.location import Track
+from verify.checks.location import Spot, Track
 from verify.checks.quota import Bucket
 from verify.leaf import KIND_ENVELOPE
-from verify.state import Mark
+from verify.state import Mark, Sighted
 from verify.world import Change
 
 GENESIS, POLICY, CARD, ENROL, ROTATE, REVOKE, ERASE, TICK, COUNTED = range(1, 10)
@@ -125,6 +125,7 @@ class Judged:
         code, flags, level, measured, limit, at_fault: the verdict.
         readings: how many records count.
         sighting: whether it is a gateway envelope.
+        repeated: whether it is one that does not count: its gateway sent it before.
         receipt_flags: how it was received.
         sealed_by: subjects whose keys seal it, the first one's also makes the salt.
         ref: for a new subject, its reference.
@@ -139,6 +140,7 @@ class Judged:
     at_fault: str
     readings: int
     sighting: bool
+    repeated: bool
     receipt_flags: tuple[str, ...]
     sealed_by: tuple[int, ...]
     ref: bytes | None
@@ -183,6 +185,7 @@ def encode_judged(entry: Judged) -> bytes:
                 entry.at_fault,
                 entry.readings,
                 entry.sighting,
+                entry.repeated,
             ],
             list(entry.receipt_flags),
             list(entry.sealed_by),
@@ -229,9 +232,10 @@ def encode_private(
     series = [[name, [list(pair) for pair in ranges]] for name, ranges in change.series.items()]
     track = None
     if change.track is not None:
-        track = [change.track.time_ms, change.track.lat_e7, change.track.lon_e7]
+        track = [list(spot) for spot in change.track]
+    windows, sighted = list(change.windows), _optional(change.sighted)
     carried = [[key, [list(pair) for pair in kept]] for key, kept in change.carried.items()]
-    parts: list[Any] = [envelope, records, series, track, list(change.windows), carried]
+    parts: list[Any] = [envelope, records, series, track, windows, carried, sighted]
     if reasons:
         parts.append([[number, *reason] for number, reason in reasons.items()])
     return cbor.encode_plain(parts)
@@ -247,19 +251,21 @@ class Private:
     track: Track | None
     windows: tuple[bytes, ...]
     carried: Mapping[str, Kept]
+    sighted: Sighted | None
     reasons: dict[int, tuple[str, str]] = field(default_factory=dict)
 
 
 def decode_private(data: bytes) -> Private:
     """Read the sealed part of an envelope's entry. Raises StateError ``state.entry``."""
     try:
-        envelope, records, series, track, windows, carried, *more = cbor2.loads(data)
+        envelope, records, series, track, windows, carried, sighted, *more = cbor2.loads(data)
         ranges = {name: tuple(tuple(pair) for pair in pairs) for name, pairs in series}
-        adopted = None if track is None else Track(*track)
+        adopted = None if track is None else tuple(Spot(*spot) for spot in track)
         kept = {key: tuple((number, data) for number, data in pairs) for key, pairs in carried}
+        seen = None if sighted is None else (sighted[0], sighted[1])
         reasons = {number: (found, limit) for number, found, limit in (more[0] if more else ())}
-        return Private(envelope, records, ranges, adopted, tuple(windows), kept, reasons)
-    except (cbor2.CBORError, ValueError, TypeError) as error:
+        return Private(envelope, records, ranges, adopted, tuple(windows), kept, seen, reasons)
+    except (cbor2.CBORError, ValueError, TypeError, LookupError) as error:
         _damaged(str(error))
 
 

@@ -33,7 +33,7 @@ from verify.policy import Policy
 from verify.profile import Profile, find_profile
 from verify.registry import Registry
 from verify.state import State, Subject
-from verify.verdict import ACCEPTED
+from verify.verdict import ACCEPTED, REPEATED
 from verify.world import Change, World
 
 
@@ -49,7 +49,9 @@ class Tally:
     def judged(self, entry: Judged) -> None:
         """Count the entry of an envelope."""
         self.readings += entry.readings
-        if entry.sighting and entry.code == ACCEPTED:
+        if entry.repeated:
+            self.add(self.verdicts, REPEATED)
+        elif entry.sighting and entry.code == ACCEPTED:
             self.sightings += 1
         else:
             self.add(self.verdicts, entry.code)
@@ -118,7 +120,7 @@ class Fold:
             self.last_received_at = max(self.last_received_at, received_at)
 
     def apply_judged(self, entry: Judged, received_at: int, private: Private | None) -> None:
-        """Apply the entry of an envelope; series, track and windows come from ``private``."""
+        """Apply the entry of an envelope; what is personal comes from ``private``."""
         change = entry.change
         self._place(change, entry.ref)
         self._move(change, received_at)
@@ -129,6 +131,9 @@ class Fold:
                 subject.carry(private.carried)
                 subject.track = private.track or subject.track
                 self.state.remember_windows(list(private.windows), change.subject)
+        if entry.code == ACCEPTED and not entry.repeated and len(entry.sealed_by) == 2:
+            seen = None if private is None else private.sighted
+            self.state.add_sighting(seen, entry.sealed_by[1])
         self.tally.judged(entry)
         self.size += 1
         if not entry.receipt_flags:

@@ -43,9 +43,7 @@ class Reader:
             self.journal.close()
             raise
         try:
-            self.fold: Fold = snapshot.load(
-                self.workspace.snapshots, self.keys, newest=self.journal.size
-            )
+            self.fold: Fold = snapshot.load(self.workspace.snapshots, self.keys, self.journal)
             replay(self.journal, self.keys, self.fold, progress=progress)
         except BaseException:
             self.close()

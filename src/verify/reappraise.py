@@ -30,7 +30,7 @@ from verify.leaf import AdminLeaf, EnvelopeLeaf, Leaf, commitment, parse_leaf
 from verify.replay import OpenedEntry, Opener, journal_lookup
 from verify.sealing import admin_leaf, envelope_leaf, month_of
 from verify.store import Journal, KeyStore, StoredEntry
-from verify.verdict import ACCEPTED
+from verify.verdict import ACCEPTED, REPEATED
 from verify.world import Authenticated, Judgement, Receipt, Refusal
 
 _RECEIPT_FLAGS = {"parked", "time.asserted"}
@@ -263,6 +263,8 @@ class Reappraiser:
         meant = (ref, change.epoch, change.n, entry.code, policy.digest[:16], policy.rules)
         if said != meant:
             raise Difference(index, "leaf", meant, said)
+        if (REPEATED in leaf.flags) != entry.repeated:
+            raise Difference(index, "flags", entry.repeated, leaf.flags)
         if not set(entry.receipt_flags) <= set(leaf.flags):
             raise Difference(index, "flags", entry.receipt_flags, leaf.flags)
         if (leaf.code == ACCEPTED) != bool(leaf.level) or (entry.outcome == ACCEPTED) != (
@@ -322,8 +324,20 @@ class Reappraiser:
             raise Difference(index, "delta", draft.delta, stored.delta)
         _same(index, "records", draft.records, private.records)
         change = draft.entry.change
-        again = (dict(change.series), change.track, tuple(change.windows), dict(change.carried))
-        held = (private.series, private.track, private.windows, private.carried)
+        again = (
+            dict(change.series),
+            change.track,
+            tuple(change.windows),
+            dict(change.carried),
+            change.sighted,
+        )
+        held = (
+            private.series,
+            private.track,
+            private.windows,
+            private.carried,
+            private.sighted,
+        )
         if again != held:
             raise Difference(index, "sealed state change", again, held)
         salt = opened.salt or b""

@@ -16,6 +16,9 @@ from verify.ingest.mqtt import MqttSource
 from verify.ingest.options import TlsOptions
 
 _CONTROL_S = 0.5
+_AGAIN_S = 1.0
+"""How long publishing waits after it failed; twice as long each time, up to the longest."""
+_AGAIN_AT_MOST_S = 300.0
 
 OnEvent = Callable[[str, dict[str, object]], None]
 
@@ -31,6 +34,8 @@ class LiveHandler:
         self._root = root
         self._on_event = on_event
         self._served_at = 0.0
+        self._publish_at = 0.0
+        self._again_s = 0.0
         self.aggregator = Aggregator(root)
 
     def commit(self, messages: Sequence[Message]) -> Sequence[Downlink]:
@@ -39,20 +44,47 @@ class LiveHandler:
         try:
             summary, downlinks = self.aggregator.ingest(messages)
         except DepinError:
-            self.aggregator.close()
-            self.aggregator = Aggregator(self._root)
+            self._reopen()
             raise
         self._on_event("committed", summary.to_json())
         return downlinks
 
     def idle(self, now_ms: int) -> Sequence[Downlink]:
-        """Requests, checkpoints, heartbeat."""
+        """Requests, checkpoints, heartbeat.
+
+        What cannot be published is an event, and is tried again later: intake goes on. Only a
+        directory that cannot be opened again ends it (DepinError).
+        """
         self._serve()
-        return self.aggregator.idle(now_ms)
+        if time.monotonic() < self._publish_at:
+            return ()
+        try:
+            downlinks = self.aggregator.idle(now_ms)
+        except DepinError as error:
+            self._again_s = min(2 * self._again_s, _AGAIN_AT_MOST_S) or _AGAIN_S
+            self._publish_at = time.monotonic() + self._again_s
+            self._failed("publish.failed", error)
+            if self.aggregator.broken:
+                self._reopen()
+            return ()
+        self._again_s = 0.0
+        return downlinks
 
     def close(self) -> None:
         """Publish and release the directory."""
         self.aggregator.close()
+
+    def _reopen(self) -> None:
+        """Go on with the state as it is on disk. Raises DepinError when it cannot be opened."""
+        try:
+            self.aggregator.close()
+        except DepinError as error:
+            # Closing publishes; the files are released whatever becomes of that.
+            self._failed("publish.failed", error)
+        self.aggregator = Aggregator(self._root)
+
+    def _failed(self, kind: str, error: DepinError) -> None:
+        self._on_event(kind, {"code": error.code, "message": str(error)})
 
     def _serve(self) -> None:
         now = time.monotonic()

@@ -6,6 +6,7 @@ erasing a device destroys the keys of all snapshots before it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -18,11 +19,11 @@ from depin_id import cbor
 from depin_id.enrolment import Enrolment
 from depin_id.errors import DepinError
 from depin_id.keys import PublicKey
-from verify.checks.location import Track
+from verify.checks.location import Spot
 from verify.checks.quota import Bucket
 from verify.fold import Fold
 from verify.registry import Device, KeyPeriod
-from verify.store import KeyStore, write_durably
+from verify.store import Journal, KeyStore, write_durably
 
 VERSION = 2
 _MONTH = 197001
@@ -37,14 +38,19 @@ def _device(device: Device) -> list[Any]:
     return [enrolment, device.subject, keys, device.revoked_at, device.erased]
 
 
-def _encode(fold: Fold) -> bytes:
+def _newest_leaf(journal: Journal, size: int) -> bytes:
+    """Which history it is: another one of the same length ends in another leaf."""
+    return hashlib.sha256(journal.entry(size - 1).leaf if size else b"").digest()
+
+
+def _encode(fold: Fold, newest: bytes) -> bytes:
     state = fold.state
     subjects = [
         [
             subject.did,
             subject.ref,
             [[name, [list(pair) for pair in ranges]] for name, ranges in subject.series.items()],
-            None if subject.track is None else _track(subject.track),
+            None if subject.track is None else [list(spot) for spot in subject.track],
             [[key, [list(pair) for pair in kept]] for key, kept in subject.carried.items()],
             subject.erased,
         ]
@@ -53,6 +59,7 @@ def _encode(fold: Fold) -> bytes:
     return cbor.encode_plain(
         [
             VERSION,
+            newest,
             fold.size,
             fold.last_received_at,
             fold.card_bytes,
@@ -65,6 +72,7 @@ def _encode(fold: Fold) -> bytes:
             [[who, count] for who, count in state.children.items()],
             [[window, subject] for window, subject in state.windows.items()],
             [[size, *beacon] for size, beacon in state.beacons.items()],
+            [state.sighted, [[*seen, *kept] for seen, kept in state.sightings.items()]],
             [[thumbprint, subject] for thumbprint, subject in state.streams.keys()],
             state.streams.rows(),
             [
@@ -77,13 +85,10 @@ def _encode(fold: Fold) -> bytes:
     )
 
 
-def _track(track: Track) -> list[int]:
-    return [track.time_ms, track.lat_e7, track.lon_e7]
-
-
-def _decode(data: bytes) -> Fold:
+def _decode(data: bytes, newest: bytes) -> Fold:
     (
         version,
+        leaf,
         size,
         last,
         card,
@@ -96,18 +101,21 @@ def _decode(data: bytes) -> Fold:
         children,
         windows,
         beacons,
+        sightings,
         streams,
         rows,
         tally,
     ) = cbor2.loads(data)
     if version != VERSION:
         raise ValueError("unknown version")
+    if leaf != newest:
+        raise ValueError("of another history")
     fold = Fold()
     fold.restore_settings(card, asserted, policy, profiles)
     for did, ref, series, track, carried, erased in subjects:
         subject = fold.state.subjects[fold.state.add_subject(did, ref)]
         subject.series = {name: tuple(tuple(p) for p in pairs) for name, pairs in series}
-        subject.track = None if track is None else Track(*track)
+        subject.track = None if track is None else tuple(Spot(*spot) for spot in track)
         subject.carried = {key: tuple(tuple(p) for p in kept) for key, kept in carried}
         subject.erased = erased
     for item in devices:
@@ -117,6 +125,8 @@ def _decode(data: bytes) -> Fold:
     state.children = dict(children)
     state.windows = dict(windows)
     state.beacons = {number: (at, root) for number, at, root in beacons}
+    state.sighted, kept = sightings
+    state.sightings = {(gateway, item): (holder, at) for gateway, item, holder, at in kept}
     state.streams.restore([(thumbprint, index) for thumbprint, index in streams], rows)
     fold.tally.verdicts, fold.tally.counted = dict(tally[0]), dict(tally[1])
     fold.tally.readings, fold.tally.sightings = tally[2], tally[3]
@@ -148,6 +158,7 @@ def save(
     fold: Fold,
     directory: Path,
     keys: KeyStore,
+    journal: Journal,
     *,
     randomness: Callable[[int], bytes] = os.urandom,
 ) -> Path:
@@ -156,7 +167,7 @@ def save(
     older = _snapshots(directory)
     ref = randomness(16)
     keys.ensure([(ref, _MONTH)])
-    sealed = keys.get(ref, _MONTH).seal(fold.size, _encode(fold))
+    sealed = keys.get(ref, _MONTH).seal(fold.size, _encode(fold, _newest_leaf(journal, fold.size)))
     path = directory / f"state-{fold.size:012d}-{ref.hex()}.snapshot"
     write_durably(path, _MAGIC + sealed)
     for _, old_ref, old in older:
@@ -165,19 +176,21 @@ def save(
     return path
 
 
-def load(directory: Path, keys: KeyStore, *, newest: int) -> Fold:
-    """The newest snapshot that can be read and is not ahead of ``newest``; else an empty fold.
+def load(directory: Path, keys: KeyStore, journal: Journal) -> Fold:
+    """The newest snapshot that can be read and is of this journal; else an empty fold.
 
-    A snapshot is a shortcut: whatever is wrong with one, the journal has everything.
+    After an older journal was restored there may be one that is ahead of it, or, when the journal
+    has grown again, one of what is no longer its history. A snapshot is a shortcut: whatever is
+    wrong with one, the journal has everything.
     """
     for size, ref, path in _snapshots(directory):
-        if size > newest:
+        if size > journal.size:
             continue
         try:
             data = path.read_bytes()
             if data.startswith(_MAGIC):
                 opened = keys.get(ref, _MONTH).open(size, data[len(_MAGIC) :])
-                return _decode(opened)
+                return _decode(opened, _newest_leaf(journal, size))
         except (DepinError, OSError, cbor2.CBORError, ValueError, TypeError):
             continue
     return Fold()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,9 @@ _STREAM = np.dtype(
 NONE = -(1 << 62)
 """Stands for None in an array of integers."""
 
+Sighted = tuple[int, bytes]
+"""A gateway's subject, and the first 16 bytes of the identity of what it carried."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -63,7 +66,7 @@ class Subject:
         did: its DID or DID URL.
         ref: random reference in public leaves, 16 bytes.
         series: filled time slots per record name.
-        track: newest adopted position, or None.
+        track: some of its adopted positions, or None.
         carried: samples of the last windows of each series (:mod:`verify.checks.contents`).
         erased: whether its keys were destroyed.
     """
@@ -174,6 +177,9 @@ MAX_WINDOWS = 262_144
 """How many content windows are remembered; the oldest go first."""
 FORGOTTEN_AT_ONCE = 4096
 
+MAX_SIGHTINGS = 262_144
+"""How many sightings are known when they are repeated: so many newest of all gateways."""
+
 MAX_BEACONS = 16_384
 """How many checkpoints can still be named by a downlink nonce; the oldest go first."""
 
@@ -190,6 +196,8 @@ class State:
     owners: dict[str, Bucket] = field(default_factory=dict)
     windows: dict[bytes, int] = field(default_factory=dict)
     beacons: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    sightings: dict[Sighted, tuple[int, int]] = field(default_factory=dict)
+    sighted: int = 0
 
     def subject_of(self, did: str) -> int | None:
         """Index of a subject by its DID or DID URL."""
@@ -213,6 +221,20 @@ class State:
             for window in list(islice(self.windows, over + FORGOTTEN_AT_ONCE)):
                 del self.windows[window]
 
+    def add_sighting(self, seen: Sighted | None, holder: int) -> None:
+        """Count a sighting of a device's envelope, and remember it unless it was erased (None).
+
+        The oldest are forgotten by number, erased or not: an audit that cannot read what was
+        erased forgets the same.
+        """
+        self.sighted += 1
+        if seen is not None and not any(self.subjects[i].erased for i in (seen[0], holder)):
+            self.sightings[seen] = (holder, self.sighted)
+        if self.sighted % FORGOTTEN_AT_ONCE == 0:
+            last = self.sighted - MAX_SIGHTINGS
+            for old in list(takewhile(lambda key: self.sightings[key][1] <= last, self.sightings)):
+                del self.sightings[old]
+
     def add_beacon(self, size: int, time_ms: int, root: bytes) -> None:
         """Remember a checkpoint that downlink nonces may name."""
         self.beacons[size] = (time_ms, root)
@@ -227,3 +249,6 @@ class State:
         gone = set(subjects)
         for window in [key for key, holder in self.windows.items() if holder in gone]:
             del self.windows[window]
+        for seen, (holder, _) in list(self.sightings.items()):
+            if holder in gone or seen[0] in gone:
+                del self.sightings[seen]

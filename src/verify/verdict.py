@@ -294,6 +294,9 @@ CODES: dict[str, Code] = {
     ),
 }
 
+REPEATED = "sighting.repeated"
+"""Flag: the gateway has shown this envelope before, so this sighting does not count."""
+
 FLAGS: dict[str, str] = {
     "chain.tail_unknown": "First of a boot, and the end of the boot before is not proven.",
     "content.repeated": "Some of its values were seen before from the same device.",
@@ -308,6 +311,7 @@ FLAGS: dict[str, str] = {
     "sequence.gap": "An envelope before it has not arrived yet.",
     "sighting.future": "The gateway says it received it later than the aggregator did.",
     "sighting.lagging": "The gateway kept it for longer than the policy's bound.",
+    "sighting.repeated": "Its gateway sent it before, or its device was erased: not counted.",
     "sighting.undated": "The gateway does not say when it received it.",
     "time.anchor_contradiction": "Uptime and receipt contradict each other: no lower bound.",
     "time.asserted": "The receipt time was asserted by the operator (a replayed recording).",

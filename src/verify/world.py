@@ -17,7 +17,7 @@ from verify.leaf import RecordsContent
 from verify.policy import Policy
 from verify.profile import Profile
 from verify.registry import Device, KeyPeriod, Registry
-from verify.state import Mark, State
+from verify.state import Mark, Sighted, State
 from verify.verdict import Verdict
 
 
@@ -85,8 +85,9 @@ Action = Literal["entry", "counted", "duplicate"]
 class Change:
     """What an envelope's entry changes in the state.
 
-    ``subject`` and ``stream`` are None until the entry that creates them is applied. Series, track
-    and windows are personal and rest sealed; everything else stays readable after an erasure.
+    ``subject`` and ``stream`` are None until the entry that creates them is applied. Series, track,
+    windows and sighting are personal and rest sealed; everything else stays readable after an
+    erasure.
     """
 
     thumbprint: bytes
@@ -108,6 +109,7 @@ class Change:
     track: Track | None = None
     windows: tuple[bytes, ...] = ()
     carried: Mapping[str, Kept] = field(default_factory=dict)
+    sighted: Sighted | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from depin_id.claims import Place
 from depin_id.senml import Decimal64
 from tests.records.support import NOW, PROFILES, number
 from verify.checks.geo import EARTH_RADIUS_MM, distance_at_most_mm, distance_mm
-from verify.checks.location import Fix, Track, judge_fix
+from verify.checks.location import MAX_SPOTS, Fix, Spot, Track, judge_fix, thinned
 
 PROFILE = PROFILES["mobile-noise"]
 PLACES = st.builds(
@@ -69,7 +69,7 @@ def _fix(
     accuracy: str | None = None,
     age: str | None = None,
     at: int = NOW,
-    track: Track | None = None,
+    track: Track = (),
     dated: bool = True,
 ) -> Fix:
     def exact(text: str | None) -> Decimal64 | None:
@@ -108,7 +108,7 @@ def _fix(
     ],
 )
 def test_each_wrong_position_has_its_code(code: str, fields: dict[str, str | None]) -> None:
-    before = Track(NOW - 1000, 472_000_000, -15_000_000)
+    before = (Spot(NOW - 1000, 472_000_000, -15_000_000),)
     given = {"lat": "47.2", "lon": "-1.5", "accuracy": None, "age": None, **fields}
     fix = _fix(
         given["lat"],
@@ -131,9 +131,9 @@ def test_the_bounds_themselves_pass() -> None:
 
 def test_a_jump_is_refused_and_recovers_as_time_passes() -> None:
     start = _fix().track
-    assert start == Track(NOW, 472_000_000, -15_000_000)
+    assert start == (Spot(NOW, 472_000_000, -15_000_000),)
     # 1.112 km north: 18.5 s at 60 m/s.
-    track: Track | None = start
+    track = start
     codes = []
     for second in range(1, 25):
         fix = _fix("47.21", at=NOW + 1000 * second, track=track)
@@ -142,7 +142,7 @@ def test_a_jump_is_refused_and_recovers_as_time_passes() -> None:
             assert fix.track == start
         track = fix.track
     assert codes == ["location.speed"] * 18 + [""] * 6
-    assert track == Track(NOW + 24_000, 472_100_000, -15_000_000)
+    assert track[-1] == Spot(NOW + 24_000, 472_100_000, -15_000_000)
 
 
 def test_age_and_stated_error_count_for_speed() -> None:
@@ -154,11 +154,49 @@ def test_age_and_stated_error_count_for_speed() -> None:
     assert _fix("47.2005", at=NOW + 1000, track=track, age="1").finding is not None
 
 
-def test_late_positions_are_judged_but_not_adopted() -> None:
+def test_a_late_position_is_held_against_both_neighbours_in_time() -> None:
     track = _fix().track
     late = _fix("47.2005", at=NOW - 1000, track=track)
-    assert late.finding is None and late.place is not None and late.track == track
+    assert late.finding is None and late.place is not None
+    assert late.track == (Spot(NOW - 1000, 472_005_000, -15_000_000), *track)
     assert _fix("47.9", at=NOW - 1000, track=track).finding is not None
+    # A week before it could have been anywhere, but not a second after that somewhere else.
+    there = _fix("40.7", "-74", at=NOW - 604_800_000, track=track)
+    assert there.finding is None
+    for seconds in (-1, 0, 1):
+        at = NOW - 604_800_000 + 1000 * seconds
+        other = _fix("35.7", "139.7", at=at, track=there.track)
+        assert other.finding is not None and other.finding.code == "location.speed"
+        assert other.track == there.track
+        assert _fix("40.7", "-74", at=at, track=there.track).finding is None
+
+
+def test_a_pair_is_judged_alike_in_either_order() -> None:
+    """What was measured 75 m off, and said so, does not cost what comes late before it."""
+    good, poor = {"at": NOW, "accuracy": "3"}, {"lat": "47.2012", "at": NOW + 1000}
+    for first, second in ((good, poor), (poor, good)):
+        track = _fix(**{"accuracy": "50", **first}).track
+        assert _fix(**{"accuracy": "50", **second}, track=track).finding is None
+        assert _fix(**first, track=_fix(**second).track).finding is not None
+
+
+def test_a_track_is_thinned_evenly() -> None:
+    day = 86_400_000
+    track: Track = ()
+    for step in range(4000):
+        # Two in three come in order, one is from anywhere in the month before.
+        at = NOW + 60_000 * step if step % 3 else NOW - step * 7_919_000 % (30 * day)
+        track = thinned(_fix(at=at, track=track).track, NOW - 30 * day)
+        assert len(track) <= MAX_SPOTS and list(track) == sorted(track)
+    assert track[-1].time_ms == NOW + 60_000 * 3998
+    times = [spot.time_ms for spot in track]
+    assert max(b - a for a, b in zip(times, times[1:], strict=False)) <= 2 * (33 * day) // 15
+    # What is too old for anything to come in goes, but for one.
+    later = thinned((*track, Spot(NOW + 90 * day, 472_000_000, 0)), NOW + 60 * day)
+    assert later == (track[-1], Spot(NOW + 90 * day, 472_000_000, 0))
+    # All at once, and bounded in time.
+    many = tuple(Spot(NOW + 1000 * step, 0, 1) for step in range(4096))
+    assert len(thinned(many, 0)) == MAX_SPOTS
 
 
 def test_an_undated_position_moves_nothing() -> None:
@@ -177,7 +215,7 @@ def test_without_a_bound_on_accuracy_any_positive_one_passes() -> None:
             fix_age=None,
             nominal_ms=NOW,
             dated=True,
-            track=None,
+            track=(),
             profile=profile,
         )
         assert (fix.finding is None) == passes

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from depin_id.senml import Decimal64, Record
 from tests.records.support import HERE, NOW, PROFILES, after, judge, level, number, sealed
 from verify.checks.clock import Sealing
-from verify.checks.location import Track
+from verify.checks.location import Spot
 from verify.checks.records import CONTEXT, MAX_SERIES, UNCHECKED, SubjectState
 from verify.profile import parse_profile
 
@@ -114,9 +114,9 @@ def test_resending_in_other_batches_pays_nothing_twice() -> None:
 
 def test_the_state_that_is_given_stays_as_it_is() -> None:
     ranges = ((5, 9),)
-    state = SubjectState({"laeq": ranges, "lceq": ranges}, Track(1, 2, 3))
+    state = SubjectState({"laeq": ranges, "lceq": ranges}, (Spot(1, 2, 3),))
     outcome = judge(MINUTE, state=state)
-    assert state == SubjectState({"laeq": ranges, "lceq": ranges}, Track(1, 2, 3))
+    assert state == SubjectState({"laeq": ranges, "lceq": ranges}, (Spot(1, 2, 3),))
     assert set(outcome.series) == {"laeq"} and outcome.series["laeq"][0] == (5, 9)
     assert judge(MINUTE, state=state) == outcome
 
@@ -156,7 +156,8 @@ def test_a_reading_has_the_position_of_its_time() -> None:
     assert [by_time[NOW + 1000 * s].code for s in (-2, -1, 0)] == ["", "", "location.missing"]
     place = by_time[NOW - 1000].place
     assert place is not None and place.lat_e7 == 472_001_000
-    assert outcome.track == Track(NOW - 1000, 472_001_000, -15_000_000)
+    assert outcome.track is not None
+    assert outcome.track[-1] == Spot(NOW - 1000, 472_001_000, -15_000_000)
     context = [j for j in outcome.judged if j.name != "laeq"]
     assert {(j.code, j.flags) for j in context} == {("", (CONTEXT,))}
     assert set(outcome.series) == {"laeq"}
@@ -177,15 +178,57 @@ def test_a_bad_position_costs_its_readings_only() -> None:
     assert codes == ["", "out_of_range", "speed", "inaccurate", "stale", "missing", ""]
     (lat,) = (j for j in outcome.judged if j.name == "lat" and j.code)
     assert (lat.code, lat.measured, lat.place) == ("value.out_of_range", "5000000000000000", None)
-    assert outcome.track == Track(NOW + 1500, 472_000_000, -15_000_000)
+    assert outcome.track is not None
+    assert outcome.track[-1] == Spot(NOW + 1500, 472_000_000, -15_000_000, 5000)
     assert sum(end - start for start, end in outcome.series["laeq"]) == 2
 
 
 def test_a_position_of_a_refused_time_moves_nothing() -> None:
-    state = SubjectState(track=Track(NOW - 5000, 472_000_000, -15_000_000))
+    before = Spot(NOW - 5000, 472_000_000, -15_000_000)
+    state = SubjectState(track=(before,))
     outcome = judge([*_walk(-1), *_walk(90_000, "48.9", "2.3")], "mobile-noise", state=state)
     assert [j.code for j in outcome.judged if j.name == "laeq"] == ["", "time.future"]
-    assert outcome.track == Track(NOW - 1000, 472_000_000, -15_000_000)
+    assert outcome.track == (before, Spot(NOW - 1000, 472_000_000, -15_000_000))
+
+
+_CITIES = (("40.7", "-74.0"), ("35.7", "139.7"), ("-33.9", "151.2"), ("51.5", "-0.1"))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_way_filled_in_backwards_is_a_way(together: bool) -> None:
+    """After one fix now: New York, Tokyo, Sydney, London, a second apart, weeks ago."""
+    state = after(SubjectState(), judge(_walk(0)[1:], "mobility"))
+    walks = [_walk(at - 2_000_000, *_CITIES[at % 4])[1:] for at in range(60)]
+    packs = [[record for walk in walks for record in walk]] if together else walks
+    codes: list[str] = []
+    for pack in packs:
+        outcome = judge(pack, "mobility", state=state)
+        codes += [judged.code for judged in outcome.judged if judged.name == "lat"]
+        state = after(state, outcome)
+    # One way stays: that of the first city.
+    assert codes == ["", *["location.speed"] * 3] * 15
+    assert state.track is not None and len(state.track) <= 32
+
+
+@pytest.mark.parametrize("order", ["backwards", "shuffled", "again"])
+def test_a_walk_that_is_uploaded_late_loses_nothing(order: str) -> None:
+    """What a phone kept while it had no network: packs of a walk after a fix of now."""
+    state = after(SubjectState(), judge(_walk(0)[1:], "mobility"))
+    packs = []
+    for pack in range(40):
+        seconds = range(pack * 20, pack * 20 + 20)
+        packs.append([r for s in seconds for r in _walk(s - 5000, f"47.{2000 + s}")[1:]])
+    if order == "backwards":
+        packs.reverse()
+    if order == "shuffled":
+        random.Random(11).shuffle(packs)
+    if order == "again":
+        packs += packs
+    for pack in packs:
+        outcome = judge(pack, "mobility", state=state)
+        codes = {judged.code for judged in outcome.judged}
+        assert codes <= {"", "record.repeated"} and not outcome.refusal
+        state = after(state, outcome)
 
 
 def test_a_position_in_the_wrong_unit_is_none() -> None:

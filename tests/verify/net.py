@@ -258,6 +258,7 @@ def picture(fold: Fold) -> dict[str, Any]:
         "owners": dict(state.owners),
         "windows": list(state.windows.items()),
         "beacons": list(state.beacons.items()),
+        "sightings": (state.sighted, list(state.sightings.items())),
         "streams": state.streams.keys(),
         "rows": state.streams.rows(),
         "tally": copy.deepcopy(fold.tally),

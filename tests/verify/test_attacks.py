@@ -28,6 +28,8 @@ from verify.reading import Reader
 from verify.receipt import make_receipt
 from verify.setup import policy_entry
 
+MOBILITY = 'default_profile = "mobility"\n'
+
 
 def test_a_malleated_signature_is_neither_another_envelope_nor_a_fork(tmp_path: Path) -> None:
     with Net(tmp_path) as net:
@@ -558,3 +560,31 @@ def test_a_status_is_a_map(tmp_path: Path, status: object) -> None:
         for said, code in ((status, "payload.malformed"), ({"firmware": 1}, "accepted")):
             sent = device.next(payload=cbor.encode(said), content_type=CONTENT_STATUS)
             assert net.codes(device, sent) == [code]
+
+
+def test_a_way_filled_in_backwards_is_held_against_what_was_filled_in_before(
+    tmp_path: Path,
+) -> None:
+    cities = ((40.7, -74.0), (35.7, 139.7), (-33.9, 151.2), (51.5, -0.1))
+    with Net(tmp_path, policy=MOBILITY) as net:
+        device = net.device()
+
+        def fix(at: int, lat: float, lon: float) -> bytes:
+            return device.next([reading("lat", lat, "lat", at), reading("lon", lon, "lon", at)])
+
+        net.send(device, fix(NOW, 47.2, -1.5))
+        for step in range(16):
+            net.send(device, fix(NOW - 2_000_000 + step, *cities[step % 4]))
+            if step % 8 == 5:
+                net.reopen(forget_snapshot=step > 8)
+        # Of four cities the first is where it was.
+        times = sorted({at for _, _, at in net.paid()})
+        assert len(net.paid()) == 2 * len(times) == 10
+        assert times[:4] == [NOW - 2_000_001 + step for step in (0, 4, 8, 12)]
+        assert picture(net.replayed()) == picture(net.fold)
+        net.reopen()
+        assert picture(net.replayed()) == picture(net.fold)
+        net.aggregator.publish()
+        net.erase(device)
+        assert not any(subject.track for subject in net.fold.state.subjects)
+    assert audit(net.root).ok

@@ -11,6 +11,7 @@ from depin_id.claims import Claims
 from depin_id.envelope import KIND_GATEWAY
 from depin_id.testing import NOW, TestDevice
 from tests.verify.net import POLICY, Net, level, picture
+from verify.audit import audit
 
 
 def test_an_inner_envelope_is_judged_by_its_own_bytes(tmp_path: Path) -> None:
@@ -40,6 +41,61 @@ def test_two_gateways_are_two_sightings_and_one_payment(tmp_path: Path) -> None:
         assert (len(net.leaves()), net.fold.tally.sightings, len(net.paid())) == (3, 2, 1)
         # The sighting itself, sent again, is a duplicate without an entry.
         assert net.send(one, one.envelope()).rejected == {"sequence.forked": 1}
+
+
+def test_one_gateway_counts_once_for_an_envelope(tmp_path: Path) -> None:
+    with Net(tmp_path) as net:
+        one, two, device = net.gateway("one"), net.gateway("two"), net.device()
+        inner, other = device.next([level()]), device.next([level(51, NOW - 5)])
+        flags = []
+        for step in range(5):
+            assert net.codes(one, one.wrap(inner)) == ["accepted"] * 2
+            flags.append("sighting.repeated" in net.last.flags)
+            if step % 2:
+                net.reopen(forget_snapshot=step == 3)
+        assert flags == [False, True, True, True, True]
+        # In one message too; another gateway's and another envelope's sightings are their own.
+        told = net.send(one, one.wrap(other), one.wrap(other), two.wrap(inner))
+        assert (told.sightings, told.accepted, told.duplicates) == (2, 1, 3)
+        assert net.fold.tally.sightings == 3
+        assert net.fold.tally.verdicts["sighting.repeated"] == 5
+        assert picture(net.replayed()) == picture(net.fold)
+        net.aggregator.publish()
+        assert audit(net.root).ok
+        # Who is erased leaves no trace of who saw it, and is not seen any more.
+        net.erase(device)
+        assert net.fold.state.sightings == {}
+        assert net.send(one, one.wrap(inner)).sightings == 0
+        told_of = picture(net.fold)
+        for forget in (False, True):
+            net.reopen(forget_snapshot=forget)
+            assert picture(net.fold) == told_of
+        net.aggregator.publish()
+    assert audit(net.root).ok
+
+
+def test_old_sightings_are_forgotten_by_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was erased counts too, or an audit would remember longer than the aggregator did."""
+    monkeypatch.setattr("verify.state.MAX_SIGHTINGS", 8)
+    monkeypatch.setattr("verify.state.FORGOTTEN_AT_ONCE", 4)
+    with Net(tmp_path) as net:
+        gateway, device, gone = net.gateway(), net.device(), net.device("gone")
+        first = device.next([level(40, NOW - 60)])
+        net.send(gateway, gateway.wrap(first))
+        for second in range(11):
+            inner = gone.next([level(50, NOW - second)])
+            net.send(gateway, gateway.wrap(inner), gateway.wrap(inner))
+        assert net.fold.state.sighted == 12 and len(net.fold.state.sightings) == 8
+        assert net.send(gateway, gateway.wrap(first)).sightings == 1
+        net.erase(gone)
+        assert net.fold.state.sighted == 13 and len(net.fold.state.sightings) == 1
+        told = picture(net.fold)
+        net.reopen(forget_snapshot=True)
+        assert picture(net.fold) == told
+        net.aggregator.publish()
+    assert audit(net.root).ok
 
 
 def test_a_bad_inner_is_told_on_the_gateways_stream(tmp_path: Path) -> None:

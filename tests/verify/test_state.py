@@ -209,6 +209,30 @@ def test_a_list_with_one_wrong_entry_changes_nothing(tmp_path: Path) -> None:
         assert net.codes(new, new.next([level(51, NOW - 2)])) == ["accepted"]
 
 
+def test_a_snapshot_of_another_history_is_not_taken(tmp_path: Path) -> None:
+    """An older journal is restored, grows as long as the lost one, and its process is killed."""
+    with Net(tmp_path) as net:
+        device, other = net.device(), net.device("other")
+        net.aggregator.close()
+        kept = shutil.copytree(net.root, tmp_path / "kept")
+        net.reopen()
+        net.send(device, device.next([level(50)]), device.next([level(51, NOW - 1)]))
+        size = net.size
+        net.aggregator.close()
+        [foreign] = (net.root / "snapshots").iterdir()
+        for name in ("journal", "public"):
+            shutil.rmtree(net.root / name)
+            shutil.copytree(kept / name, net.root / name)
+        net.reopen()
+        net.send(other, other.next([level(60)]), other.next([level(61, NOW - 1)]))
+        assert net.size == size
+        told = picture(net.fold)
+        with net.aggregator.journal, net.aggregator.keys, net.aggregator.quarantine:
+            assert foreign.exists()
+        net.aggregator = net._open()
+        assert picture(net.fold) == told == picture(net.replayed())
+
+
 def test_erasure_leaves_nothing_personal_in_memory_or_snapshot(tmp_path: Path) -> None:
     with Net(tmp_path) as net:
         device = net.device("somebody", owner="did:example:them", role="gateway")

@@ -252,6 +252,11 @@ class RecordClock:
         self._earliest = received_at_ms - policy.time.max_age_s * 1000
         self._width = policy.time.max_interval_s * 1000
 
+    @property
+    def earliest_ms(self) -> int:
+        """What was measured before this time is refused."""
+        return self._earliest
+
     def judge(self, time: Decimal64) -> Timed:
         """A record's time; ``time.no_clock`` has the envelope's, and no lower bound."""
         sealing = self._sealing

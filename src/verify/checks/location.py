@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
 from depin_id.claims import Place
@@ -15,12 +18,21 @@ _LON_E7: Final = 1_800_000_000
 _BEYOND: Final = 1 << 62
 
 
-class Track(NamedTuple):
-    """The newest adopted position of a subject: time in ms since 1970, degrees in 1e-7."""
+MAX_SPOTS: Final = 32
+"""How many adopted positions of a subject are remembered."""
+
+
+class Spot(NamedTuple):
+    """An adopted position: ms since 1970, degrees in 1e-7, its stated error."""
 
     time_ms: int
     lat_e7: int
     lon_e7: int
+    error_mm: int = 0
+
+
+Track = tuple[Spot, ...]
+"""Adopted positions of a subject in the order of time, one at a time; the last is the newest."""
 
 
 class Fix(NamedTuple):
@@ -29,15 +41,15 @@ class Fix(NamedTuple):
     Attributes:
         finding: what is wrong, or None.
         place: where it was, None when something is wrong.
-        track: the track to go on with.
+        track: the track to go on with, not yet thinned (:func:`thinned`).
     """
 
     finding: Finding | None
     place: Place | None
-    track: Track | None
+    track: Track
 
 
-def _wrong(code: str, measured: str, limit: str, track: Track | None) -> Fix:
+def _wrong(code: str, measured: str, limit: str, track: Track) -> Fix:
     return Fix(Finding(f"location.{code}", measured, limit), None, track)
 
 
@@ -49,7 +61,7 @@ def judge_fix(
     fix_age: Decimal64 | None,
     nominal_ms: int,
     dated: bool,
-    track: Track | None,
+    track: Track,
     profile: Profile,
 ) -> Fix:
     """Judge the position of a reading.
@@ -61,14 +73,14 @@ def judge_fix(
         nominal_ms: time of the reading.
         dated: whether that time has a lower bound. Without one, speed says nothing and the
             position is not adopted.
-        track: where the subject was last.
+        track: where the subject was before and after, as far as it is remembered.
         profile: the bounds.
 
     Returns:
         The place, or one of ``location.missing`` (also exactly 0, 0, which receivers give before
         their first fix), ``location.out_of_range``, ``location.inaccurate``, ``location.stale``,
-        ``location.speed``. A position that is wrong is not adopted as the track, so after a real
-        jump the subject recovers as time passes.
+        ``location.speed``. A position that is wrong is not adopted into the track, so after a
+        real jump the subject recovers as time passes.
     """
     if lat is None or lon is None or (lat.mantissa == 0 and lon.mantissa == 0):
         shown = "none" if lat is None or lon is None else "0, 0"
@@ -90,22 +102,83 @@ def judge_fix(
     return _follow(place, nominal_ms - age_ms, error_mm, track, profile)
 
 
-def _follow(place: Place, at_ms: int, error_mm: int, track: Track | None, profile: Profile) -> Fix:
-    """Whether it can have come here from where it was."""
-    here = Track(at_ms, place.lat_e7, place.lon_e7)
-    if track is None:
-        return Fix(None, place, here)
-    before = Place(track.lat_e7, track.lon_e7)
-    elapsed_ms = abs(at_ms - track.time_ms)
+def _follow(place: Place, at_ms: int, error_mm: int, track: Track, profile: Profile) -> Fix:
+    """Whether it can have come here from where it was, and gone on to where it was next.
+
+    What comes late is held against its neighbours in time too: a way filled in backwards is a way.
+    """
+    here = Spot(at_ms, place.lat_e7, place.lon_e7, error_mm)
+    at = bisect_right(track, at_ms, key=_time)
     # Both ends may be off by the stated error; a receiver states that of the 68 % circle.
+    if at:
+        finding = _too_fast(track[at - 1], here, error_mm, profile)
+        if finding is not None:
+            return Fix(finding, None, track)
+    if at < len(track):
+        # What is remembered was measured with an error of its own: that is not this one's fault.
+        finding = _too_fast(here, track[at], max(error_mm, track[at].error_mm), profile)
+        if finding is not None:
+            return Fix(finding, None, track)
+    if at and track[at - 1].time_ms == at_ms:
+        return Fix(None, place, track)
+    return Fix(None, place, (*track[:at], here, *track[at:]))
+
+
+def _time(spot: Spot) -> int:
+    return spot.time_ms
+
+
+def _too_fast(a: Spot, b: Spot, error_mm: int, profile: Profile) -> Finding | None:
+    """What is wrong with the way from one spot to a later one."""
+    start, end = Place(a.lat_e7, a.lon_e7), Place(b.lat_e7, b.lon_e7)
+    elapsed_ms = b.time_ms - a.time_ms
     reach_mm = profile.max_speed_mm_s * elapsed_ms // 1000 + 2 * error_mm
-    if distance_at_most_mm(before, place) > reach_mm:
-        distance = distance_mm(before, place)
-        if distance > reach_mm:
-            measured = f"{distance} mm in {elapsed_ms} ms"
-            return _wrong("speed", measured, f"{profile.max_speed_mm_s} mm/s", track)
-    # What comes late is judged against the newest position and does not replace it.
-    return Fix(None, place, here if at_ms >= track.time_ms else track)
+    if distance_at_most_mm(start, end) <= reach_mm:
+        return None
+    distance = distance_mm(start, end)
+    if distance <= reach_mm:
+        return None
+    measured = f"{distance} mm in {elapsed_ms} ms"
+    return Finding("location.speed", measured, f"{profile.max_speed_mm_s} mm/s")
+
+
+def thinned(track: Track, earliest_ms: int) -> Track:
+    """What is remembered of a track: at most :data:`MAX_SPOTS` spots, spread over its time.
+
+    Of what is before ``earliest_ms``, when nothing can come in any more, the newest stays. Then
+    the spot goes whose neighbours are closest in time, again and again, never the first or last:
+    no gap becomes longer than two fifteenths of the time from ``earliest_ms`` on.
+    """
+    if len(track) <= MAX_SPOTS:
+        return track
+    track = track[max(0, bisect_right(track, earliest_ms, key=_time) - 1) :]
+    gone = _closest(track, len(track) - MAX_SPOTS)
+    return tuple(spot for index, spot in enumerate(track) if index not in gone)
+
+
+def _closest(track: Sequence[Spot], excess: int) -> set[int]:
+    """Which spots to leave out; of two with equal gaps the older one."""
+    before, after = list(range(-1, len(track) - 1)), list(range(1, len(track) + 1))
+
+    def gap(index: int) -> tuple[int, int]:
+        return track[after[index]].time_ms - track[before[index]].time_ms, index
+
+    queue = [gap(index) for index in range(1, len(track) - 1)]
+    heapify(queue)
+    gone: set[int] = set()
+    while len(gone) < excess:
+        found = heappop(queue)
+        index = found[1]
+        # A gap that has grown since stands in the queue again.
+        if index in gone or found != gap(index):
+            continue
+        gone.add(index)
+        left, right = before[index], after[index]
+        after[left], before[right] = right, left
+        for neighbour in (left, right):
+            if 0 < neighbour < len(track) - 1:
+                heappush(queue, gap(neighbour))
+    return gone
 
 
 def _beyond(degrees: Decimal64, limit_e7: int) -> bool:

@@ -17,8 +17,8 @@ from verify.checks.records import Judged, RecordsOutcome, judge_records
 from verify.checks.slots import Ranges, changes
 from verify.leaf import MAX_RECORDS_BYTES, MAX_TIME_MS, RecordRow, RecordsContent
 from verify.profile import Profile, find_profile
-from verify.state import Subject
-from verify.verdict import Rejected, fault_of
+from verify.state import Sighted, Subject
+from verify.verdict import REPEATED, Rejected, fault_of
 from verify.world import Authenticated, Change, Receipt, Refusal, World
 
 _MAX_REASON = 256
@@ -42,6 +42,7 @@ class Content:
     track: Track | None = None
     windows: tuple[bytes, ...] = ()
     carried: Mapping[str, Kept] = field(default_factory=dict)
+    sighted: Sighted | None = None
 
 
 def _refused(code: str, measured: str = "", limit: str = "") -> Rejected:
@@ -58,12 +59,25 @@ def judge_payload(
     """Judge the content by its type."""
     content_type = auth.envelope.content_type
     if content_type == CONTENT_SIGN1:
-        return Content(flags=_sighting_flags(inner) + _lag_flags(auth, receipt, world))
+        return _judge_sighting(auth, receipt, world, inner)
     if content_type == CONTENT_STATUS:
         return _judge_status(auth.envelope.payload)
     if content_type != CONTENT_SENML:
         return Content()
     return _judge_pack(auth, receipt, world, change)
+
+
+def _judge_sighting(
+    auth: Authenticated, receipt: Receipt, world: World, inner: Authenticated | Refusal | None
+) -> Content:
+    """A gateway counts once for an envelope, however often it wraps it."""
+    flags = _sighting_flags(inner) + _lag_flags(auth, receipt, world)
+    if not isinstance(inner, Authenticated):
+        return Content(flags=flags)
+    seen = (auth.device.subject, inner.id[:16])
+    if seen in world.state.sightings or inner.device.erased:
+        return Content(flags=(*flags, REPEATED))
+    return Content(flags=flags, sighted=seen)
 
 
 def _sighting_flags(inner: Authenticated | Refusal | None) -> tuple[str, ...]:

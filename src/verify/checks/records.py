@@ -11,7 +11,7 @@ from depin_id.senml import Decimal64, Record
 from verify.checks import Finding
 from verify.checks.clock import RecordClock, Sealing, Timed
 from verify.checks.contents import Kept, Sample, look, series_key
-from verify.checks.location import Fix, Track, judge_fix
+from verify.checks.location import Fix, Track, judge_fix, thinned
 from verify.checks.slots import Filling, Ranges
 from verify.policy import Policy
 from verify.profile import ACCURACY, FIX_AGE, LAT, LON, POSITION_UNITS, Field, Profile
@@ -55,7 +55,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SubjectState:
-    """What is remembered of a subject: filled slots by name, its newest position, open windows."""
+    """What is remembered of a subject: filled slots by name, where it was, open windows."""
 
     series: Mapping[str, Ranges] = field(default_factory=dict)
     track: Track | None = None
@@ -69,7 +69,7 @@ class RecordsOutcome:
     Attributes:
         judged: each record, in order; empty with a refusal.
         series: filled slots of the series that changed.
-        track: the new position of the subject, None when it has not changed.
+        track: where the subject was from now on, None when it has not changed.
         windows: digests of what was measured (:mod:`verify.checks.contents`).
         carried: what later packs need of these windows.
         refusal: why the whole pack is refused, or None.
@@ -169,7 +169,7 @@ class _Pack:
         self._new_series = 0
         self._samples: dict[tuple[str, str], list[Sample]] = {}
         self._fixes: dict[int, Fix] | None = None
-        self._track = state.track
+        self._track = state.track or ()
 
     def judge(self, records: Sequence[Record]) -> RecordsOutcome:
         times = [self._clock.judge(record.time) for record in records]
@@ -180,8 +180,9 @@ class _Pack:
             name: filling.ranges for name, filling in self._fillings.items() if filling.changed
         }
         windows, carried = self._look()
-        track = None if self._track == self._state.track else self._track
-        return RecordsOutcome(judged, series, track, windows, carried)
+        track = thinned(self._track, self._clock.earliest_ms)
+        moved = None if track == (self._state.track or ()) else track
+        return RecordsOutcome(judged, series, moved, windows, carried)
 
     def _look(self) -> tuple[tuple[bytes, ...], dict[str, Kept]]:
         """Digests of the windows of all series, and what later packs need of them."""
