@@ -68,6 +68,9 @@ class Aggregator:
         randomness: gives so many random bytes.
         progress: called with (entries replayed, entries in all) while opening.
 
+    Attributes:
+        unpublished: why the newest checkpoint could not be published; None when it could.
+
     Raises:
         StateError: ``state.missing``, ``state.locked``, ``state.corrupt`` and others of the
             stores; the message names the file.
@@ -86,6 +89,7 @@ class Aggregator:
         self._clock = clock
         self._randomness = randomness
         self._broken: Exception | None = None
+        self.unpublished: DepinError | None = None
         operating = NetworkDir(self.workspace.operating)
         self.journal = Journal.open(self.workspace.journal)
         try:
@@ -176,7 +180,7 @@ class Aggregator:
         return downlinks
 
     def idle(self, now_ms: int) -> list[Downlink]:
-        """What is due when nothing comes in: checkpoint, heartbeat, segments."""
+        """What is due between batches: checkpoint, heartbeat, segments."""
         if now_ms - self._ticked_at >= HEARTBEAT_MS:
             self._add_tick(now_ms)
         self._publish_due(now_ms)
@@ -223,7 +227,11 @@ class Aggregator:
         source, offset = _offset(messages)
         sealed = self._write(batch, source, offset)
         downlinks = self._acknowledger.answer(batch, sealed, self._now())
-        self._publish_due(self._now())
+        try:
+            self._publish_due(self._now())
+        except DepinError as error:
+            # It is durable, so it is acknowledged; the next try is as far off as after a success.
+            self.unpublished, self._published_at = error, self._now()
         return batch.summary, downlinks
 
     def take_parked(self, kid: bytes) -> Summary:
@@ -380,7 +388,7 @@ class Aggregator:
     def _publish_due(self, now_ms: int) -> None:
         if now_ms - self._published_at >= PUBLISH_MS:
             self.publisher.publish_log()
-            self._published_at = now_ms
+            self.unpublished, self._published_at = None, now_ms
 
     def _tick_due(self, batch: Batch) -> None:
         published, now = self.publisher.published, self._now()

@@ -47,18 +47,25 @@ class LiveHandler:
             self._reopen()
             raise
         self._on_event("committed", summary.to_json())
-        return downlinks
+        return [*downlinks, *self._keep_up(self.aggregator.now())]
 
     def idle(self, now_ms: int) -> Sequence[Downlink]:
-        """Requests, checkpoints, heartbeat.
-
-        What cannot be published is an event, and is tried again later: intake goes on. Only a
-        directory that cannot be opened again ends it (DepinError).
-        """
+        """Requests, checkpoints, heartbeat. Raises DepinError as :meth:`_keep_up`."""
         self._serve()
+        return self._keep_up(now_ms)
+
+    def _keep_up(self, now_ms: int) -> Sequence[Downlink]:
+        """Publish what is due.
+
+        What cannot be published is an event, and is tried again later: it is durable, and intake
+        goes on. Only a directory that cannot be opened again ends it (DepinError).
+        """
         if time.monotonic() < self._publish_at:
             return ()
         try:
+            failed, self.aggregator.unpublished = self.aggregator.unpublished, None
+            if failed is not None:
+                raise failed
             downlinks = self.aggregator.idle(now_ms)
         except DepinError as error:
             self._again_s = min(2 * self._again_s, _AGAIN_AT_MOST_S) or _AGAIN_S
@@ -113,7 +120,8 @@ def run(
     ended = stop if stop is not None else threading.Event()
     if stop is None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: ended.set())
+            # From a thread of its own: the signal may come while this one holds the event's lock.
+            signal.signal(number, lambda *_: threading.Thread(target=ended.set).start())
     handler = LiveHandler(root, on_event)
     try:
         card = handler.aggregator.fold.card

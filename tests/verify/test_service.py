@@ -65,6 +65,36 @@ def test_segments_that_cannot_be_written_do_not_end_intake(tmp_path: Path, clock
         net.aggregator = net._open()
 
 
+def test_a_log_that_cannot_be_written_does_not_end_intake(tmp_path: Path, clock: _Time) -> None:
+    """What is durable is acknowledged, published or not."""
+    events: list[str] = []
+    with Net(tmp_path) as net:
+        device = net.device()
+        net.aggregator.close()
+        handler = LiveHandler(net.root, lambda kind, _: events.append(kind))
+        checkpoint = net.root / "public" / "log" / "checkpoint"
+        kept = checkpoint.read_bytes()
+        checkpoint.unlink()
+        checkpoint.mkdir()
+        try:
+            for at in (50, 51):
+                sent = device.next([level(at, NOW_S + at)])
+                assert handler.commit([net.message(device, sent)])
+            assert events == ["committed", "publish.failed", "committed"]
+        finally:
+            checkpoint.rmdir()
+            checkpoint.write_bytes(kept)
+        clock.seconds += 10
+        before = handler.aggregator.publisher.published
+        handler.idle(handler.aggregator.now() + 2000)
+        after = handler.aggregator.publisher.published
+        assert after is not None and after.size == handler.aggregator.fold.size
+        assert before is None or before.size < after.size
+        assert events[3:] == []
+        handler.close()
+        net.aggregator = net._open()
+
+
 def test_a_journal_that_fails_between_batches_is_opened_again(
     tmp_path: Path, clock: _Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
