@@ -289,6 +289,7 @@ class Batch:
             counted,
             inner is not None,
             isinstance(verdict, Accepted) and REPEATED in verdict.flags,
+            len(change.windows),
             receipt.flags,
             sealed_by,
             ref,

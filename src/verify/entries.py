@@ -126,6 +126,7 @@ class Judged:
         readings: how many records count.
         sighting: whether it is a gateway envelope.
         repeated: whether it is one that does not count: its gateway sent it before.
+        windows: how many content windows it holds.
         receipt_flags: how it was received.
         sealed_by: subjects whose keys seal it, the first one's also makes the salt.
         ref: for a new subject, its reference.
@@ -141,6 +142,7 @@ class Judged:
     readings: int
     sighting: bool
     repeated: bool
+    windows: int
     receipt_flags: tuple[str, ...]
     sealed_by: tuple[int, ...]
     ref: bytes | None
@@ -186,6 +188,7 @@ def encode_judged(entry: Judged) -> bytes:
                 entry.readings,
                 entry.sighting,
                 entry.repeated,
+                entry.windows,
             ],
             list(entry.receipt_flags),
             list(entry.sealed_by),

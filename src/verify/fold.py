@@ -124,13 +124,15 @@ class Fold:
         change = entry.change
         self._place(change, entry.ref)
         self._move(change, received_at)
-        if private is not None and change.subject is not None:
+        if change.subject is not None:
             subject = self.state.subjects[change.subject]
-            if not subject.erased:
+            known = private is not None and not subject.erased
+            if private is not None and known:
                 subject.fill(private.series)
                 subject.carry(private.carried)
                 subject.track = private.track or subject.track
-                self.state.remember_windows(list(private.windows), change.subject)
+            windows = private.windows if private is not None and known else ()
+            self.state.remember_windows(windows, entry.windows, change.subject)
         if entry.code == ACCEPTED and not entry.repeated and len(entry.sealed_by) == 2:
             seen = None if private is None else private.sighted
             self.state.add_sighting(seen, entry.sealed_by[1])

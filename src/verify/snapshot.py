@@ -70,7 +70,7 @@ def _encode(fold: Fold, newest: bytes) -> bytes:
             subjects,
             [[who, *bucket] for who, bucket in state.owners.items()],
             [[who, count] for who, count in state.children.items()],
-            [[window, subject] for window, subject in state.windows.items()],
+            [state.windowed, [[window, *held] for window, held in state.windows.items()]],
             [[size, *beacon] for size, beacon in state.beacons.items()],
             [state.sighted, [[*seen, *kept] for seen, kept in state.sightings.items()]],
             [[thumbprint, subject] for thumbprint, subject in state.streams.keys()],
@@ -123,7 +123,8 @@ def _decode(data: bytes, newest: bytes) -> Fold:
     state = fold.state
     state.owners = {who: Bucket(tokens, at) for who, tokens, at in owners}
     state.children = dict(children)
-    state.windows = dict(windows)
+    state.windowed, known = windows
+    state.windows = {window: (holder, at) for window, holder, at in known}
     state.beacons = {number: (at, root) for number, at, root in beacons}
     state.sighted, kept = sightings
     state.sightings = {(gateway, item): (holder, at) for gateway, item, holder, at in kept}

@@ -6,9 +6,9 @@ so it can always be rebuilt from them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -194,7 +194,8 @@ class State:
     by_ref: dict[bytes, int] = field(default_factory=dict)
     children: dict[str, int] = field(default_factory=dict)
     owners: dict[str, Bucket] = field(default_factory=dict)
-    windows: dict[bytes, int] = field(default_factory=dict)
+    windows: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    windowed: int = 0
     beacons: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     sightings: dict[Sighted, tuple[int, int]] = field(default_factory=dict)
     sighted: int = 0
@@ -211,15 +212,30 @@ class State:
         self.by_ref[ref] = index
         return index
 
-    def remember_windows(self, windows: Mapping[bytes, int] | list[bytes], subject: int) -> None:
-        """Remember content windows as first seen from a subject; the oldest are forgotten."""
-        for window in windows:
-            self.windows.setdefault(window, subject)
-        over = len(self.windows) - MAX_WINDOWS
-        if over > 0:
-            # Many at once: looking for the oldest passes over all that were deleted before it.
-            for window in list(islice(self.windows, over + FORGOTTEN_AT_ONCE)):
-                del self.windows[window]
+    def remember_windows(self, windows: Sequence[bytes], count: int, subject: int) -> None:
+        """Remember content windows as first seen from a subject.
+
+        The oldest are forgotten by number, erased or not: an audit that cannot read what was
+        erased forgets the same.
+
+        Args:
+            windows: none of a subject that was erased.
+            count: how many there were.
+        """
+        before = self.windowed
+        self.windowed += count
+        for number, window in enumerate(windows, before):
+            self.windows.setdefault(window, (subject, number))
+        # Many at once: looking for the oldest passes over all that were deleted before it.
+        if before // FORGOTTEN_AT_ONCE != self.windowed // FORGOTTEN_AT_ONCE:
+            last = self.windowed - MAX_WINDOWS
+            for old in list(takewhile(lambda key: self.windows[key][1] < last, self.windows)):
+                del self.windows[old]
+
+    def holder_of(self, window: bytes) -> int | None:
+        """The subject that a content window was first seen from, None when it is new."""
+        held = self.windows.get(window)
+        return None if held is None else held[0]
 
     def add_sighting(self, seen: Sighted | None, holder: int) -> None:
         """Count a sighting of a device's envelope, and remember it unless it was erased (None).
@@ -247,7 +263,7 @@ class State:
             entry = self.subjects[subject]
             entry.series, entry.carried, entry.track, entry.erased = {}, {}, None, True
         gone = set(subjects)
-        for window in [key for key, holder in self.windows.items() if holder in gone]:
+        for window in [key for key, (holder, _) in self.windows.items() if holder in gone]:
             del self.windows[window]
         for seen, (holder, _) in list(self.sightings.items()):
             if holder in gone or seen[0] in gone:

@@ -301,6 +301,30 @@ def test_readings_one_by_one_store_each_once(tmp_path: Path) -> None:
         assert max(len(subject.carried) for subject in net.fold.state.subjects) == 256
 
 
+def test_old_windows_are_forgotten_by_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was erased counts too, or an audit would remember longer than the aggregator did."""
+    monkeypatch.setattr("verify.state.MAX_WINDOWS", 4)
+    monkeypatch.setattr("verify.state.FORGOTTEN_AT_ONCE", 2)
+    with Net(tmp_path) as net:
+        honest, copy, gone = net.device(), net.device("copy"), net.device("gone")
+        net.send(honest, honest.next(_noise()))
+        assert net.codes(copy, copy.next(_noise())) == ["content.repeated"]
+        for pack in range(4):
+            start = NOW - 200 * (pack + 2)
+            own = [level(60 + (i * 7 + pack) % 23, start + i) for i in range(40)]
+            assert net.codes(gone, gone.next(own)) == ["accepted"]
+        # A small memory has its price; that the audit judges the same matters.
+        assert net.codes(copy, copy.next(_noise())) == ["accepted"]
+        net.erase(gone)
+        told = picture(net.fold)
+        net.reopen(forget_snapshot=True)
+        assert picture(net.fold) == told
+        net.aggregator.publish()
+    assert audit(net.root).ok
+
+
 def test_erasure_takes_open_windows_along(tmp_path: Path) -> None:
     with Net(tmp_path) as net:
         device, copy = net.device(), net.device("copy")
@@ -522,7 +546,7 @@ def test_a_text_of_a_device_cannot_write_its_own_verdict(
         assert not any(line.startswith("verdict  accepted\ufffd") for line in text.split("\n"))
 
 
-class _Windows(dict[bytes, int]):
+class _Windows(dict[bytes, tuple[int, int]]):
     passes = 0
 
     def items(self) -> Any:
@@ -536,7 +560,7 @@ def test_to_forget_many_sensors_is_one_pass_over_what_is_remembered(tmp_path: Pa
         gateway = net.gateway()
         names = [f"#s{number}" for number in range(30)]
         net.send(gateway, *[gateway.next([level()], subject=name) for name in names])
-        windows = net.fold.state.windows = _Windows({b"mine": 1, b"other": 99})
+        windows = net.fold.state.windows = _Windows({b"mine": (1, 0), b"other": (99, 1)})
         refs = tuple(subject.ref for subject in net.fold.state.subjects)
         net.fold.apply(Erased(gateway.did, refs), net.now_ms, None)
         assert windows.passes == 1 and list(windows) == [b"other"]

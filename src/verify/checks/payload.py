@@ -191,8 +191,8 @@ def _judge_readings(
     flags = set(time_flags)
     sent = outcome.windows
     looked = (*sent, *_kept(auth, sent)) if _is_gateway(auth) else sent
-    others = {world.state.windows.get(window, change.subject) for window in looked}
-    if others - {change.subject}:
+    others = {world.state.holder_of(window) for window in looked}
+    if others - {change.subject, None}:
         # What was refused is kept too: the rest of the window is as much a copy as its beginning.
         refusal = _refused("content.repeated")
         return Content(refusal, anchor=anchor, carried=outcome.carried)
