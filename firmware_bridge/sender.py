@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
+from depin_id.closing import Closing
 from depin_id.network import NetworkCard
 from depin_id.readings import Reading
 from firmware_bridge.options import MqttOptions
@@ -16,7 +16,7 @@ from firmware_bridge.spool import Policy, Spool
 from firmware_bridge.uplink import Uplink
 
 
-class Sender:
+class Sender(Closing):
     """Signs readings and gets them to the aggregator, with a spool behind it.
 
     ::
@@ -57,17 +57,9 @@ class Sender:
             self.spool.close()
             raise
 
-    def __enter__(self) -> Sender:
+    def __enter__(self) -> Self:
         self.uplink.start()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def send(self, readings: Iterable[Reading], *, subject: str | None = None) -> bytes:
         """Sign one pack; it is durable in the spool when this returns.

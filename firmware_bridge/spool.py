@@ -13,9 +13,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Literal
+from typing import Literal
 
+from depin_id.closing import Closing
+from depin_id.durable import FileLock
 from depin_id.envelope import MAX_BUNDLE
 from depin_id.errors import EnvelopeError, StateError
 from firmware_bridge.spool_file import connect, lock, translated
@@ -53,14 +54,14 @@ class SpoolCounts:
     damaged: int
 
 
-class Spool:
+class Spool(Closing):
     """A first-in first-out queue in one file; use from any thread. Make one with :meth:`open`."""
 
     def __init__(
         self,
         path: Path,
         connection: sqlite3.Connection,
-        lock_file: IO[bytes],
+        lock_file: FileLock,
         limits: tuple[int, int, Policy],
     ) -> None:
         self.path = path
@@ -97,7 +98,7 @@ class Spool:
 
         Raises:
             StateError: ``state.locked`` (in use elsewhere), ``spool.corrupt`` (no spool, or
-                damaged), ``spool.io`` (cannot be read or written), ``spool.limits``.
+                damaged), ``spool.io`` (cannot be read or written), ``spool.limits``, ``state.io``.
         """
         path = Path(path)
         if max_bytes < 1 or max_envelopes < 1 or policy not in ("refuse", "drop_oldest"):
@@ -113,17 +114,6 @@ class Spool:
         except BaseException:
             lock_file.close()
             raise
-
-    def __enter__(self) -> Spool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         with self._mutex:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from depin_id.durable import FileLock
 from depin_id.errors import StateError
 
 APPLICATION_ID = 0x44505350
@@ -26,24 +26,9 @@ CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 """
 
 
-def lock(path: Path) -> IO[bytes]:
+def lock(path: Path) -> FileLock:
     """An exclusive lock beside the file: SQLite's own would let two bridges take turns."""
-    try:
-        file = open(f"{path}.lock", "ab")
-    except OSError as error:
-        raise StateError(
-            "spool.io", f"{path}: {error.strerror or error}", hint="check folder and permissions"
-        ) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise StateError(
-            "state.locked",
-            f"{path}: another process uses this spool",
-            hint="stop the other bridge, or give this one a spool of its own",
-        ) from None
-    return file
+    return FileLock(path.with_name(path.name + ".lock"), path)
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
 from depin_id.ack import Ack
+from depin_id.closing import Closing
 from depin_id.envelope import MAX_BUNDLE
 from depin_id.errors import DepinError
 from depin_id.network import NetworkCard, topics
@@ -68,7 +69,7 @@ class _Flight:
     deadline: float
 
 
-class Uplink:
+class Uplink(Closing):
     """Sends what is in a spool and empties it as acknowledgements come in.
 
     Args:
@@ -130,17 +131,9 @@ class Uplink:
         self._wait = self._patience.next()
         self._empty = threading.Condition()
 
-    def __enter__(self) -> Uplink:
+    def __enter__(self) -> Self:
         self.start()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def card(self) -> NetworkCard:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 from depin_id import cbor
 from depin_id.ack import Ack, Resume, read_ack, read_resume
 from depin_id.claims import Claims, Link, Place
+from depin_id.closing import Closing
 from depin_id.device_file import read_enrolment, write_enrolment
 from depin_id.durable import DirectoryLock, make_directory
 from depin_id.enrolment import Enrolment, Role
@@ -39,7 +40,7 @@ Level = Literal["G0", "G1"]
 Clock = Callable[[], float]
 
 
-class Device:
+class Device(Closing):
     """A device on its directory, which it holds exclusively until :meth:`close`.
 
     Make one with :meth:`create` or :meth:`open`. Thread-safe. Everything it refuses is a
@@ -100,7 +101,7 @@ class Device:
             signer: a key in hardware or a KMS.
 
         Raises:
-            StateError: ``state.exists``, ``state.locked``, ``state.file``.
+            StateError: ``state.exists``, ``state.locked``, ``state.io``.
             ConfigError: ``enrolment.malformed``.
         """
         path = Path(directory)
@@ -118,7 +119,7 @@ class Device:
             write_enrolment(path, enrolment)
             return cls(path, enrolment, key, lock, wall, monotonic)
         except BaseException:
-            lock.release()
+            lock.close()
             raise
 
     @classmethod
@@ -143,7 +144,7 @@ class Device:
         Raises:
             StateError: ``state.missing``, ``state.incomplete``, ``state.locked``,
                 ``state.damaged``, ``state.signer``, ``state.permissions``, ``key.passphrase``,
-                ``key.file``, ``state.file``.
+                ``key.file``, ``state.io``.
         """
         path = Path(directory)
         lock = DirectoryLock(path)
@@ -158,7 +159,7 @@ class Device:
                 )
             return cls(path, enrolment, key, lock, wall, monotonic)
         except BaseException:
-            lock.release()
+            lock.close()
             raise
 
     def close(self) -> None:
@@ -169,13 +170,7 @@ class Device:
         try:
             self._positions.close()
         finally:
-            self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+            self._lock.close()
 
     # --- who it is ---------------------------------------------------------------------------
 
@@ -402,7 +397,7 @@ class Device:
         """The nonce to send to a network's operator for a resume; the same until it is answered.
 
         Raises:
-            StateError: ``state.not_lost``, ``state.file``.
+            StateError: ``state.not_lost``, ``state.io``.
         """
         self._check_open()
         check_network(network)

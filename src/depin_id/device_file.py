@@ -22,7 +22,7 @@ def read_enrolment(path: Path) -> Enrolment:
     """Who the device in a directory is, without opening it.
 
     Raises:
-        StateError: ``state.missing``, ``state.incomplete``, ``state.damaged``, ``state.file``.
+        StateError: ``state.missing``, ``state.incomplete``, ``state.damaged``, ``state.io``.
     """
     data = read_file(path / DEVICE_FILE, max_bytes=4096)
     if data is None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NoReturn
 
+from depin_id.closing import Closing
 from depin_id.errors import StateError
 
 LOCK_NAME: Final = ".lock"
@@ -18,13 +19,23 @@ MAX_FILE: Final = 1 << 24
 """Default bound on a file that is read whole, in bytes."""
 
 
+def os_failure(error: OSError, path: Path) -> StateError:
+    """The error of ours for one of the operating system: ``state.full`` or ``state.io``."""
+    text = f"{path}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StateError("state.full", text, hint="free disk space, then retry")
+    return StateError("state.io", text, hint="check the disk and its permissions")
+
+
 def failed(path: Path, error: OSError, *, hint: str = "") -> NoReturn:
-    """Raise StateError ``state.file`` for a file that the system would not give."""
-    raise StateError("state.file", f"{path}: {error.strerror or error}", hint=hint) from error
+    """Raise what :func:`os_failure` gives, with a better hint if there is one."""
+    failure = os_failure(error, path)
+    failure.hint = hint or failure.hint
+    raise failure from error
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable. Raises StateError ``state.file``."""
+    """Make the names in a directory durable. Raises StateError ``state.io``."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -49,6 +60,7 @@ def _write_beside(path: Path, data: bytes, mode: int) -> Path:
         os.unlink(beside)
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
+        os.fchmod(handle, mode)  # the umask must not decide who reads a key
         write_all(handle, data)
         os.fsync(handle)
     finally:
@@ -60,7 +72,7 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write a file so that after a crash it is the old one or the new one, never a part.
 
     Raises:
-        StateError: ``state.file``.
+        StateError: ``state.io``.
     """
     try:
         os.rename(_write_beside(path, data, mode), path)
@@ -73,7 +85,7 @@ def create_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Like :func:`replace_file`, but never over a file that is there.
 
     Raises:
-        StateError: ``state.exists`` or ``state.file``.
+        StateError: ``state.exists`` or ``state.io``.
     """
     try:
         beside = _write_beside(path, data, mode)
@@ -108,13 +120,13 @@ def read_file(path: Path, *, max_bytes: int = MAX_FILE, private: bool = False) -
         private: refuse a file that its group or others may read or write.
 
     Raises:
-        StateError: ``state.file``, ``state.too_large`` or ``state.permissions``.
+        StateError: ``state.io``, ``state.too_large`` or ``state.permissions``.
     """
     try:
         with _opened(path) as handle:
             about = os.fstat(handle)
             if not stat.S_ISREG(about.st_mode):
-                raise StateError("state.file", f"{path} is not a regular file")
+                raise StateError("state.io", f"{path} is not a regular file")
             if private and about.st_mode & 0o077:
                 raise StateError(
                     "state.permissions",
@@ -140,50 +152,75 @@ def _read_bounded(path: Path, handle: int, max_bytes: int) -> bytes:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory (mode 0700) with its parents; one that is there is left as it is.
+    """Make a directory (mode 0700) with its parents, durably; one that is there stays as it is.
 
     Raises:
-        StateError: ``state.file``.
+        StateError: ``state.full`` or ``state.io``.
     """
+    if path.is_dir():
+        return
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         failed(path, error)
+    sync_directory(path.parent)
 
 
-class DirectoryLock:
-    """An exclusive hold on a directory, given up by :meth:`release` or the end of the process.
+class FileLock(Closing):
+    """An exclusive hold, given up by :meth:`close` or the end of the process.
+
+    The file stays: if it were removed, two processes could hold "the" lock.
+
+    Args:
+        path: the lock file, made when missing; it names the holder.
+        held: what is locked, for the message.
 
     Raises:
-        StateError: ``state.locked`` when somebody else holds it, ``state.missing`` when there is
-            no such directory, ``state.file``.
+        StateError: ``state.locked`` when another process holds it, ``state.io``.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        if not directory.is_dir():
-            raise StateError("state.missing", f"there is no directory {directory}")
+    def __init__(self, path: Path, held: Path) -> None:
+        self._handle = -1
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            self._handle = os.open(
-                directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-            )
+            handle = os.open(path, flags, 0o600)
         except OSError as error:
-            failed(directory / LOCK_NAME, error)
+            failed(path, error)
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
         except OSError as error:
-            os.close(self._handle)
+            holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(handle)
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                failed(directory, error)
+                failed(path, error)
             raise StateError(
                 "state.locked",
-                f"{directory} is in use by another process",
-                hint="only one process may use a device or network directory at a time",
+                f"{held} is in use by process {holder}",
+                hint="one process at a time may write there: stop the other one first",
             ) from error
-        self._held = True
+        self._handle = handle
 
-    def release(self) -> None:
-        """Give the directory up; a second call does nothing."""
-        if self._held:
-            self._held = False
+    def close(self) -> None:
+        """Give it up; a second call does nothing."""
+        if self._handle >= 0:
             os.close(self._handle)
+            self._handle = -1
+
+
+class DirectoryLock(FileLock):
+    """An exclusive hold on a directory.
+
+    Args:
+        directory: it exists.
+        name: of the lock file: holders of different names may share a directory.
+
+    Raises:
+        StateError: ``state.missing`` when there is no such directory; as :class:`FileLock`.
+    """
+
+    def __init__(self, directory: Path, name: str = LOCK_NAME) -> None:
+        if not directory.is_dir():
+            raise StateError("state.missing", f"there is no directory {directory}")
+        super().__init__(directory / name, directory)

@@ -54,7 +54,7 @@ def write_key(path: Path, signer: SoftwareSigner, *, passphrase: str | None = No
     """Write a new private key file, mode 0600, never over one that is there.
 
     Raises:
-        StateError: ``state.exists``, ``state.file``, or ``key.passphrase`` for an empty one.
+        StateError: ``state.exists``, ``state.io``, or ``key.passphrase`` for an empty one.
     """
     public = signer.public_key
     fields: dict[str, Any] = {"type": TYPE, "curve": public.curve, "public": public.cose_key}

@@ -98,7 +98,7 @@ class NetworkDir:
 
         Raises:
             NetworkError: ``network.name``, ``network.card``, ``network.days``.
-            StateError: ``state.exists``, ``state.locked``, ``state.file``.
+            StateError: ``state.exists``, ``state.locked``, ``state.io``.
         """
         directory = Path(path)
         root = SoftwareSigner.generate()
@@ -124,7 +124,7 @@ class NetworkDir:
                 write_key(file, key, passphrase=passphrase)
             create_file(directory / CARD_FILE, signed, mode=0o644)
         finally:
-            lock.release()
+            lock.close()
         return cls(directory, passphrase=passphrase)
 
     def reissue(
@@ -179,5 +179,5 @@ class NetworkDir:
                 write_key(file, key, passphrase=self._passphrase)
             replace_file(self.path / CARD_FILE, signed, mode=0o644)
         finally:
-            lock.release()
+            lock.close()
         return NetworkDir(self.path, passphrase=self._passphrase)

@@ -217,7 +217,7 @@ class PositionStore:
         """The nonce a resume of this network has to answer; made once and kept until it came.
 
         Raises:
-            StateError: ``state.not_lost`` when there is nothing to resume, ``state.file``.
+            StateError: ``state.not_lost`` when there is nothing to resume, ``state.io``.
         """
         with self._lock:
             self._check_process()
@@ -243,7 +243,7 @@ class PositionStore:
         """Go on above ``epoch_floor`` for this network; its resume was verified by the caller.
 
         Raises:
-            EnvelopeError: ``resume.stale``. StateError: ``state.epochs_exhausted``, ``state.file``.
+            EnvelopeError: ``resume.stale``. StateError: ``state.epochs_exhausted``, ``state.io``.
         """
         with self._lock:
             self._check_process()
@@ -288,7 +288,7 @@ class PositionStore:
         Raises:
             StateError: ``state.position_lost``, ``state.epochs_exhausted``,
                 ``state.positions_exhausted``, ``state.too_many``, ``state.process``,
-                ``state.file``.
+                ``state.io``.
         """
         return Position(self, network, subject or "")
 
@@ -320,7 +320,7 @@ class PositionStore:
         """Write the heads, so that the next boot's first envelopes carry on the chain.
 
         Raises:
-            StateError: ``state.file``.
+            StateError: ``state.io``.
         """
         with self._lock:
             if self._booted is None or os.getpid() != self._pid:

@@ -12,6 +12,7 @@ from typing import Any
 
 from depin_id.ack import NONCE_BYTES, Resume, sign_resume
 from depin_id.did.key import parse_did_key
+from depin_id.durable import replace_file
 from depin_id.enrolment import Enrolment, read_enrolments
 from depin_id.errors import ConfigError, DepinError
 from verify.aggregator import Aggregator
@@ -21,7 +22,6 @@ from verify.policy import Policy
 from verify.profile import find_profile, load_profiles
 from verify.registry import Device
 from verify.setup import policy_entry
-from verify.store import write_durably
 
 MAX_REASON = 200
 
@@ -193,7 +193,7 @@ def _policy(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
     if policy.digest == aggregator.fold.policy.digest:
         return {"digest": policy.digest.hex(), "changed": False}
     index = aggregator.administer([policy_entry(policy, profiles)])
-    write_durably(aggregator.workspace.policy, policy.to_toml().encode(), mode=0o644)
+    replace_file(aggregator.workspace.policy, policy.to_toml().encode(), mode=0o644)
     return {"digest": policy.digest.hex(), "changed": True, "index": index}
 
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
+from depin_id.closing import Closing
 from depin_id.errors import DepinError, StateError
 from depin_id.networkdir import NetworkDir
 from verify import snapshot
@@ -59,7 +59,7 @@ def wall_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Aggregator:
+class Aggregator(Closing):
     """Everything of one aggregator, opened.
 
     Args:
@@ -88,6 +88,7 @@ class Aggregator:
         self.workspace.check()
         self._clock = clock
         self._randomness = randomness
+        self._closed = False
         self._broken: Exception | None = None
         self.unpublished: DepinError | None = None
         operating = NetworkDir(self.workspace.operating)
@@ -136,20 +137,9 @@ class Aggregator:
             if self.fold.registry.candidates(kid):
                 self.take_parked(kid)
 
-    def __enter__(self) -> Aggregator:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Publish, take a snapshot, release the directory. Safe to call twice."""
-        if self.journal is None or self._closed():
+        if self._closed:
             return
         try:
             if self._broken is None:
@@ -160,12 +150,7 @@ class Aggregator:
             self.quarantine.close()
             self.keys.close()
             self.journal.close()
-            self._done = True
-
-    _done = False
-
-    def _closed(self) -> bool:
-        return self._done
+            self._closed = True
 
     @property
     def broken(self) -> bool:

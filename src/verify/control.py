@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from depin_id.durable import replace_file
 from depin_id.errors import DepinError, StateError
 from verify.admin import perform
 from verify.aggregator import Aggregator
-from verify.store import write_durably
 from verify.workspace import Workspace
 
 MAX_REQUEST = 64 << 20
@@ -35,7 +35,7 @@ def ask(workspace: Workspace, request: Mapping[str, Any], *, wait_s: float = _WA
     """
     workspace.control.mkdir(mode=0o700, exist_ok=True)
     path = workspace.control / f"{time.time_ns():020d}-{secrets.token_hex(4)}.request"
-    write_durably(path, json.dumps(dict(request)).encode())
+    replace_file(path, json.dumps(dict(request)).encode())
     reply = _reply_path(path)
     deadline = time.monotonic() + wait_s
     while not reply.exists():
@@ -69,7 +69,7 @@ def serve(aggregator: Aggregator) -> int:
         except DepinError as error:
             answer = {"error": error.to_json()}
         path.unlink(missing_ok=True)
-        write_durably(_reply_path(path), json.dumps(answer).encode())
+        replace_file(_reply_path(path), json.dumps(answer).encode())
         done += 1
     return done
 

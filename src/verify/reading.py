@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from depin_id.closing import Closing
 from depin_id.errors import LogError, StateError
 from verify import snapshot
 from verify.fold import Fold
@@ -21,7 +21,7 @@ NEWEST = 20
 _STEP = 1024
 
 
-class Reader:
+class Reader(Closing):
     """The journal and state of an aggregator as of the moment it was opened, never written to.
 
     Args:
@@ -49,17 +49,6 @@ class Reader:
             self.close()
             raise
         self._opener = Opener(self.fold, self.keys)
-
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Release the files. Safe to call twice."""

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from depin_id.durable import DirectoryLock, sync_directory
 from depin_id.errors import DepinError, LogError
 from verify.aggregator import Aggregator
 from verify.log import Checkpoint
 from verify.log.merkle import leaf_hash, root_of
 from verify.reading import Reader
-from verify.store import DirectoryLock
-from verify.store.durable import fsync_directory
 from verify.workspace import Workspace
 
 _DAMAGED = ("log.tile", "log.rewrite")
@@ -67,8 +66,8 @@ def _set_aside(workspace: Workspace, found: LogError) -> Path:
         _check_journal(workspace, found)
         aside = workspace.root / f"damaged-tiles-{time.time_ns()}"
         os.rename(workspace.log / "tile", aside)
-        fsync_directory(workspace.log)
-        fsync_directory(workspace.root)
+        sync_directory(workspace.log)
+        sync_directory(workspace.root)
     return aside
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from depin_id.durable import replace_file
 from depin_id.errors import DepinError, NetworkError, StateError
 from depin_id.keyfile import write_key
 from depin_id.network import load_card
@@ -18,7 +19,7 @@ from verify.policy import Policy
 from verify.profile import Profile, load_profiles
 from verify.replay import journal_lookup
 from verify.sealing import seal_all
-from verify.store import Journal, KeyStore, NewBatch, write_durably
+from verify.store import Journal, KeyStore, NewBatch
 from verify.workspace import Workspace
 
 
@@ -95,7 +96,7 @@ def init(
                     positions=[],
                 )
             )
-    write_durably(workspace.policy, policy.to_toml().encode(), mode=0o644)
+    replace_file(workspace.policy, policy.to_toml().encode(), mode=0o644)
     with Aggregator(root, clock=clock, randomness=randomness) as aggregator:
         aggregator.publish()
     return workspace
@@ -107,7 +108,7 @@ def _keep_profiles(workspace: Workspace, directory: Path | None) -> None:
         return
     workspace.profiles.mkdir(mode=0o755, exist_ok=True)
     for path in sorted(directory.glob("*.toml")):
-        write_durably(workspace.profiles / path.name, path.read_bytes(), mode=0o644)
+        replace_file(workspace.profiles / path.name, path.read_bytes(), mode=0o644)
 
 
 def _make_folders(workspace: Workspace, operating: NetworkDir) -> None:
@@ -121,5 +122,5 @@ def _make_folders(workspace: Workspace, operating: NetworkDir) -> None:
     number = operating.card.number
     write_key(workspace.operating / f"ack-{number}.key", operating.ack_signer)
     write_key(workspace.operating / f"log-{number}.key", operating.log_signer)
-    write_durably(workspace.operating / "card.cbor", operating.card_bytes, mode=0o644)
-    write_durably(workspace.card, operating.card_bytes, mode=0o644)
+    replace_file(workspace.operating / "card.cbor", operating.card_bytes, mode=0o644)
+    replace_file(workspace.card, operating.card_bytes, mode=0o644)

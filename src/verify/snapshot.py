@@ -16,6 +16,7 @@ from typing import Any
 import cbor2
 
 from depin_id import cbor
+from depin_id.durable import replace_file
 from depin_id.enrolment import Enrolment
 from depin_id.errors import DepinError
 from depin_id.keys import PublicKey
@@ -23,7 +24,7 @@ from verify.checks.location import Spot
 from verify.checks.quota import Bucket
 from verify.fold import Fold
 from verify.registry import Device, KeyPeriod
-from verify.store import Journal, KeyStore, write_durably
+from verify.store import Journal, KeyStore
 
 VERSION = 2
 _MONTH = 197001
@@ -170,7 +171,7 @@ def save(
     keys.ensure([(ref, _MONTH)])
     sealed = keys.get(ref, _MONTH).seal(fold.size, _encode(fold, _newest_leaf(journal, fold.size)))
     path = directory / f"state-{fold.size:012d}-{ref.hex()}.snapshot"
-    write_durably(path, _MAGIC + sealed)
+    replace_file(path, _MAGIC + sealed)
     for _, old_ref, old in older:
         keys.erase(old_ref)
         old.unlink(missing_ok=True)

@@ -89,14 +89,14 @@ def test_the_whole_way(tmp_path: Path) -> None:
         (["device", "new", "d", "--curve", "p521"], "usage"),
         (["device", "new", "d", "--lat", "1"], "usage"),
         (["device", "new", "d", "--lat", "1", "--lon", "x"], "enrolment.malformed"),
-        (["device", "new", "text/d"], "state.file"),
+        (["device", "new", "text/d"], "state.io"),
         (["device", "show", "none"], "state.incomplete"),
         (["sign", "none", "--network", "did:key:z6Mk"], "state.missing"),
         (["sign", "none", "--network", "."], "network.file"),
         (["sign", "none", "--network", "did:key:x", "--batch", "0"], "usage"),
         (["inspect", "missing"], "file.missing"),
-        (["inspect", "/dev/null"], "state.file"),
-        (["inspect", "."], "state.file"),
+        (["inspect", "/dev/null"], "state.io"),
+        (["inspect", "."], "state.io"),
     ],
 )
 def test_errors_are_said_in_one_line(

@@ -270,7 +270,7 @@ def test_power_cut_in_the_boot_write(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
         with monkeypatch.context() as patch:
             patch.setattr(position, "write_all", torn)
-            with pytest.raises(StateError, match="state.file"):
+            with pytest.raises(StateError, match="state.io"):
                 with PositionStore(directory, thumbprint).take("n", None):
                     pass
         with PositionStore(directory, thumbprint).take("n", None) as at:
@@ -410,7 +410,7 @@ def test_a_crash_in_a_resume_does_not_bring_older_answers_back(
 
     def cut(store: PositionStore, epoch: int, *, both: bool) -> None:
         enter(store, epoch, both=both)
-        raise StateError("state.file", "power cut")
+        raise StateError("state.io", "power cut")
 
     with Device.open(directory) as device, monkeypatch.context() as patch:
         patch.setattr(PositionStore, "_enter", cut)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from depin_id.durable import create_file, replace_file
 from depin_id.errors import StateError
-from verify.store import Quarantine, write_durably
+from verify.store import Quarantine
 from verify.store.quarantine import ROW_BYTES, Arrival
 
 KID = b"12345678"
@@ -112,16 +113,16 @@ def test_one_opener_and_typed_errors(tmp_path: Path) -> None:
 
 def test_a_file_is_written_whole_with_its_mode(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_durably(path, b"one", mode=0o640)
+    replace_file(path, b"one", mode=0o640)
     assert path.stat().st_mode & 0o777 == 0o640
     with pytest.raises(StateError) as caught:
-        write_durably(path, b"two", replace=False)
+        create_file(path, b"two")
     assert caught.value.code == "state.exists"
     assert path.read_bytes() == b"one"
-    write_durably(path, b"three")
+    replace_file(path, b"three")
     assert path.read_bytes() == b"three"
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(StateError) as caught:
-        write_durably(tmp_path / "none" / "file", b"")
+        replace_file(tmp_path / "none" / "file", b"")
     assert caught.value.code == "state.io"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from depin_id.commands.common import read_input, show
+from depin_id.durable import replace_file
 from depin_id.errors import ConfigError, EncodingError, StateError
 from depin_id.printable import printable
 from verify.commands.common import AsJson, Directory, flat, parse_position
@@ -17,7 +18,6 @@ from verify.explain import explain as make_explanation
 from verify.reading import Reader
 from verify.receipt import MAX_RECEIPT, make_receipt
 from verify.receipt import check_receipt as check
-from verify.store import write_durably
 
 Device = Annotated[str | None, typer.Option("--device", help="The device's DID (or DID#sensor).")]
 At = Annotated[str | None, typer.Option("--position", help="EPOCH/N in the device's stream.")]
@@ -95,7 +95,7 @@ def receipt(
         # At a forked position the first entry stands; of a whole device the newest is meant.
         chosen = found[-1] if index is None and position is None else found[0]
         data = make_receipt(reader, chosen)
-    write_durably(out, data, mode=0o644)
+    replace_file(out, data, mode=0o644)
     show({"index": chosen, "bytes": len(data), "out": str(out)}, as_json=as_json)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from depin_id.durable import make_directory, sync_directory
 from depin_id.errors import DatasetError
 from verify.dataset.reader import entries_of, open_table
 from verify.dataset.rows import OpenEntry
@@ -24,7 +25,6 @@ from verify.dataset.segment import (
     stored_files,
     write_segment,
 )
-from verify.store.durable import fsync_directory, make_directory
 
 SEGMENT_ENTRIES = 65_536
 CELL_RESOLUTION = 9
@@ -225,4 +225,4 @@ class Dataset:
             for name in names:
                 (self.folder / name).unlink(missing_ok=True)
         if names:
-            fsync_directory(self.folder)
+            sync_directory(self.folder)

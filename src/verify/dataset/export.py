@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from depin_id.durable import sync_directory
 from depin_id.errors import DatasetError, DepinError
 from depin_id.senml import Decimal64
 from verify.dataset.builder import FOLDER
@@ -29,7 +30,6 @@ from verify.dataset.check import Progress, segments_of
 from verify.dataset.reader import open_table
 from verify.dataset.schema import READING_SCHEMA, writer_options
 from verify.dataset.segment import READINGS, TEMPORARY, io_errors
-from verify.store.durable import fsync_directory
 
 FORMATS = ("parquet", "csv", "jsonl")
 STDOUT = "-"
@@ -129,7 +129,7 @@ def _target(out: Path | str) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        fsync_directory(path.parent)
+        sync_directory(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from depin_id.durable import sync_directory
 from depin_id.errors import DatasetError
 from verify.dataset.rows import CheckedEntry, OpenEntry, check_entry, entry_row, reading_rows
 from verify.dataset.schema import (
@@ -22,7 +23,6 @@ from verify.dataset.schema import (
     with_metadata,
     writer_options,
 )
-from verify.store.durable import fsync_directory
 
 ENTRIES = "entries"
 READINGS = "readings"
@@ -191,7 +191,7 @@ def _publish(folder: Path, names: dict[Path, Path], replace: bool) -> None:
         _refuse_existing(changed.values())
     for source, name in changed.items():
         os.replace(source, name)
-        fsync_directory(folder)
+        sync_directory(folder)
 
 
 def _fill(

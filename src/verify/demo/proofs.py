@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from depin_id.durable import replace_file
 from depin_id.errors import DepinError
 from verify.audit import audit
 from verify.dataset import verify_dataset
 from verify.demo.ledger import Check
 from verify.reading import Reader
 from verify.receipt import check_receipt, make_receipt
-from verify.store import write_durably
 from verify.workspace import Workspace
 
 
@@ -36,7 +36,7 @@ def _receipt(workspace: Workspace, index: int | None, network: str, file: Path) 
     try:
         with Reader(workspace.root) as reader:
             data = make_receipt(reader, index)
-        write_durably(file, data, mode=0o644)
+        replace_file(file, data, mode=0o644)
         checked = check_receipt(data, network=network)
     except DepinError as error:
         return Check(name, False, str(error))

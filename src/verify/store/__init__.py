@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from verify.store.data_key import DataKey, commitment
-from verify.store.durable import fsync_directory, make_directory, write_durably
 from verify.store.journal import Journal
 from verify.store.journal_chain import JournalFileInfo
 from verify.store.keystore import KeyStore
-from verify.store.lock import DirectoryLock
 from verify.store.packing import NewBatch, Position, StoredBatch, StoredEntry
 from verify.store.quarantine import Parked, Quarantine, QuarantineCounts
 
 __all__ = [
     "DataKey",
-    "DirectoryLock",
     "Journal",
     "JournalFileInfo",
     "KeyStore",
@@ -25,7 +22,4 @@ __all__ = [
     "StoredBatch",
     "StoredEntry",
     "commitment",
-    "fsync_directory",
-    "make_directory",
-    "write_durably",
 ]

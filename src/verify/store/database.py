@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -10,17 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+from depin_id.durable import os_failure
 from depin_id.errors import StateError
 
 _RESTORE = "restore the file from a backup; the stores beside it can be kept"
-
-
-def os_failure(error: OSError, path: Path) -> StateError:
-    """The error of ours for an error of the operating system at `path`."""
-    reason = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StateError("state.full", f"{path}: {reason}", hint="free disk space, then retry")
-    return StateError("state.io", f"{path}: {reason}", hint="check the disk and its permissions")
 
 
 def corrupt(path: Path, what: str) -> StateError:

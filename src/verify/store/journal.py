@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 
+from depin_id.closing import Closing
+from depin_id.durable import DirectoryLock, make_directory
 from depin_id.errors import StateError
 from verify.store.database import corrupt
-from verify.store.durable import make_directory
 from verify.store.journal_chain import (
     JournalFileInfo,
     check_joint,
@@ -24,7 +24,6 @@ from verify.store.journal_chain import (
 )
 from verify.store.journal_file import JournalFile
 from verify.store.journal_schema import SCHEMA, Head, discard, is_writable
-from verify.store.lock import DirectoryLock
 from verify.store.packing import (
     NewBatch,
     Position,
@@ -40,7 +39,7 @@ def _nothing(_: str) -> None:
     """The hook of production: crash tests put theirs in its place."""
 
 
-class Journal:
+class Journal(Closing):
     """The journal of one network in one folder. One thread at a time.
 
     Any number of other processes may open it read-only while one writes; they see what was
@@ -295,19 +294,8 @@ class Journal:
             self._close_files()
         finally:
             if self._lock is not None:
-                self._lock.release()
+                self._lock.close()
                 self._lock = None
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _recover(self) -> None:
         """Completes an interrupted rotation and opens the last file for writing."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from depin_id.durable import sync_directory
 from depin_id.errors import StateError
 from verify.store.database import (
     check_schema,
@@ -18,7 +19,6 @@ from verify.store.database import (
     truncate_wal,
     use_wal,
 )
-from verify.store.durable import fsync_directory
 from verify.store.journal_schema import (
     COLUMNS,
     SCHEMA,
@@ -82,7 +82,7 @@ class JournalFile:
         step("created")
         with guarded(path):
             temporary.rename(path)
-        fsync_directory(path.parent)
+        sync_directory(path.parent)
         step("renamed")
 
     @classmethod
@@ -312,7 +312,7 @@ class JournalFile:
             if error.code == "state.locked":
                 return False
             raise
-        fsync_directory(self.path.parent)
+        sync_directory(self.path.parent)
         step("finished")
         return True
 

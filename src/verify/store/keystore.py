@@ -13,7 +13,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 
 from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_decrypt,
@@ -21,6 +20,8 @@ from nacl.bindings import (
 )
 from nacl.exceptions import CryptoError
 
+from depin_id.closing import Closing
+from depin_id.durable import DirectoryLock, create_file, make_directory, os_failure, sync_directory
 from depin_id.errors import StateError
 from verify.store.data_key import DataKey
 from verify.store.database import (
@@ -28,13 +29,10 @@ from verify.store.database import (
     connect,
     corrupt,
     guarded,
-    os_failure,
     transaction,
     truncate_wal,
     use_wal,
 )
-from verify.store.durable import fsync_directory, make_directory, write_durably
-from verify.store.lock import DirectoryLock
 
 _SCHEMA = 1
 _WRAPPED = 24 + 32 + 16
@@ -50,7 +48,7 @@ _PROOF = b"depin-keys/1"
 Pair = tuple[bytes, int]
 
 
-class KeyStore:
+class KeyStore(Closing):
     """Data keys by (device reference of 16 bytes, month as yyyymm). One thread at a time.
 
     Another process may read (``read_only=True``) while one writes.
@@ -109,7 +107,7 @@ class KeyStore:
                 raise StateError("state.exists", f"{path} exists already", hint="open it instead")
             secret = _checked_master(randomness(32) if master is None else master)
             if master is None:
-                write_durably(directory / "master.key", secret, mode=0o600, replace=False)
+                create_file(directory / "master.key", secret, mode=0o600)
             _write_empty(path, _wrap(secret, _PROOF, bytes(32), randomness))
         return cls.open(directory, master=secret, randomness=randomness, clock=clock, cache=cache)
 
@@ -257,17 +255,6 @@ class KeyStore:
             self._connection.close()
         self._release()
 
-    def __enter__(self) -> KeyStore:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _connect(self, read_only: bool) -> sqlite3.Connection:
         connection = connect(self.path, read_only=read_only)
         try:
@@ -320,7 +307,7 @@ class KeyStore:
 
     def _release(self) -> None:
         if self._lock is not None:
-            self._lock.release()
+            self._lock.close()
             self._lock = None
 
 
@@ -336,7 +323,7 @@ def _write_empty(path: Path, proof: bytes) -> None:
         finally:
             connection.close()
         temporary.rename(path)
-    fsync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _read_master(path: Path) -> bytes:

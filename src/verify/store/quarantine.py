@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
+from depin_id.closing import Closing
+from depin_id.durable import DirectoryLock, make_directory, sync_directory
 from verify.store.database import check_schema, connect, guarded, transaction, use_wal
-from verify.store.durable import fsync_directory, make_directory
-from verify.store.lock import DirectoryLock
 
 _SCHEMA = 1
 ROW_BYTES = 128
@@ -59,7 +58,7 @@ class QuarantineCounts:
     refused: int
 
 
-class Quarantine:
+class Quarantine(Closing):
     """Parked bytes, with a quota for each authenticated principal. One thread at a time.
 
     A principal whose quota is full loses its own oldest item. Nobody's arrival removes what
@@ -89,7 +88,7 @@ class Quarantine:
             self._connection = self._connect()
             self._load()
         except BaseException:
-            self._lock.release()
+            self._lock.close()
             raise
 
     @classmethod
@@ -195,19 +194,8 @@ class Quarantine:
         with guarded(self.path):
             self._connection.close()
         if self._lock is not None:
-            self._lock.release()
+            self._lock.close()
             self._lock = None
-
-    def __enter__(self) -> Quarantine:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self.path)
@@ -279,4 +267,4 @@ def _write_empty(path: Path) -> None:
         finally:
             connection.close()
         temporary.rename(path)
-    fsync_directory(path.parent)
+    sync_directory(path.parent)
