@@ -10,8 +10,7 @@ PIP_TOOLS := pip-tools==7.6.2
 LOCK := build/lock
 # Test processes: one for each core, four at most.
 JOBS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((n > 4 ? 4 : n)))
-# Only rooms that hold code: mypy refuses an empty folder.
-TYPED := $(foreach room,src/depin_id src/verify firmware_bridge examples,$(if $(shell find $(room) -name '*.py' -print -quit 2>/dev/null),$(room)))
+TYPED := src/depin_id src/verify firmware_bridge examples bench tests
 
 .PHONY: help env apt lint format types unit test demo lock clean
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,10 @@ def test_killed_ten_times_under_load_nothing_is_lost(
         publisher.connect("127.0.0.1", broker.port)
         publisher.loop_start()
         sent: list[bytes] = []
+
+        def seen_more_than(count: int) -> bool:
+            return len(aggregator.seen) > count
+
         try:
             # Once, so that the broker holds the session before the first message.
             with Process(config) as process:
@@ -235,7 +240,7 @@ def test_killed_ten_times_under_load_nothing_is_lost(
                         sent.append(hashlib.sha256(envelope).digest())
                         publisher.publish("in/x", envelope, qos=1)
                     # Killed in the middle of work, each time at another place.
-                    until(lambda seen=before + life: len(aggregator.seen) > seen)  # type: ignore[misc]
+                    until(partial(seen_more_than, before + life))
             with Spool.open(tmp_path / "bridge.spool") as spool:
                 released = spool.counts.released
             assert released <= len(aggregator.envelopes), "released without an acknowledgement"

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depin_id.errors import DepinError, StateError
-from firmware_bridge.spool import Spool
+from firmware_bridge.spool import Policy, Spool
 
 
 def item(number: int, size: int = 10) -> tuple[bytes, bytes]:
@@ -66,19 +66,22 @@ def test_drop_oldest_counts_durably(tmp_path: Path) -> None:
         assert (spool.counts.dropped, spool.counts.dropped_bytes) == (3, 30)
 
 
+POLICIES: list[Policy] = ["refuse", "drop_oldest"]
+
+
 @settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.booleans(), st.lists(st.integers(0, 12), max_size=5)), min_size=1, max_size=12
     ),
-    st.sampled_from(["refuse", "drop_oldest"]),
+    st.sampled_from(POLICIES),
 )
 def test_against_a_model(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[bool, list[int]]], policy: str
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[bool, list[int]]], policy: Policy
 ) -> None:
     path = tmp_path_factory.mktemp("spool") / "spool"
     model: dict[int, bytes] = {}
-    spool = Spool.open(path, max_envelopes=6, policy=policy)  # type: ignore[arg-type]
+    spool = Spool.open(path, max_envelopes=6, policy=policy)
     try:
         for put, numbers in steps:
             if put:

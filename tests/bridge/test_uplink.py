@@ -6,8 +6,9 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import paho.mqtt.client as paho
 import pytest
@@ -33,12 +34,12 @@ def sign(device: Device, net: Net, value: float = 52.1) -> bytes:
 
 @contextlib.contextmanager
 def uplink(
-    tmp_path: Path, device: Device, net: Net, port: int, **options: object
+    tmp_path: Path, device: Device, net: Net, port: int, **options: Any
 ) -> Iterator[tuple[Uplink, Spool]]:
-    settings = {"ack_timeout": 30.0, "backoff": Backoff(0.05, 0.3), **options}
+    settings: dict[str, Any] = {"ack_timeout": 30.0, "backoff": Backoff(0.05, 0.3), **options}
     with (
         Spool.open(tmp_path / "spool") as spool,
-        Uplink(device, net.card(), spool, f"mqtt://127.0.0.1:{port}", **settings) as up,  # type: ignore[arg-type]
+        Uplink(device, net.card(), spool, f"mqtt://127.0.0.1:{port}", **settings) as up,
     ):
         yield up, spool
 
@@ -284,7 +285,7 @@ def test_mutual_tls_and_only_that(tmp_path: Path, net: Net, device: Device) -> N
             with Spool.open(tmp_path / "spool") as spool:
                 up = Uplink(device, net.card(), spool, wrong, backoff=Backoff(0.05, 0.1))
                 with up:
-                    until(lambda up=up: up.problem)  # type: ignore[misc]
+                    until(partial(getattr, up, "problem"))
                     assert not up.connected
         with Spool.open(tmp_path / "spool") as spool, Uplink(device, net.card(), spool, good) as up:
             until(lambda: up.connected)
@@ -371,7 +372,7 @@ def test_window_timeout_and_order_without_a_network(
         )
         envelopes = [sign(device, net, n) for n in range(6)]
         ids = up.send_all(envelopes)
-        up.on_up(Session(client, None, 65535, "5"))  # type: ignore[arg-type]
+        up.on_up(Session(cast(Any, client), None, 65535, "5"))
         up.tick()
         up.tick()
         first = [envelopes[0], envelopes[1]]
@@ -386,6 +387,6 @@ def test_window_timeout_and_order_without_a_network(
         assert client.published[3:] == [envelopes[0], envelopes[2]], "again, the oldest first"
         up.on_down()
         up.tick()
-        up.on_up(Session(client, None, 65535, "5"))  # type: ignore[arg-type]
+        up.on_up(Session(cast(Any, client), None, 65535, "5"))
         up.tick()
         assert client.published[5:] == [envelopes[0], envelopes[2]]

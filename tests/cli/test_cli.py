@@ -217,7 +217,8 @@ def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
     finally:
         child.kill()
         child.wait(30)
-        child.stderr.close()
+        if child.stderr is not None:
+            child.stderr.close()
 
 
 def test_passphrase_files(tmp_path: Path) -> None:

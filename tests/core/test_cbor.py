@@ -48,7 +48,8 @@ def agree(data: bytes) -> None:
 
 
 def _appendix_a() -> list[dict[str, Any]]:
-    return json.loads(vectors("cbor-appendix-a/appendix_a.json").read_text())
+    found: list[dict[str, Any]] = json.loads(vectors("cbor-appendix-a/appendix_a.json").read_text())
+    return found
 
 
 def test_rfc_8949_appendix_a() -> None:

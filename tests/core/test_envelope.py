@@ -141,7 +141,7 @@ def test_a_card_stands_under_its_root_only() -> None:
 
 def test_downlink_kinds_are_not_exchangeable() -> None:
     key = DEVICE.key
-    to = {"card": NET.card, "recipient": key.thumbprint}
+    to: dict[str, Any] = {"card": NET.card, "recipient": key.thumbprint}
     nonce = bytes(16)
     ack = NET.ack(key, 1, [AckItem(bytes(32), "accepted", 3, bytes(32))], nonce=b"12345678")
     resume = NET.resume(key, nonce, 7)

@@ -96,14 +96,15 @@ def test_status_hash_and_claims(tmp_path: Path) -> None:
 
 def test_what_is_refused_uses_no_position(tmp_path: Path) -> None:
     with make(tmp_path / "d") as device:
-        for error, how in (
+        cases: list[tuple[type[DepinError], dict[str, Any]]] = [
             (EncodingError, {"readings": []}),
             (EncodingError, {"readings": [reading("a", "x" * 4000)] * 40}),
             (DIDError, {"network": "demo"}),
             (DIDError, {"network": "did:web:example.org"}),
             (EnvelopeError, {"subject": "no hash"}),
             (EnvelopeError, {"level": "D3"}),
-        ):
+        ]
+        for error, how in cases:
             with pytest.raises(error):
                 device.sign(**{"readings": [reading("a", 1)], "network": NET.did, **how})
         with pytest.raises(EnvelopeError):

@@ -121,7 +121,7 @@ def leaves() -> list[dict[str, Any]]:
     def judged(*row: Any) -> bytes:
         return cbor.encode(["depin-records/1", "did:x:y", bytes(32), "did:x:y", [list(row)]])
 
-    rest = (0, None, None, "", [])
+    rest: tuple[Any, ...] = (0, None, None, "", [])
 
     def valued(value: Any) -> bytes:
         return judged("a", "", value, 0, *rest)

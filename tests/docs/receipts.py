@@ -36,10 +36,16 @@ class Log:
         digest = hashlib.sha256(self.card).digest()
         accepted = EnvelopeLeaf(
             hashlib.sha256(b"random reference").digest()[:16],
-            *(7, 0),
+            7,
+            0,
             commitment(self.salts[ACCEPTED], self.envelopes[ACCEPTED]),
             commitment(self.salts[ACCEPTED], self.records),
-            *("accepted", (), "D1", received, policy[:16], 1),
+            "accepted",
+            (),
+            "D1",
+            received,
+            policy[:16],
+            1,
         )
         refused = replace(
             accepted,

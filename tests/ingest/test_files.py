@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -60,7 +61,7 @@ def test_every_envelope_once_and_from_any_offset(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.cbor"
         path.write_bytes(b"".join(items))
-        options = {"batch_bytes": batch_bytes, "batch_envelopes": envelopes}
+        options: dict[str, Any] = {"batch_bytes": batch_bytes, "batch_envelopes": envelopes}
         source = FileSource([path], received_at=7, **options)
         batches = list(source.batches())
         messages = [message for batch in batches for message in batch]

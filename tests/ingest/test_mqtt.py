@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -88,11 +89,11 @@ def test_nothing_is_acknowledged_when_the_commit_fails(tmp_path: Path) -> None:
             with running(broker, handler, commit_tries=2) as source:
                 source.subscribed()
                 send(broker, [b"kept"])
-                wait_for(lambda run=source: run.error, "the end")
+                wait_for(partial(getattr, source, "error"), "the end")
             assert source.error is failures[-1]
             handler = Recorder()
             with running(broker, handler) as source:
-                wait_for(lambda taken=handler: taken.data, "what was not acknowledged")
+                wait_for(partial(getattr, handler, "data"), "what was not acknowledged")
             assert handler.data == [b"kept"]
 
 

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -207,13 +208,14 @@ def test_addresses() -> None:
 
 def test_options_are_checked(tmp_path: Path) -> None:
     handler = Recorder()
-    for options, code in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"client_id": ""}, "transport.options"),
         ({"protocol": "4"}, "transport.options"),
         ({"receive_maximum": 0}, "transport.options"),
         ({"batch_messages": 0}, "transport.options"),
         ({"tls": TlsOptions()}, "transport.url"),
-    ):
+    ]
+    for options, code in cases:
         with pytest.raises(TransportError) as refused:
             MqttSource("mqtt://h", "net", handler, **{"client_id": "a", **options})
         assert refused.value.code == code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,6 @@ from verify.log import (
     verify_consistency,
     verify_log,
 )
-from verify.log import files as log_files
 
 # The key of the log of github.com/transparency-dev/tessera, testdata (its key id is in the notes).
 TESSERA = "example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx"
@@ -54,7 +54,7 @@ def test_paths() -> None:
     assert tile_path(-1, 1000, 255) == "tile/entries/x001/000.p/255"
     assert tile_path(63, 999) == "tile/63/999"
     for arguments in ((64, 0), (-2, 0), (0, -1), (0, 0, 0), (0, 0, 257)):
-        refuses("log.tile", lambda arguments=arguments: tile_path(*arguments))
+        refuses("log.tile", partial(tile_path, *arguments))
 
 
 @given(st.lists(st.binary(max_size=300), max_size=256))
@@ -211,12 +211,12 @@ def test_a_crash_at_every_write_is_taken_up(
             raise Stop
         replace(source, target)
 
-    monkeypatch.setattr(log_files.os, "replace", stopping)
+    monkeypatch.setattr(os, "replace", stopping)
     for limit in range(40):
         folder = tmp_path / str(limit)
-        monkeypatch.setattr(log_files.os, "replace", replace)
+        monkeypatch.setattr(os, "replace", replace)
         published_log(folder, 100)
-        monkeypatch.setattr(log_files.os, "replace", stopping)
+        monkeypatch.setattr(os, "replace", stopping)
         count = 0
         log = TileLog(folder, ORIGIN)
         log.append(leaves[100:])
@@ -226,7 +226,7 @@ def test_a_crash_at_every_write_is_taken_up(
         except Stop:
             finished = False
             assert log.flushed_size == 100
-        monkeypatch.setattr(log_files.os, "replace", replace)
+        monkeypatch.setattr(os, "replace", replace)
         again = TileLog(folder, ORIGIN)
         assert again.size in (100, 256, 512, 700)
         assert again.root() == mth(leaves[: again.size])
@@ -277,9 +277,9 @@ def test_the_audit_finds_every_changed_file(tmp_path: Path) -> None:
                     verify_log(tmp_path, ORIGIN, [KEY])
         (tmp_path / name).write_bytes(content)
     tile = tmp_path / "tile/0/000"
-    content = bytearray(tile.read_bytes())
-    content[17 * 32] ^= 1
-    tile.write_bytes(content)
+    altered = bytearray(tile.read_bytes())
+    altered[17 * 32] ^= 1
+    tile.write_bytes(altered)
     error = refuses("log.differs", lambda: verify_log(tmp_path, ORIGIN, [KEY]))
     assert "tile/0/000 " in error.message
     assert "hash 17 " in error.message
@@ -327,10 +327,10 @@ def test_disk_errors_are_ours_and_nothing_is_lost(
         raise OSError(28, "No space left on device")
 
     fsync = os.fsync
-    monkeypatch.setattr(log_files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     refuses("log.io", log.flush)
     assert log.flushed_size == 0
-    monkeypatch.setattr(log_files.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     assert log.flush() == 300
     assert not any(".tmp-" in name for name in snapshot(tmp_path))
     assert TileLog(tmp_path, ORIGIN).root() == mth(entries(300))

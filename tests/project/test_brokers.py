@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from paho.mqtt.enums import CallbackAPIVersion
 
 from tests import brokers
 from tests.brokers import Mosquitto, Tls, free_port, mosquitto
@@ -43,7 +44,7 @@ def alive(pid: int) -> bool:
 
 
 def client() -> mqtt.Client:
-    return mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    return mqtt.Client(CallbackAPIVersion.VERSION2)
 
 
 def publish(broker: Mosquitto, topic: str, payload: bytes, *, retain: bool = False) -> None:
@@ -63,7 +64,12 @@ def receive(broker: Mosquitto, topic: str, act: Callable[[], None] = lambda: Non
     listener = client()
     listener.on_connect = lambda c, *_: c.subscribe(topic, qos=1)
     listener.on_subscribe = lambda *_: subscribed.set()
-    listener.on_message = lambda _c, _u, message: (got.append(message.payload), arrived.set())
+
+    def took(_client: object, _data: object, message: mqtt.MQTTMessage) -> None:
+        got.append(bytes(message.payload))
+        arrived.set()
+
+    listener.on_message = took
     listener.connect(broker.host, broker.port)
     listener.loop_start()
     try:
@@ -159,7 +165,7 @@ def test_ends_with_its_parent_even_when_that_just_dies(tmp_path: Path) -> None:
 def test_a_missing_broker_skips_at_home_and_fails_on_the_build_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(brokers.shutil, "which", lambda *_a, **_k: None)
+    monkeypatch.setattr("tests.brokers.shutil.which", lambda *_a, **_k: None)
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match="not installed"):
         Mosquitto(tmp_path)
@@ -219,8 +225,13 @@ def test_tls_asks_for_a_certificate_when_told_to(tmp_path: Path) -> None:
         seen = threading.Event()
         device = client()
         device.tls_set_context(context)
-        device.on_connect = lambda *_: (ended.append("connected"), seen.set())
-        device.on_disconnect = lambda *_: (ended.append("refused"), seen.set())
+
+        def end(how: str) -> None:
+            ended.append(how)
+            seen.set()
+
+        device.on_connect = lambda *_: end("connected")
+        device.on_disconnect = lambda *_: end("refused")
         try:
             device.connect(broker.host, broker.port)
             device.loop_start()

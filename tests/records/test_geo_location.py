@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -133,7 +134,7 @@ def test_a_jump_is_refused_and_recovers_as_time_passes() -> None:
     start = _fix().track
     assert start == (Spot(NOW, 472_000_000, -15_000_000),)
     # 1.112 km north: 18.5 s at 60 m/s.
-    track = start
+    track: Track = start
     codes = []
     for second in range(1, 25):
         fix = _fix("47.21", at=NOW + 1000 * second, track=track)
@@ -173,7 +174,8 @@ def test_a_late_position_is_held_against_both_neighbours_in_time() -> None:
 
 def test_a_pair_is_judged_alike_in_either_order() -> None:
     """What was measured 75 m off, and said so, does not cost what comes late before it."""
-    good, poor = {"at": NOW, "accuracy": "3"}, {"lat": "47.2012", "at": NOW + 1000}
+    good: dict[str, Any] = {"at": NOW, "accuracy": "3"}
+    poor: dict[str, Any] = {"lat": "47.2012", "at": NOW + 1000}
     for first, second in ((good, poor), (poor, good)):
         track = _fix(**{"accuracy": "50", **first}).track
         assert _fix(**{"accuracy": "50", **second}, track=track).finding is None

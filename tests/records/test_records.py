@@ -215,8 +215,8 @@ def test_a_walk_that_is_uploaded_late_loses_nothing(order: str) -> None:
     """What a phone kept while it had no network: packs of a walk after a fix of now."""
     state = after(SubjectState(), judge(_walk(0)[1:], "mobility"))
     packs = []
-    for pack in range(40):
-        seconds = range(pack * 20, pack * 20 + 20)
+    for start in range(0, 800, 20):
+        seconds = range(start, start + 20)
         packs.append([r for s in seconds for r in _walk(s - 5000, f"47.{2000 + s}")[1:]])
     if order == "backwards":
         packs.reverse()

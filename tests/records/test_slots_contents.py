@@ -83,7 +83,7 @@ def test_windows_do_not_depend_on_batches_or_order() -> None:
 @given(st.lists(st.integers(1, 20), min_size=1), st.sampled_from([1000, 1, 5_400_000]))
 def test_windows_are_the_same_in_packs_of_any_size(sizes: list[int], period: int) -> None:
     """Down to one reading: every window that a whole upload has is found once it is complete."""
-    samples = [(time // 1000 * period, *value) for time, *value in SAMPLES]
+    samples = [(time // 1000 * period, mantissa, power) for time, mantissa, power in SAMPLES]
     whole = look("k", samples, period).digests
     kept: Kept = ()
     found: list[bytes] = []

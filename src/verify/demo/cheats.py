@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -199,7 +200,7 @@ class Stranger(Intruder):
         ]
 
 
-class Insider:
+class Insider(ABC):
     """Somebody with an enrolled key; what each envelope comes to is looked up by its identity."""
 
     def __init__(self, scene: Scene, name: str, verdict: str, devices: list[Device]) -> None:
@@ -227,9 +228,9 @@ class Insider:
         self.cheat()
         self._scene.until(self.answered)
 
+    @abstractmethod
     def cheat(self) -> None:
         """Send what is to be caught."""
-        raise NotImplementedError
 
     def account(self, found: Found) -> Account:
         """See :class:`Cheat`."""
@@ -238,9 +239,9 @@ class Insider:
         self.expect(account)
         return account
 
+    @abstractmethod
     def expect(self, account: Account) -> None:
         """Say what there must be."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Close its devices."""
