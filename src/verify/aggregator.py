@@ -350,13 +350,13 @@ class Aggregator(Closing):
         except BaseException as error:
             self._broken = error if isinstance(error, Exception) else StateError("state.io", "cut")
             raise
+        self.publisher.committed([entry.checked for entry in sealed])
         return sealed
 
     # --- publishing -----------------------------------------------------------------------------
 
     def publish(self) -> None:
         """Publish log and segments over everything committed."""
-        self.publisher.publish_log()
         self.publisher.publish_dataset()
 
     def save_snapshot(self) -> None:
@@ -373,6 +373,7 @@ class Aggregator(Closing):
     def _publish_due(self, now_ms: int) -> None:
         if now_ms - self._published_at >= PUBLISH_MS:
             self.publisher.publish_log()
+            self.publisher.seal_segments()
             self.unpublished, self._published_at = None, now_ms
 
     def _tick_due(self, batch: Batch) -> None:

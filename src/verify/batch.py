@@ -22,6 +22,7 @@ from verify.entries import (
     encode_private,
 )
 from verify.fold import Fold
+from verify.leaf import RecordsContent
 from verify.store import Position
 from verify.verdict import REPEATED, Accepted, Indeterminate, Rejected, Verdict
 from verify.world import Authenticated, Change, Judgement, Receipt, Refusal, World
@@ -42,6 +43,7 @@ class EnvelopeDraft:
     envelope: bytes
     records: bytes | None
     private: bytes
+    content: RecordsContent | None
 
 
 @dataclass(slots=True)
@@ -310,7 +312,17 @@ class Batch:
         )
         fold.apply_judged(entry, receipt.at, personal)
         self.drafts.append(
-            EnvelopeDraft(index, receipt.at, entry, verdict, delta, raw, records, private)
+            EnvelopeDraft(
+                index,
+                receipt.at,
+                entry,
+                verdict,
+                delta,
+                raw,
+                records,
+                private,
+                judgement.records,
+            )
         )
         self._consume(change, index)
         self._sum_up(entry, verdict)

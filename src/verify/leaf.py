@@ -7,6 +7,7 @@ deleting the key that makes salts closes it for ever.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -189,6 +190,28 @@ class RecordRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordColumns:
+    """Judged records column by column, all of one length.
+
+    Attributes:
+        mantissas, exponents: None where the value is no number.
+        others: values that are no numbers, None elsewhere; None when all are numbers.
+    """
+
+    names: Sequence[str]
+    units: Sequence[str]
+    mantissas: Sequence[int | None]
+    exponents: Sequence[int | None]
+    others: Sequence[str | bool | bytes | None] | None
+    time_lo: Sequence[int | None]
+    time_hi: Sequence[int]
+    lat_e7: Sequence[int | None]
+    lon_e7: Sequence[int | None]
+    codes: Sequence[str]
+    flags: Sequence[tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class RecordsContent:
     """What the records commitment of a leaf opens to.
 
@@ -206,6 +229,25 @@ class RecordsContent:
     subject: str
     rows: tuple[RecordRow, ...]
     reasons: dict[int, tuple[str, str]] = field(default_factory=dict, compare=False)
+
+    @property
+    def columns(self) -> RecordColumns:
+        """The rows, column by column."""
+        numbers = [row.value if isinstance(row.value, Decimal64) else None for row in self.rows]
+        others = [None if isinstance(row.value, Decimal64) else row.value for row in self.rows]
+        return RecordColumns(
+            [row.name for row in self.rows],
+            [row.unit for row in self.rows],
+            [None if number is None else number.mantissa for number in numbers],
+            [None if number is None else number.exponent for number in numbers],
+            others if None in numbers else None,
+            [row.time_lo for row in self.rows],
+            [row.time_hi for row in self.rows],
+            [row.lat_e7 for row in self.rows],
+            [row.lon_e7 for row in self.rows],
+            [row.code for row in self.rows],
+            [row.flags for row in self.rows],
+        )
 
     def encode(self) -> bytes:
         """The content's bytes, deterministic CBOR."""

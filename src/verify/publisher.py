@@ -5,11 +5,14 @@ Nothing is published before its entries are durable, and nothing here can change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 
-from depin_id.errors import StateError
+from depin_id.errors import DepinError, StateError
 from depin_id.keys import Signer
 from verify.dataset import Dataset, OpenEntry
+from verify.dataset.rows import CheckedEntry, check_entry
+from verify.dataset.tail import Tail
 from verify.entries import Judged, decode_delta, delta_kind
 from verify.fold import Fold
 from verify.leaf import KIND_ENVELOPE
@@ -17,6 +20,13 @@ from verify.log import Checkpoint, TileLog, sign_checkpoint
 from verify.replay import Opener
 from verify.store import Journal, KeyStore, StoredEntry
 from verify.workspace import Workspace
+
+MAX_LEAVES = 262_144
+"""Leaves that wait for the next checkpoint in memory; more are read from the journal."""
+FEW = 4096
+"""As many entries are read again when the aggregator is opened; more only when they are due."""
+MAX_REFILL = 1 << 16
+"""Entries that are read again to hold them in columns; of more, segments are made one by one."""
 
 
 class Publisher:
@@ -36,8 +46,15 @@ class Publisher:
         self._fold = fold
         self._signer = log_signer
         self._log = TileLog(workspace.log, fold.card.log_origin)
+        self._leaves: list[bytes] = []
+        self._tail = Tail()
         self.published: Checkpoint | None = None
         self._check_history()
+        # What stops it is told when segments are due; until then acceptance goes on.
+        with suppress(DepinError):
+            dataset = self.dataset()
+            if self._journal.size - dataset.sealed <= FEW:
+                self._refill(dataset, self._journal.size)
 
     def _check_history(self) -> None:
         """Refuse a journal that does not hold what was published, such as an old backup."""
@@ -53,8 +70,20 @@ class Publisher:
                 hint="restore the newest journal; a published log is never rewritten",
             )
 
+    def committed(self, entries: Sequence[CheckedEntry]) -> None:
+        """Take what was just committed: publishing it later need not read it again."""
+        first = entries[0].entry.index if entries else self._journal.size
+        if first != self._log.size + len(self._leaves) or len(self._leaves) > MAX_LEAVES:
+            self._leaves = []
+        else:
+            self._leaves.extend([entry.entry.leaf for entry in entries])
+        self._tail.add(entries)
+
     def catch_up(self) -> None:
         """Give the log every entry that the journal has and it has not, e.g. after a crash."""
+        leaves, self._leaves = self._leaves, []
+        if self._log.size + len(leaves) == self._journal.size:
+            self._log.append(leaves)
         if self._log.size < self._journal.size:
             self._log.append([entry.leaf for entry in self._journal.entries(self._log.size)])
 
@@ -75,14 +104,29 @@ class Publisher:
         return checkpoint
 
     def publish_dataset(self) -> None:
-        """Write the segments up to the published checkpoint."""
-        if self.published is None:
-            self.publish_log()
-        if self.published is None:
+        """Write the segments up to a checkpoint over everything committed."""
+        size = self.publish_log().size
+        dataset = self.dataset()
+        if dataset.size >= size:
             return
-        dataset, size = self.dataset(), self.published.size
-        if dataset.size < size:
+        if not self._tail.continues(dataset, size) and size - dataset.sealed <= MAX_REFILL:
+            self._refill(dataset, size)
+        if self._tail.continues(dataset, size):
+            self._tail.flush(dataset)
+        else:
             dataset.flush(self.open_entries(dataset.sealed, size), size)
+
+    def seal_segments(self) -> None:
+        """Write segments that are full, so that what waits in memory is bounded."""
+        if self._tail.has_full() and self.published is not None:
+            self._tail.seal(self.dataset(), self.published.size)
+
+    def _refill(self, dataset: Dataset, size: int) -> None:
+        """Begin the columns again, from the journal."""
+        self._tail.restart(dataset)
+        for entry in self.open_entries(dataset.sealed, size):
+            if not self._tail.add([check_entry(entry)]):
+                return
 
     def dataset(self) -> Dataset:
         """The dataset's writer; cells of another resolution begin with a rebuild."""
@@ -101,6 +145,7 @@ class Publisher:
 
     def drop(self, refs: Collection[bytes]) -> None:
         """Take what these subjects' keys sealed out of the published segments."""
+        self._tail.clear()
         state = self._fold.state
         subjects = {state.by_ref[ref] for ref in refs}
         found = []

@@ -10,6 +10,7 @@ from typing import Any
 
 from depin_id.errors import StateError
 from verify.batch import AdminDraft, Draft, EnvelopeDraft
+from verify.dataset.rows import CheckedEntry, OpenEntry
 from verify.entries import (
     CARD,
     COUNTED,
@@ -41,11 +42,12 @@ from verify.verdict import Accepted
 
 @dataclass(frozen=True, slots=True)
 class SealedEntry:
-    """One entry as it is written."""
+    """One entry as it is written, and as the dataset takes it."""
 
     leaf: bytes
     delta: bytes
     sealed: bytes
+    checked: CheckedEntry
 
 
 def month_of(at: int) -> int:
@@ -92,7 +94,8 @@ def _seal(draft: Draft, fold: Fold, keys: KeyStore) -> SealedEntry:
 def _seal_envelope(draft: EnvelopeDraft, fold: Fold, keys: KeyStore) -> SealedEntry:
     entry, month = draft.entry, month_of(draft.at)
     subjects = [fold.state.subjects[index] for index in entry.sealed_by]
-    if any(subject.erased for subject in subjects):
+    erased = any(subject.erased for subject in subjects)
+    if erased:
         salt, sealed = bytes(32), b""
         envelope, records = bytes(32), None
     else:
@@ -103,7 +106,14 @@ def _seal_envelope(draft: EnvelopeDraft, fold: Fold, keys: KeyStore) -> SealedEn
         envelope = commitment(salt, draft.envelope)
         records = None if draft.records is None else commitment(salt, draft.records)
     leaf = envelope_leaf(draft, subjects[0].ref, envelope, records, fold.policy)
-    return SealedEntry(leaf.encode(), draft.delta, sealed)
+    encoded = leaf.encode()
+    if erased:
+        entry_open = OpenEntry(draft.index, encoded, None, None, None)
+        checked = CheckedEntry(entry_open, leaf, None)
+    else:
+        entry_open = OpenEntry(draft.index, encoded, salt, draft.envelope, draft.records)
+        checked = CheckedEntry(entry_open, leaf, draft.content)
+    return SealedEntry(encoded, draft.delta, sealed, checked)
 
 
 def envelope_leaf(
@@ -139,7 +149,9 @@ def _seal_admin(draft: AdminDraft, fold: Fold, keys: KeyStore) -> SealedEntry:
         sealed = key.seal(draft.index, draft.registration)
         proof = commitment(key.salt(draft.index), draft.registration)
     leaf = admin_leaf(entry, draft.at, fold, proof)
-    return SealedEntry(leaf.encode(), draft.delta, sealed)
+    encoded = leaf.encode()
+    checked = CheckedEntry(OpenEntry(draft.index, encoded, None, None, None), leaf, None)
+    return SealedEntry(encoded, draft.delta, sealed, checked)
 
 
 def admin_leaf(entry: Admin, at: int, fold: Fold, registration: bytes | None) -> AdminLeaf:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from depin_id.durable import make_directory, sync_directory
 from depin_id.errors import DatasetError
+from verify.dataset.columns import Columns
 from verify.dataset.reader import entries_of, open_table
 from verify.dataset.rows import OpenEntry
 from verify.dataset.schema import check_resolution
@@ -23,6 +24,7 @@ from verify.dataset.segment import (
     Segment,
     io_errors,
     stored_files,
+    write_columns,
     write_segment,
 )
 
@@ -127,6 +129,20 @@ class Dataset:
         """
         if upto > self.size:
             self._write(entries, upto)
+        return self.size
+
+    def take(self, parts: Iterable[Columns]) -> int:
+        """As :meth:`flush`, from columns that are there already.
+
+        Args:
+            parts: each what a segment has so far, in order; the first begins at :attr:`sealed`.
+
+        Raises:
+            DatasetError: as :meth:`seal`.
+        """
+        for columns in parts:
+            write_columns(self.folder, columns)
+        self._keep_only(self._stored())
         return self.size
 
     def rebuild(self, entries: Iterable[OpenEntry], upto: int | None = None) -> int:

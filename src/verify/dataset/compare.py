@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from depin_id.errors import DatasetError
+from verify.dataset.columns import GROUP_BYTES
 from verify.dataset.reader import TableFile
-from verify.dataset.rows import same_cell
+from verify.dataset.rows import reading_bytes, same_cell
 from verify.dataset.schema import READING_SCHEMA, to_batch
-from verify.dataset.segment import GROUP_BYTES, reading_bytes
 
 _CELL = "h3_cell"
 _CODE = "dataset.readings"

@@ -241,6 +241,12 @@ def _place_cells(lat: int | None, lon: int | None, resolution: int) -> tuple[Any
     return lat / _DEGREE, lon / _DEGREE, h3.latlng_to_cell(lat / _DEGREE, lon / _DEGREE, resolution)
 
 
+def reading_bytes(row: tuple[Any, ...]) -> int:
+    """Bytes of the cells of a reading row whose length is its sender's choice."""
+    texts = sum([len(row[column]) for column in (2, 3, 6, 7)]) + len(row[11] or row[13] or b"")
+    return texts + sum(map(len, row[21]))
+
+
 _NEARBY = 1e-9
 
 

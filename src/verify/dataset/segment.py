@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +15,20 @@ import pyarrow.parquet as pq
 
 from depin_id.durable import sync_directory
 from depin_id.errors import DatasetError
-from verify.dataset.rows import CheckedEntry, OpenEntry, check_entry, entry_row, reading_rows
+from verify.dataset.columns import Columns, Group
+from verify.dataset.rows import OpenEntry, check_entry
 from verify.dataset.schema import (
     ENTRY_SCHEMA,
     READING_SCHEMA,
-    to_batch,
     with_metadata,
     writer_options,
 )
 
 ENTRIES = "entries"
 READINGS = "readings"
-ENTRY_GROUP = 4096
-READING_GROUP = 32768
-GROUP_BYTES = 8 << 20
-"""A row group ends at so many rows, or after this many bytes of content."""
 TEMPORARY = ".tmp-"
+DRAIN_BYTES = 32 << 20
+"""While a segment is made from its entries, so much of it is held before row groups are written."""
 
 _NAME = re.compile(r"(entries|readings)-(0|[1-9]\d{0,17})-([1-9]\d{0,17})\.parquet", re.ASCII)
 
@@ -93,13 +91,9 @@ def _first_line(error: Exception) -> str:
 
 
 class TableWriter:
-    """Rows of one table into a file, in row groups whose ends depend on the rows alone."""
+    """Row groups of one table into a file."""
 
-    def __init__(self, path: Path, table: str, schema: Any, limit: int) -> None:
-        self._schema = schema
-        self._limit = limit
-        self._rows: list[tuple[Any, ...]] = []
-        self._bytes = 0
+    def __init__(self, path: Path, table: str, schema: Any) -> None:
         self._file = open(path, "xb")
         try:
             self._writer = pq.ParquetWriter(self._file, schema, **writer_options(table))
@@ -107,22 +101,16 @@ class TableWriter:
             self._file.close()
             raise
 
-    def add(self, row: tuple[Any, ...], size: int) -> None:
-        """Append a row with ``size`` bytes of content of varying length."""
-        self._rows.append(row)
-        self._bytes += size
-        if len(self._rows) >= self._limit or self._bytes >= GROUP_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        batch = to_batch(self._schema, self._rows)
-        self._writer.write_batch(batch, row_group_size=len(self._rows))
-        self._rows, self._bytes = [], 0
+    def write(self, groups: Iterable[Group]) -> int:
+        """Append row groups; gives the number of their rows."""
+        written = 0
+        for rows, batch in groups:
+            self._writer.write_batch(batch, row_group_size=rows)
+            written += rows
+        return written
 
     def finish(self) -> None:
-        """Write what is left and make the file's content durable."""
-        if self._rows:
-            self._flush()
+        """Make the file's content durable."""
         self._writer.close()
         self._file.flush()
         os.fchmod(self._file.fileno(), 0o644)
@@ -146,10 +134,7 @@ def write_segment(
     replace: bool = False,
     shorter: bool = False,
 ) -> Segment | None:
-    """Write both tables of a segment durably.
-
-    The reading table gets its name first: after a crash between the two, what was erased is gone
-    from the readings, and an entry table never stands without its readings.
+    """Write both tables of a segment durably, with the memory of some row groups.
 
     Args:
         folder: where; it exists.
@@ -166,22 +151,87 @@ def write_segment(
         DatasetError: ``dataset.gap`` when the entries do not follow each other; ``dataset.differs``
             when a file is there with other content; ``dataset.io``; or as ``check_entry``.
     """
+    columns = Columns(segment.start, resolution)
+
+    def fill(writers: dict[str, TableWriter]) -> None:
+        for entry in entries:
+            columns.add(check_entry(entry))
+            if columns.bytes > DRAIN_BYTES:
+                _drain(columns, writers)
+            if columns.end == segment.end:
+                break
+        if columns.end < segment.end and not shorter:
+            raise DatasetError(
+                "dataset.gap", f"the entries end at {columns.end}, the segment at {segment.end}"
+            )
+
+    return _write(folder, columns, fill, replace)
+
+
+def write_columns(folder: Path, columns: Columns) -> Segment | None:
+    """Write columns as a segment, durably; they can grow and be written again as a longer one.
+
+    Raises:
+        DatasetError: as :func:`write_segment`.
+    """
+    return _write(folder, columns, lambda writers: None, False)
+
+
+def _write(
+    folder: Path,
+    columns: Columns,
+    fill: Callable[[dict[str, TableWriter]], None],
+    replace: bool,
+) -> Segment | None:
+    """Both tables, durable and then named.
+
+    The reading table gets its name first: after a crash between the two, what was erased is gone
+    from the readings, and an entry table never stands without its readings.
+    """
     temporary = {
-        table: folder / f"{TEMPORARY}{table}-{segment.start}.{os.getpid()}"
+        table: folder / f"{TEMPORARY}{table}-{columns.start}.{os.getpid()}"
         for table in (READINGS, ENTRIES)
     }
     try:
         with io_errors(folder):
             _remove(*temporary.values())
-            end = _fill(temporary, segment, entries, resolution, shorter)
-            if end == segment.start:
+            _write_tables(temporary, columns, fill)
+            if columns.end == columns.start:
                 return None
-            written = Segment(segment.start, end)
+            written = Segment(columns.start, columns.end)
             _publish(folder, {temporary[t]: folder / written.name(t) for t in temporary}, replace)
     finally:
         with suppress(OSError):
             _remove(*temporary.values())
     return written
+
+
+def _write_tables(
+    paths: dict[str, Path],
+    columns: Columns,
+    fill: Callable[[dict[str, TableWriter]], None],
+) -> None:
+    schemas = {ENTRIES: ENTRY_SCHEMA, READINGS: READING_SCHEMA}
+    writers: dict[str, TableWriter] = {}
+    try:
+        for table, path in paths.items():
+            schema = with_metadata(schemas[table], columns.resolution)
+            writers[table] = TableWriter(path, table, schema)
+        fill(writers)
+        writers[ENTRIES].write(columns.entries.groups(final=True))
+        writers[READINGS].write(columns.readings.groups(final=True))
+        for writer in writers.values():
+            writer.finish()
+    except BaseException:
+        for writer in writers.values():
+            writer.abandon()
+        raise
+
+
+def _drain(columns: Columns, writers: dict[str, TableWriter]) -> None:
+    """Write the row groups that are whole, and forget them."""
+    columns.entries.drop(writers[ENTRIES].write(columns.entries.groups(final=False)))
+    columns.readings.drop(writers[READINGS].write(columns.readings.groups(final=False)))
 
 
 def _publish(folder: Path, names: dict[Path, Path], replace: bool) -> None:
@@ -192,65 +242,6 @@ def _publish(folder: Path, names: dict[Path, Path], replace: bool) -> None:
     for source, name in changed.items():
         os.replace(source, name)
         sync_directory(folder)
-
-
-def _fill(
-    paths: dict[str, Path],
-    segment: Segment,
-    entries: Iterable[OpenEntry],
-    resolution: int,
-    shorter: bool,
-) -> int:
-    """Write both files; gives the index after the last entry."""
-    schemas = {ENTRIES: ENTRY_SCHEMA, READINGS: READING_SCHEMA}
-    limits = {ENTRIES: ENTRY_GROUP, READINGS: READING_GROUP}
-    writers: dict[str, TableWriter] = {}
-    end = segment.start
-    try:
-        for table, path in paths.items():
-            schema = with_metadata(schemas[table], resolution)
-            writers[table] = TableWriter(path, table, schema, limits[table])
-        for checked in _in_order(segment, entries):
-            writers[ENTRIES].add(
-                entry_row(checked.entry, checked.leaf), _entry_bytes(checked.entry)
-            )
-            for row in reading_rows(checked, resolution):
-                writers[READINGS].add(row, reading_bytes(row))
-            end = checked.entry.index + 1
-        if end < segment.end and not shorter:
-            raise DatasetError(
-                "dataset.gap", f"the entries end at {end}, the segment at {segment.end}"
-            )
-        for writer in writers.values():
-            writer.finish()
-    except BaseException:
-        for writer in writers.values():
-            writer.abandon()
-        raise
-    return end
-
-
-def _in_order(segment: Segment, entries: Iterable[OpenEntry]) -> Iterator[CheckedEntry]:
-    expected = segment.start
-    for entry in entries:
-        if entry.index != expected:
-            raise DatasetError(
-                "dataset.gap", f"entry {entry.index} came where {expected} was expected"
-            )
-        yield check_entry(entry)
-        expected += 1
-        if expected == segment.end:
-            return
-
-
-def _entry_bytes(entry: OpenEntry) -> int:
-    return len(entry.leaf) + len(entry.envelope or b"") + len(entry.records or b"")
-
-
-def reading_bytes(row: tuple[Any, ...]) -> int:
-    """Bytes of the cells of a reading row whose length is its sender's choice."""
-    texts = sum([len(row[column]) for column in (2, 3, 6, 7)]) + len(row[11] or row[13] or b"")
-    return texts + sum(map(len, row[21]))
 
 
 def _same_content(first: Path, second: Path) -> bool:
