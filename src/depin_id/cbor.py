@@ -58,6 +58,14 @@ def _head(major: int, argument: int) -> bytes:
     return struct.pack(">BQ", major << 5 | 27, argument)
 
 
+_BYTES_HEADS = tuple(_head(2, size) for size in range(1024))
+
+
+def bytes_head(size: int) -> bytes:
+    """The head of a byte string of ``size`` bytes."""
+    return _BYTES_HEADS[size] if size < 1024 else _head(2, size)
+
+
 def _float(value: float) -> bytes:
     """The shortest of the three widths that keeps the value (RFC 8949, 4.2.1)."""
     if math.isnan(value):

@@ -7,9 +7,8 @@ nothing moves between networks, purposes or keys.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from depin_id import cbor
 from depin_id.errors import EncodingError, EnvelopeError, KeyRefused
@@ -25,10 +24,15 @@ MAX_PROTECTED = 1024
 _TAG_SIGN1 = 18
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=256)
+def _aad_head(kind: str, network: str, size: int) -> bytes:
+    """Everything of ``external_aad`` before a thumbprint of this size."""
+    return cbor.encode_plain(["depin/1", kind, network, bytes(size)])[: -size or None]
+
+
 def external_aad(kind: str, network: str, thumbprint: bytes) -> bytes:
     """``det-CBOR["depin/1", kind, network DID, signer thumbprint]``: the domain separation."""
-    return cbor.encode_plain(["depin/1", kind, network, thumbprint])
+    return _aad_head(kind, network, len(thumbprint)) + thumbprint
 
 
 def sig_structure(protected: bytes, aad: bytes, payload: bytes) -> bytes:
@@ -37,11 +41,20 @@ def sig_structure(protected: bytes, aad: bytes, payload: bytes) -> bytes:
     A protected header of ``h'a0'`` counts as empty (COSE WG, sign-pass-01).
     """
     body = b"" if protected == b"\xa0" else protected
-    return cbor.encode_plain(["Signature1", body, aad, payload])
+    return b"".join(
+        (
+            b"\x84\x6aSignature1",
+            cbor.bytes_head(len(body)),
+            body,
+            cbor.bytes_head(len(aad)),
+            aad,
+            cbor.bytes_head(len(payload)),
+            payload,
+        )
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Sign1:
+class Sign1(NamedTuple):
     """A COSE_Sign1 as received.
 
     Attributes:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from depin_id import cbor, cose
 from depin_id.claims import NO_CLAIMS, Claims, is_uint, parse_claims
+from depin_id.common_envelope import Common, read_common
 from depin_id.errors import EncodingError, EnvelopeError
 from depin_id.keys import ALGORITHMS, PublicKey, Signer
 
@@ -97,8 +98,7 @@ class PayloadHash:
     location: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """An envelope as received: its form is checked, its signature is not."""
 
     raw: bytes
@@ -169,6 +169,14 @@ def parse_envelope(data: bytes, *, max_bytes: int = MAX_BUNDLE) -> Envelope:
         EncodingError: not deterministic CBOR, too large or too deep.
         EnvelopeError: ``envelope.malformed`` or ``envelope.claims``.
     """
+    common = read_common(data) if type(data) is bytes and len(data) <= max_bytes else None
+    if common is not None and common.algorithm in _ALGORITHMS:
+        return _of_common(data, common)
+    return parse_any(data, max_bytes=max_bytes)
+
+
+def parse_any(data: bytes, *, max_bytes: int = MAX_BUNDLE) -> Envelope:
+    """What :func:`parse_envelope` does, by the general reader alone (the arbiter of the other)."""
     sign1 = cose.parse_sign1(data, max_bytes=max_bytes)
     headers = sign1.headers
     labels = set(headers)
@@ -192,6 +200,32 @@ def parse_envelope(data: bytes, *, max_bytes: int = MAX_BUNDLE) -> Envelope:
     claims = parse_claims(headers[HEADER_CLAIMS]) if HEADER_CLAIMS in headers else NO_CLAIMS
     payload_hash = _parse_hash(headers, sign1.payload) if hashed else None
     return Envelope(bytes(data), sign1, kid, content_type, provenance, claims, payload_hash)
+
+
+_new: Any = object.__new__
+_put: Final[tuple[Any, ...]] = tuple(
+    Provenance.__dict__[name].__set__ for name in ("epoch", "n", "prev", "uptime", "clock", "ear")
+)
+
+
+def _of_common(data: bytes, common: Common) -> Envelope:
+    """The envelope; its pattern has checked all that the constructors would."""
+    (protected, algorithm, content, kid, iat, nonce, *position, payload, signature) = common
+    provenance: Provenance = _new(Provenance)
+    for put, value in zip(_put, position, strict=True):
+        put(provenance, value)
+    headers = {
+        cose.HEADER_ALG: algorithm,
+        cose.HEADER_CONTENT_TYPE: content,
+        cose.HEADER_KID: kid,
+        HEADER_PROVENANCE: position,
+    }
+    claims = NO_CLAIMS
+    if iat is not None:
+        claims = Claims(iat=iat, nonce=nonce)
+        headers[HEADER_CLAIMS] = claims.to_map()
+    sign1 = cose.Sign1(protected, headers, payload, signature)
+    return Envelope(data, sign1, kid, content, provenance, claims, None)
 
 
 def seal(
