@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from depin_id.envelope import split_bundle
 from depin_id.errors import EncodingError
@@ -60,8 +61,7 @@ class AdminDraft:
 Draft = EnvelopeDraft | AdminDraft
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What an acknowledgement will say of one envelope; ``entry`` is its index, if it has one."""
 
     id: bytes
@@ -69,8 +69,7 @@ class Answer:
     entry: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Parking:
+class Parking(NamedTuple):
     """Bytes for the quarantine."""
 
     principal: str

@@ -7,8 +7,9 @@ personal (envelopes, records, time slots, tracks, registrations) is in the seale
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn
 
 import cbor2
 
@@ -117,8 +118,7 @@ class Counted:
 Admin = Genesis | PolicySet | CardSet | Enrolled | Rotated | Revoked | Erased | Tick | Counted
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """The public side of an envelope's entry beside its state change.
 
     Attributes:
@@ -244,8 +244,7 @@ def encode_private(
     return cbor.encode_plain(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Private:
+class Private(NamedTuple):
     """What the sealed part of an envelope's entry opens to."""
 
     envelope: bytes
@@ -255,7 +254,7 @@ class Private:
     windows: tuple[bytes, ...]
     carried: Mapping[str, Kept]
     sighted: Sighted | None
-    reasons: dict[int, tuple[str, str]] = field(default_factory=dict)
+    reasons: Mapping[int, tuple[str, str]] = MappingProxyType({})
 
 
 def decode_private(data: bytes) -> Private:

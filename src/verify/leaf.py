@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from depin_id import cbor
 from depin_id.claims import Place, is_uint
@@ -41,8 +41,7 @@ MAX_TIME_MS = 1 << 50
 """Bound on the times of records, ms since 1970 (some 35,000 years)."""
 
 
-@dataclass(frozen=True, slots=True)
-class EnvelopeLeaf:
+class EnvelopeLeaf(NamedTuple):
     """The public face of one judged envelope.
 
     Attributes:
@@ -91,8 +90,7 @@ class EnvelopeLeaf:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class AdminLeaf:
+class AdminLeaf(NamedTuple):
     """The public face of an entry of administration: its kind, when, and what it says publicly."""
 
     kind: int

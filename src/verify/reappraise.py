@@ -8,7 +8,7 @@ was only counted left no evidence, so its numbers are the operator's word.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from depin_id.errors import DepinError, StateError
 from verify.appraise import authenticate, judge, open_inner
@@ -366,19 +366,19 @@ def _same(index: int, what: str, expected: bytes | None, found: bytes | None) ->
 
 def _name_field(index: int, expected: Judged, found: Judged) -> None:
     """Raise the Difference of the first field; the state change has no name but ``delta``."""
-    for item in fields(Judged):
-        again, held = getattr(expected, item.name), getattr(found, item.name)
-        if item.name != "change" and again != held:
-            raise Difference(index, item.name, again, held)
+    for name in Judged._fields:
+        again, held = getattr(expected, name), getattr(found, name)
+        if name != "change" and again != held:
+            raise Difference(index, name, again, held)
 
 
 def _name_leaf_field(index: int, expected: EnvelopeLeaf, data: bytes) -> None:
     """Raise the Difference of the first field of a leaf."""
     found = parse_leaf(data)
-    for item in fields(EnvelopeLeaf):
-        again, held = getattr(expected, item.name), getattr(found, item.name, None)
+    for name in EnvelopeLeaf._fields:
+        again, held = getattr(expected, name), getattr(found, name, None)
         if again != held:
-            raise Difference(index, f"leaf {item.name}", again, held)
+            raise Difference(index, f"leaf {name}", again, held)
 
 
 def check_forgotten(work: Reappraiser, later: Callable[[], set[bytes]]) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from depin_id.errors import StateError
 from verify.batch import AdminDraft, Draft, EnvelopeDraft
@@ -40,8 +39,7 @@ from verify.store import KeyStore
 from verify.verdict import Accepted
 
 
-@dataclass(frozen=True, slots=True)
-class SealedEntry:
+class SealedEntry(NamedTuple):
     """One entry as it is written, and as the dataset takes it."""
 
     leaf: bytes

@@ -8,15 +8,14 @@ after power loss are nobody's fault.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Fault = Literal["device", "gateway", "network", "owner", "aggregator", "nobody"]
 
 ACCEPTED = "accepted"
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """The envelope is good; its records are judged one by one.
 
     Attributes:
@@ -35,8 +34,7 @@ class Accepted:
         return ACCEPTED
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(NamedTuple):
     """The envelope is refused, for good.
 
     Attributes:
@@ -53,8 +51,7 @@ class Rejected:
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Indeterminate:
+class Indeterminate(NamedTuple):
     """It could not be decided yet; never accepted.
 
     Attributes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from depin_id.envelope import Envelope
 from verify.checks.clock import Anchor
@@ -21,8 +21,7 @@ from verify.state import Mark, Sighted, State
 from verify.verdict import Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(NamedTuple):
     """The state an envelope is judged against; nothing else decides.
 
     Attributes:
@@ -38,16 +37,14 @@ class World:
     recorded: Callable[[int, int, int], Recorded | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """When the aggregator received it (ms since 1970), and flags of how (``time.asserted``)."""
 
     at: int
     flags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticated:
+class Authenticated(NamedTuple):
     """An envelope whose signature verifies under an enrolled key."""
 
     envelope: Envelope
@@ -61,8 +58,7 @@ class Authenticated:
         return self.period.key.thumbprint
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """Bytes that cannot be authenticated: counted, or parked when only the device is unknown.
 
     Attributes:
@@ -112,8 +108,7 @@ class Change:
     sighted: Sighted | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """What becomes of an authenticated envelope.
 
     Attributes:

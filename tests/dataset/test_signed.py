@@ -61,7 +61,7 @@ def test_bytes_that_nobody_signed(tmp_path: Path) -> None:
         forged = replace(entry, envelope=entry.envelope[:-1] + bytes([entry.envelope[-1] ^ 1]))
         for wrong in (
             CheckedEntry(forged, good.leaf, good.content),
-            CheckedEntry(entry, replace(good.leaf, n=7), good.content),
+            CheckedEntry(entry, good.leaf._replace(n=7), good.content),
             CheckedEntry(entry, good.leaf, replace(good.content, did=other.did)),
             CheckedEntry(entry, good.leaf, replace(good.content, subject=other.did)),
             CheckedEntry(entry, good.leaf, replace(good.content, rows=())),

@@ -47,8 +47,7 @@ class Log:
             policy[:16],
             1,
         )
-        refused = replace(
-            accepted,
+        refused = accepted._replace(
             n=1,
             envelope=commitment(self.salts[REFUSED], self.envelopes[REFUSED]),
             records=None,
@@ -58,7 +57,7 @@ class Log:
         self.leaves = [
             AdminLeaf(1, received, [digest, made.network, False]).encode(),
             AdminLeaf(2, received, [policy, 1]).encode(),
-            replace(accepted, **changed).encode(),
+            accepted._replace(**changed).encode(),
             refused.encode(),
         ]
 

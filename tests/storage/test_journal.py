@@ -134,7 +134,7 @@ def test_a_position_is_used_once(tmp_path: Path) -> None:
         journal.append(batch(journal))
         again = batch(journal)
         twice = replace(again, positions=[*again.positions, again.positions[0]])
-        used = replace(again.positions[2], n=1, id=blob("other"))
+        used = again.positions[2]._replace(n=1, id=blob("other"))
         assert _code(lambda: journal.append(twice)) == "state.conflict"
         assert _code(lambda: journal.append(replace(again, positions=[used]))) == "state.conflict"
         assert journal.size == 3  # the whole batch is undone, its offset too

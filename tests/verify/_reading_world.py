@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +237,7 @@ def rewrite(root: Path, change: Callable[[list[Row]], list[Row]]) -> None:
                 deltas=[row.entry.delta for row in rows],
                 sealed=[row.entry.sealed for row in rows],
                 positions=[
-                    replace(row.position, entry=index)
+                    row.position._replace(entry=index)
                     for index, row in enumerate(rows)
                     if row.position is not None
                 ],

@@ -66,7 +66,7 @@ def delta_with(index: int, edit: Callable[[list[Any]], None]) -> Change:
 def leaf_with(index: int, **changes: Any) -> Change:
     def change(rows: list[Row]) -> list[Row]:
         leaf = parse_leaf(rows[index].entry.leaf)
-        entry = replace(rows[index].entry, leaf=replace(leaf, **changes).encode())
+        entry = replace(rows[index].entry, leaf=leaf._replace(**changes).encode())
         return [*rows[:index], replace(rows[index], entry=entry), *rows[index + 1 :]]
 
     return change

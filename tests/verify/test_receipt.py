@@ -159,7 +159,7 @@ def _forge(data: bytes, house: House, **leaf_changes: Any) -> dict[int, Any]:
     value = parts_of(data)
     old = parse_leaf(value[LEAF])
     assert isinstance(old, EnvelopeLeaf)
-    value[LEAF] = replace(old, **leaf_changes).encode()
+    value[LEAF] = old._replace(**leaf_changes).encode()
     value[PROOF] = _proof(value[LEAF], house).format()
     return value
 

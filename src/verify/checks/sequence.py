@@ -7,8 +7,7 @@ try values until one is accepted. Order of arrival, redelivery and gaps are nobo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from depin_id.envelope import NO_PREV, PREV_BYTES, Provenance
 from verify.state import WINDOW, Mark
@@ -18,8 +17,7 @@ _MASK = (1 << WINDOW) - 1
 Status = Literal["fresh", "late", "duplicate", "forked", "broken"]
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """What stands at a position: its entry, identity (32 bytes) and predecessor (16 bytes)."""
 
     entry: int
@@ -31,8 +29,7 @@ Lookup = Callable[[int, int], Recorded | None]
 """(epoch, n) of one stream to what stands there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where an envelope stands in its stream.
 
     Attributes:

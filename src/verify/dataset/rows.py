@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import h3
 
@@ -36,7 +36,7 @@ _MAX_TIME = 1 << 50
 _DEGREE = 10_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenEntry:
     """One entry of the log with what opens it.
 
@@ -59,8 +59,7 @@ class OpenEntry:
         return OpenEntry(self.index, self.leaf, None, None, None)
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedEntry:
+class CheckedEntry(NamedTuple):
     """An entry whose leaf was read and whose commitments were opened; content is None if closed."""
 
     entry: OpenEntry

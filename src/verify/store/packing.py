@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 from depin_id.errors import StateError
 
@@ -17,8 +18,7 @@ LINE = _POSITION.size + 4
 """Bytes of a position in a batch: the position, and a CRC-32 for reading it alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where a stream was used: `id` 32 bytes, `prev` 16 bytes (protocol, positions)."""
 
     stream: int
@@ -54,7 +54,7 @@ class NewBatch:
     note: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StoredEntry:
     """One entry as it was written; `received_at` in milliseconds, unix."""
 
