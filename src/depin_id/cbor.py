@@ -16,6 +16,7 @@ import math
 import re
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import cbor2
@@ -135,6 +136,25 @@ def encode(value: Any, *, max_depth: int = MAX_DEPTH) -> bytes:
             ``encoding.too_deep`` for one nested deeper than ``max_depth``.
     """
     return _item(value, max_depth)
+
+
+_SMALL = tuple(_head(0, number) for number in range(1024))
+
+
+def uint(number: int) -> bytes:
+    """An unsigned integer of at most 64 bits."""
+    return _SMALL[number] if 0 <= number < 1024 else _head(0, number)
+
+
+@lru_cache(maxsize=1024)
+def short_text(text: str) -> bytes:
+    """A text of those that come again and again: codes, flags, levels."""
+    return _item(text, 0)
+
+
+def array_head(count: int) -> bytes:
+    """The head of an array of ``count`` items."""
+    return bytes((0x80 | count,)) if count < 24 else _head(4, count)
 
 
 def encode_plain(value: Any) -> bytes:

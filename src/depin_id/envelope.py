@@ -124,6 +124,16 @@ class Envelope(NamedTuple):
         """The COSE algorithm of the signature."""
         return int(self.sign1.headers[cose.HEADER_ALG])
 
+    def to_be_signed(
+        self, network: str, key: PublicKey, *, allow_deprecated: bool = False
+    ) -> bytes:
+        """What an admitted key has to have signed; its SHA-256 is the envelope's identity.
+
+        Raises KeyRefused ``key.algorithm`` (see :func:`depin_id.cose.check_algorithm`).
+        """
+        cose.check_algorithm(self.algorithm, key, allow_deprecated=allow_deprecated)
+        return self.sign1.to_be_signed(self.kind, network, key.thumbprint)
+
     def verify(self, network: str, key: PublicKey, *, allow_deprecated: bool = False) -> bytes:
         """Verify under an admitted key; gives the envelope's identity, 32 bytes.
 

@@ -45,6 +45,7 @@ ALGORITHMS: dict[Curve, tuple[int, int]] = {"ed25519": (ED25519, EDDSA), "p256":
 """Per curve: the algorithm of the wire, and the deprecated one that means the same."""
 
 SIGNATURE_BYTES = 64
+ED25519_INVALID = "the Ed25519 signature does not verify"
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _HALF_ORDER = P256_ORDER // 2
@@ -105,9 +106,7 @@ class PublicKey:
             try:
                 nacl.bindings.crypto_sign_open(signature + message, self.raw)
             except nacl.exceptions.CryptoError:
-                raise SignatureInvalid(
-                    "signature.invalid", "the Ed25519 signature does not verify"
-                ) from None
+                raise SignatureInvalid("signature.invalid", ED25519_INVALID) from None
             return
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
         if s > _HALF_ORDER:

@@ -25,6 +25,7 @@ from verify.publisher import Publisher
 from verify.registry import Device
 from verify.replay import journal_lookup, replay
 from verify.sealing import SealedEntry, seal_all
+from verify.signatures import SignatureChecker
 from verify.store import Journal, KeyStore, NewBatch, Quarantine
 from verify.store.quarantine import Arrival
 from verify.workspace import Workspace
@@ -121,6 +122,7 @@ class Aggregator(Closing):
             raise
 
     def _open_public(self, operating: NetworkDir) -> None:
+        self._checker = SignatureChecker()
         self.publisher = Publisher(
             self.workspace, self.journal, self.keys, self.fold, operating.log_signer
         )
@@ -147,6 +149,7 @@ class Aggregator(Closing):
                 if self.fold.size > self._snapshot_size:
                     self.save_snapshot()
         finally:
+            self._checker.close()
             self.quarantine.close()
             self.keys.close()
             self.journal.close()
@@ -206,8 +209,8 @@ class Aggregator(Closing):
             )
         batch = self._batch()
         with self._whole(batch):
-            for message in messages:
-                batch.take_message(message.data, self._receipt(asserted_ms), message.principal)
+            found = [(message.data, message.principal) for message in messages]
+            batch.take_messages(found, self._receipt(asserted_ms), self._checker)
             batch.summary.quarantined = self._park(batch.parked)
         source, offset = _offset(messages)
         sealed = self._write(batch, source, offset)

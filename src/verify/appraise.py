@@ -7,16 +7,8 @@ and get the same verdicts bit for bit.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
-from depin_id.envelope import (
-    CONTENT_SIGN1,
-    KIND_GATEWAY,
-    Envelope,
-    parse_envelope,
-)
-from depin_id.errors import DepinError, KeyRefused, SignatureInvalid
 from verify.checks import quota
 from verify.checks.identity import refuse_device, refuse_speaker, source_level, speaks_for
 from verify.checks.payload import Content, judge_payload
@@ -29,45 +21,6 @@ RULES = 1
 
 MAX_SUBJECTS = 1024
 """Sensors one gateway may speak for; what comes beyond is counted, so streams stay bounded."""
-
-
-def authenticate(data: bytes, world: World) -> Authenticated | Refusal:
-    """Read an envelope and verify it under the enrolled keys its kid hints at (at most four)."""
-    try:
-        envelope = parse_envelope(data)
-    except DepinError as error:
-        return Refusal(hashlib.sha256(data).digest(), error.code, error.message)
-    candidates = world.registry.candidates(envelope.kid)
-    if not candidates:
-        digest = hashlib.sha256(data).digest()
-        return Refusal(digest, "device.unknown", envelope.kid.hex(), envelope.kid)
-    code, measured = "signature.invalid", ""
-    for thumbprint in candidates:
-        holder = world.registry.holder(thumbprint)
-        if holder is None:
-            continue
-        device, period = holder
-        try:
-            identity = envelope.verify(
-                world.network,
-                period.key,
-                allow_deprecated=world.policy.algorithms.allow_deprecated,
-            )
-        except (SignatureInvalid, KeyRefused) as error:
-            code, measured = error.code, error.message
-            continue
-        return Authenticated(envelope, identity, device, period)
-    return Refusal(hashlib.sha256(data).digest(), code, measured, envelope.kid)
-
-
-def open_inner(envelope: Envelope, world: World) -> Authenticated | Refusal | None:
-    """What a gateway envelope holds, authenticated on its own; None for other envelopes."""
-    if envelope.kind != KIND_GATEWAY:
-        return None
-    inner = authenticate(envelope.payload, world)
-    if isinstance(inner, Authenticated) and inner.envelope.content_type == CONTENT_SIGN1:
-        return Refusal(hashlib.sha256(envelope.payload).digest(), "envelope.nested")
-    return inner
 
 
 @dataclass(slots=True)

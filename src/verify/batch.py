@@ -6,13 +6,14 @@ then acknowledges.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from depin_id.envelope import split_bundle
 from depin_id.errors import EncodingError
-from verify.appraise import authenticate, judge, open_inner
+from verify.appraise import judge
+from verify.authenticate import authenticate, authenticate_all, open_inner
 from verify.checks.sequence import Recorded
 from verify.entries import (
     Admin,
@@ -24,6 +25,7 @@ from verify.entries import (
 )
 from verify.fold import Fold
 from verify.leaf import RecordsContent
+from verify.signatures import SignatureChecker
 from verify.store import Position
 from verify.verdict import REPEATED, Accepted, Indeterminate, Rejected, Verdict
 from verify.world import Authenticated, Change, Judgement, Receipt, Refusal, World
@@ -136,6 +138,7 @@ class Batch:
         self._fold = fold
         self._journal = recorded
         self._randomness = randomness
+        self._world: World | None = None
         self._new: dict[tuple[int, int, int], Recorded] = {}
         self._counted: dict[tuple[str, str], int] = {}
         self.drafts: list[Draft] = []
@@ -145,24 +148,38 @@ class Batch:
         self.nonces: dict[bytes, bytes] = {}
         self.summary = Summary()
 
-    def take_message(self, data: bytes, receipt: Receipt, principal: str) -> None:
-        """Judge all envelopes of a message (a bundle)."""
-        try:
-            parts = list(split_bundle(data))
-        except EncodingError as error:
-            self._count(principal, error.code)
-            return
-        # Outside: a store that fails is no verdict, it ends the batch.
-        for part in parts:
-            self.take(part, receipt, principal)
+    def take_messages(
+        self,
+        messages: Iterable[tuple[bytes, str]],
+        receipt: Receipt,
+        checker: SignatureChecker,
+    ) -> None:
+        """Judge all envelopes of messages (bundles) that were received together.
+
+        Args:
+            messages: the bytes of each, and who sent it.
+        """
+        parts: list[tuple[bytes, str]] = []
+        for data, principal in messages:
+            try:
+                parts += [(part, principal) for part in split_bundle(data)]
+            except EncodingError as error:
+                self._count(principal, error.code)
+        found = authenticate_all([data for data, _ in parts], self._now, checker)
+        for (data, principal), auth in zip(parts, found, strict=True):
+            self._take(auth, data, receipt, principal)
 
     def take(self, data: bytes, receipt: Receipt, principal: str) -> None:
         """Judge one envelope."""
-        world = self._fold.world(self._recorded)
-        auth = authenticate(data, world)
+        self._take(authenticate(data, self._now), data, receipt, principal)
+
+    def _take(
+        self, auth: Authenticated | Refusal, data: bytes, receipt: Receipt, principal: str
+    ) -> None:
         if isinstance(auth, Refusal):
             self._refuse(auth, data, receipt, principal)
             return
+        world = self._now
         inner = open_inner(auth.envelope, world)
         ahead = judge(auth, receipt, world, inner) if inner is not None else None
         answers: list[Answer] = []
@@ -187,6 +204,7 @@ class Batch:
         """Draft and apply an entry of administration."""
         index = self._fold.size
         self._fold.apply(entry, at, None)
+        self._world = None  # card and policy may be others now
         delta, registration = encode_admin(entry)
         draft = AdminDraft(index, at, entry, delta, registration)
         self.drafts.append(draft)
@@ -201,6 +219,13 @@ class Batch:
             rest[code] = rest.get(code, 0) + count
         return (*kept, *(("others", code, count) for code, count in sorted(rest.items())))
 
+    @property
+    def _now(self) -> World:
+        """What envelopes are judged against: it grows with every entry."""
+        if self._world is None:
+            self._world = self._fold.world(self._recorded)
+        return self._world
+
     def _recorded(self, stream: int, epoch: int, n: int) -> Recorded | None:
         found = self._new.get((stream, epoch, n))
         return found if found is not None else self._journal(stream, epoch, n)
@@ -210,8 +235,7 @@ class Batch:
     ) -> list[Answer]:
         carrier = outer.envelope.kid.hex()
         if isinstance(inner, Authenticated):
-            world = self._fold.world(self._recorded)
-            judgement = judge(inner, receipt, world)
+            judgement = judge(inner, receipt, self._now)
             return [self._settle(inner, judgement, receipt, carrier, None)]
         if inner is not None:
             self._refuse(inner, outer.envelope.payload, receipt, carrier)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
@@ -22,6 +23,7 @@ from verify.checks.clock import Anchor
 from verify.checks.contents import Kept
 from verify.checks.location import Spot, Track
 from verify.checks.quota import Bucket
+from verify.checks.slots import Ranges
 from verify.leaf import KIND_ENVELOPE
 from verify.state import Mark, Sighted
 from verify.world import Change
@@ -154,45 +156,64 @@ def _damaged(what: str) -> NoReturn:
     )
 
 
-def _optional(value: Any) -> list[Any] | None:
-    return None if value is None else list(value)
+_NULL, _FALSE, _TRUE = b"\xf6", b"\xf4", b"\xf5"
+_plain, _uint, _bytes = cbor.encode_plain, cbor.uint, cbor.bytes_head
+_text, _array = cbor.short_text, cbor.array_head
+
+
+def _number(value: int | None) -> bytes:
+    if value is None:
+        return _NULL
+    return _uint(value) if value >= 0 else _plain(value)
+
+
+@lru_cache(maxsize=4096)
+def _verdict_part(verdict: tuple[Any, ...]) -> bytes:
+    return _plain(verdict)
+
+
+@lru_cache(maxsize=4096)
+def _numbers_part(numbers: tuple[int, ...]) -> bytes:
+    return _plain(numbers)
+
+
+def _mark_part(mark: Mark | None) -> bytes:
+    if mark is None:
+        return _NULL
+    position = _uint(mark.epoch) + _uint(mark.n) + _uint(mark.window)
+    return b"\x84" + position + _bytes(len(mark.head)) + mark.head
 
 
 def encode_judged(entry: Judged) -> bytes:
-    """The delta of an envelope's entry."""
+    """The delta of an envelope's entry: :func:`_decode_judged` names its parts.
+
+    Written piece by piece, what repeats from a cache: every envelope makes one.
+    """
     c = entry.change
-    mark = None if c.mark is None else [c.mark.epoch, c.mark.n, c.mark.window, c.mark.head]
-    anchor = None if c.anchor is None else [c.anchor.epoch, c.anchor.lo_ms, c.anchor.hi_ms]
-    owner = None if c.owner is None else [c.owner[0], *c.owner[1]]
-    new = None if entry.ref is None else [c.subject_did, c.parent, entry.ref]
-    return cbor.encode_plain(
-        [
-            KIND_ENVELOPE,
-            c.subject,
-            new,
-            c.stream,
+    bucket, anchor = c.bucket, c.anchor
+    return b"".join(
+        (
+            b"\x8e\x10",
+            _number(c.subject),
+            _NULL if entry.ref is None else _plain([c.subject_did, c.parent, entry.ref]),
+            _number(c.stream),
+            _bytes(len(c.thumbprint)),
             c.thumbprint,
-            [c.epoch, c.n, c.id, c.prev, c.consumes],
-            mark,
-            _optional(c.bucket),
-            owner,
-            anchor,
-            c.suspend,
-            [
-                entry.outcome,
-                entry.code,
-                entry.quality,
-                entry.measured,
-                entry.limit,
-                entry.at_fault,
-                entry.readings,
-                entry.sighting,
-                entry.repeated,
-                entry.windows,
-            ],
-            list(entry.receipt_flags),
-            list(entry.sealed_by),
-        ]
+            b"\x85" + _uint(c.epoch) + _uint(c.n) + _bytes(len(c.id)),
+            c.id,
+            _bytes(len(c.prev)) + c.prev,
+            _TRUE if c.consumes else _FALSE,
+            _mark_part(c.mark),
+            _NULL if bucket is None else b"\x82" + _number(bucket[0]) + _number(bucket[1]),
+            _NULL if c.owner is None else _plain([c.owner[0], *c.owner[1]]),
+            _NULL
+            if anchor is None
+            else b"\x83" + _number(anchor.epoch) + _number(anchor.lo_ms) + _number(anchor.hi_ms),
+            _TRUE if c.suspend else _FALSE,
+            _verdict_part(entry[1:11]),
+            _verdict_part(entry.receipt_flags),
+            _numbers_part(entry.sealed_by),
+        )
     )
 
 
@@ -232,16 +253,39 @@ def encode_private(
 
     Reasons of records that do not count stand last, and only where there are some.
     """
-    series = [[name, [list(pair) for pair in ranges]] for name, ranges in change.series.items()]
-    track = None
-    if change.track is not None:
-        track = [list(spot) for spot in change.track]
-    windows, sighted = list(change.windows), _optional(change.sighted)
-    carried = [[key, [list(pair) for pair in kept]] for key, kept in change.carried.items()]
-    parts: list[Any] = [envelope, records, series, track, windows, carried, sighted]
-    if reasons:
-        parts.append([[number, *reason] for number, reason in reasons.items()])
-    return cbor.encode_plain(parts)
+    track = change.track
+    return b"".join(
+        (
+            b"\x88" if reasons else b"\x87",
+            _bytes(len(envelope)),
+            envelope,
+            _NULL if records is None else _bytes(len(records)) + records,
+            _series_part(change.series),
+            _NULL if track is None else _plain([tuple(spot) for spot in track]),
+            _plain(change.windows) if change.windows else b"\x80",
+            _carried_part(change.carried),
+            _NULL if change.sighted is None else _plain(change.sighted),
+            _plain([[number, *reason] for number, reason in reasons.items()]) if reasons else b"",
+        )
+    )
+
+
+def _series_part(series: Mapping[str, Ranges]) -> bytes:
+    parts = [_array(len(series))]
+    for name, ranges in series.items():
+        parts += (b"\x82", _text(name), _array(len(ranges)))
+        for start, end in ranges:
+            parts += (b"\x82", _number(start), _number(end))
+    return b"".join(parts)
+
+
+def _carried_part(carried: Mapping[str, Kept]) -> bytes:
+    parts = [_array(len(carried))]
+    for key, kept in carried.items():
+        parts += (b"\x82", _text(key), _array(len(kept)))
+        for number, samples in kept:
+            parts += (b"\x82", _number(number), _bytes(len(samples)), samples)
+    return b"".join(parts)
 
 
 class Private(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 from depin_id import cbor
@@ -70,24 +71,31 @@ class EnvelopeLeaf(NamedTuple):
     rules: int
 
     def encode(self) -> bytes:
-        """The leaf's bytes, deterministic CBOR."""
-        return cbor.encode_plain(
-            [
-                LEAF_VERSION,
-                KIND_ENVELOPE,
+        """The leaf's bytes, deterministic CBOR; :func:`parse_leaf` names its parts."""
+        records = self.records
+        return b"".join(
+            (
+                b"\x8d\x01\x10",
+                cbor.bytes_head(len(self.device)),
                 self.device,
-                self.epoch,
-                self.n,
+                cbor.uint(self.epoch) + cbor.uint(self.n),
+                cbor.bytes_head(len(self.envelope)),
                 self.envelope,
-                self.records,
-                self.code,
-                list(self.flags),
-                self.level,
-                self.received_at,
+                b"\xf6" if records is None else cbor.bytes_head(len(records)) + records,
+                cbor.short_text(self.code),
+                _flags_part(self.flags),
+                cbor.short_text(self.level),
+                cbor.uint(self.received_at),
+                cbor.bytes_head(len(self.policy)),
                 self.policy,
-                self.rules,
-            ]
+                cbor.uint(self.rules),
+            )
         )
+
+
+@lru_cache(maxsize=4096)
+def _flags_part(flags: tuple[str, ...]) -> bytes:
+    return cbor.encode_plain(flags)
 
 
 class AdminLeaf(NamedTuple):

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from depin_id.errors import DepinError, StateError
-from verify.appraise import authenticate, judge, open_inner
+from verify.appraise import judge
+from verify.authenticate import authenticate, open_inner
 from verify.batch import Batch, EnvelopeDraft
 from verify.entries import (
     Admin,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from depin_id.errors import StateError
@@ -48,9 +49,17 @@ class SealedEntry(NamedTuple):
     checked: CheckedEntry
 
 
+_DAY_MS = 86_400_000
+
+
 def month_of(at: int) -> int:
     """The month of a time in ms since 1970, as yyyymm in UTC."""
-    when = datetime.fromtimestamp(at // 1000, UTC)
+    return _month_of_day(at // _DAY_MS)
+
+
+@lru_cache(maxsize=4096)
+def _month_of_day(day: int) -> int:
+    when = datetime.fromtimestamp(day * _DAY_MS // 1000, UTC)
     return when.year * 100 + when.month
 
 
@@ -67,9 +76,9 @@ def seal_all(drafts: Sequence[Draft], fold: Fold, keys: KeyStore) -> list[Sealed
 def _pairs(draft: Draft, state: State) -> list[tuple[bytes, int]]:
     month = month_of(draft.at)
     if isinstance(draft, EnvelopeDraft):
-        refs = [state.subjects[index].ref for index in draft.entry.sealed_by]
+        sealing = [state.subjects[index] for index in draft.entry.sealed_by]
         # An erased device has no keys any more; what it still sends rests as its leaf alone.
-        return [(ref, month) for ref in refs if not state.subjects[state.by_ref[ref]].erased]
+        return [(subject.ref, month) for subject in sealing if not subject.erased]
     ref = _sealing_ref(draft.entry, state)
     return [] if ref is None else [(ref, month)]
 
@@ -90,28 +99,23 @@ def _seal(draft: Draft, fold: Fold, keys: KeyStore) -> SealedEntry:
 
 
 def _seal_envelope(draft: EnvelopeDraft, fold: Fold, keys: KeyStore) -> SealedEntry:
-    entry, month = draft.entry, month_of(draft.at)
-    subjects = [fold.state.subjects[index] for index in entry.sealed_by]
-    erased = any(subject.erased for subject in subjects)
-    if erased:
-        salt, sealed = bytes(32), b""
-        envelope, records = bytes(32), None
-    else:
-        sealed = draft.private
-        for subject in subjects:
-            sealed = keys.get(subject.ref, month).seal(draft.index, sealed)
-        salt = keys.get(subjects[0].ref, month).salt(draft.index)
-        envelope = commitment(salt, draft.envelope)
-        records = None if draft.records is None else commitment(salt, draft.records)
+    index, month = draft.index, month_of(draft.at)
+    subjects = [fold.state.subjects[number] for number in draft.entry.sealed_by]
+    if any(subject.erased for subject in subjects):
+        leaf = envelope_leaf(draft, subjects[0].ref, bytes(32), None, fold.policy)
+        encoded = leaf.encode()
+        closed = OpenEntry(index, encoded, None, None, None)
+        return SealedEntry(encoded, draft.delta, b"", CheckedEntry(closed, leaf, None))
+    data_keys = [keys.get(subject.ref, month) for subject in subjects]
+    sealed, salt = draft.private, data_keys[0].salt(index)
+    for key in data_keys:
+        sealed = key.seal(index, sealed)
+    envelope = commitment(salt, draft.envelope)
+    records = None if draft.records is None else commitment(salt, draft.records)
     leaf = envelope_leaf(draft, subjects[0].ref, envelope, records, fold.policy)
     encoded = leaf.encode()
-    if erased:
-        entry_open = OpenEntry(draft.index, encoded, None, None, None)
-        checked = CheckedEntry(entry_open, leaf, None)
-    else:
-        entry_open = OpenEntry(draft.index, encoded, salt, draft.envelope, draft.records)
-        checked = CheckedEntry(entry_open, leaf, draft.content)
-    return SealedEntry(encoded, draft.delta, sealed, checked)
+    opened = OpenEntry(index, encoded, salt, draft.envelope, draft.records)
+    return SealedEntry(encoded, draft.delta, sealed, CheckedEntry(opened, leaf, draft.content))
 
 
 def envelope_leaf(

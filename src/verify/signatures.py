@@ -1,0 +1,170 @@
+"""Ed25519 signatures checked on all cores: by this process, and by helpers that do nothing else.
+
+Checking is what costs most about an envelope, and it needs no state. So helpers get keys and signed
+bytes through a pipe and give back one byte each. They hold nothing, write nothing, and end when
+their pipe does. Whatever is wrong with one of them, this process checks itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from depin_id.closing import Closing
+from verify import signature_helper
+from verify.signature_helper import HEAD, LENGTH, Job, read, verifies, write
+
+CHUNK: Final = 64
+"""Signatures that a helper is given at a time."""
+AHEAD: Final = 2
+"""Chunks that it is given before it has answered."""
+FEW: Final = 256
+"""With fewer signatures at once no helper is started."""
+_PIPE: Final = 1 << 20
+
+
+class _Helper:
+    """A process that checks signatures."""
+
+    def __init__(self) -> None:
+        # Not forked: this process may have threads.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", signature_helper.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # What interrupts this process must not reach it: it ends with its pipe.
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        with suppress(OSError, AttributeError):
+            fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, _PIPE)
+        self.asked: deque[int] = deque()
+
+    def ask(self, number: int, jobs: Sequence[Job]) -> None:
+        """Send a chunk. Raises OSError."""
+        parts: list[bytes] = []
+        for job in jobs:
+            parts += (LENGTH.pack(len(job.signed)), job.key, job.signed)
+        body = b"".join(parts)
+        write(self._in, HEAD.pack(len(jobs), len(body)) + body)
+        self.asked.append(number)
+
+    @property
+    def ready(self) -> bool:
+        """Whether an answer waits to be read."""
+        return bool(self.asked and select.select([self._out], [], [], 0)[0])
+
+    def answer(self, size: int) -> list[bool]:
+        """The answer to the chunk asked first. Raises OSError."""
+        found = read(self._out, size)
+        self.asked.popleft()
+        return [byte == 1 for byte in found]
+
+    def end(self) -> None:
+        """Close its pipe, and wait until it is gone."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class SignatureChecker(Closing):
+    """Checks many signatures, in order.
+
+    Args:
+        helpers: how many processes help; by default one less than there are cores.
+    """
+
+    def __init__(self, helpers: int | None = None) -> None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        self._wanted = max(0, cores - 1 if helpers is None else helpers)
+        self._helpers: list[_Helper] = []
+
+    def close(self) -> None:
+        """End the helpers. Safe to call twice."""
+        helpers, self._helpers = self._helpers, []
+        for helper in helpers:
+            helper.end()
+
+    def check(self, jobs: Sequence[Job]) -> Iterator[bool]:
+        """Whether each signature verifies, as far as it is asked for."""
+        if len(jobs) < FEW or not self._wanted:
+            return map(verifies, jobs)
+        self._start()
+        return self._check(jobs)
+
+    def _start(self) -> None:
+        for helper in list(self._helpers):
+            if helper.asked:  # by somebody who never came for the answers
+                self._dismiss(helper)
+        with suppress(OSError):
+            while len(self._helpers) < self._wanted:
+                self._helpers.append(_Helper())
+
+    def _check(self, jobs: Sequence[Job]) -> Iterator[bool]:
+        chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
+        found: dict[int, list[bool]] = {}
+        sent = 0
+        for number in range(len(chunks)):
+            while number not in found:
+                sent = self._feed(chunks, sent)
+                if self._collect(chunks, found):
+                    continue
+                asked = next((h for h in self._helpers if number in h.asked), None)
+                if asked is not None and sent == len(chunks):
+                    self._wait(asked, chunks, found)
+                    continue
+                # Nobody has it, or there is something else to do until it comes.
+                mine = number if asked is None else sent
+                found[mine] = [verifies(job) for job in chunks[mine]]
+                sent = max(sent, mine + 1)
+            sent = self._feed(chunks, sent)
+            yield from found.pop(number)
+
+    def _feed(self, chunks: Sequence[Sequence[Job]], sent: int) -> int:
+        """Give every helper enough to do; gives the number of the first chunk that nobody has."""
+        for helper in list(self._helpers):
+            while len(helper.asked) < AHEAD and sent < len(chunks):
+                try:
+                    helper.ask(sent, chunks[sent])
+                except OSError:
+                    self._dismiss(helper)
+                    break
+                sent += 1
+        return sent
+
+    def _collect(self, chunks: Sequence[Sequence[Job]], found: dict[int, list[bool]]) -> bool:
+        """Take the answers that are there; whether there were any."""
+        taken = False
+        for helper in list(self._helpers):
+            while helper in self._helpers and helper.ready:
+                self._wait(helper, chunks, found)
+                taken = True
+        return taken
+
+    def _wait(
+        self, helper: _Helper, chunks: Sequence[Sequence[Job]], found: dict[int, list[bool]]
+    ) -> None:
+        number = helper.asked[0]
+        try:
+            found[number] = helper.answer(len(chunks[number]))
+        except OSError:
+            self._dismiss(helper)
+
+    def _dismiss(self, helper: _Helper) -> None:
+        """Do without a helper that failed: what it was asked is checked here."""
+        self._helpers.remove(helper)
+        helper.end()
