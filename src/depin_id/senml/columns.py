@@ -46,12 +46,11 @@ class Columns(NamedTuple):
     time_exponent: int
 
     def milliseconds(self) -> Sequence[int] | None:
-        """The times in whole milliseconds; None when one may be no such number."""
-        if self.time_exponent == 0:
-            return [time * 1000 for time in self.times]
-        if self.time_exponent == _MILLI:
-            return self.times
-        return None
+        """The times in whole milliseconds; None when they are finer."""
+        if self.time_exponent < _MILLI:
+            return None
+        scale = 10 ** (self.time_exponent - _MILLI)
+        return [time * scale for time in self.times]
 
     def records(self) -> list[Record]:
         """The same, record by record."""

@@ -13,11 +13,10 @@ from verify.checks.clock import RecordClock, Sealing, Timed
 from verify.checks.contents import Kept, Sample, look, series_key
 from verify.checks.location import Fix, Track, judge_fix, thinned
 from verify.checks.slots import Filling, Ranges
+from verify.columns import CONTEXT as CONTEXT
 from verify.policy import Policy
 from verify.profile import ACCURACY, FIX_AGE, LAT, LON, POSITION_UNITS, Field, Profile
 
-CONTEXT: Final = "record.context"
-"""Flag: the record describes others (a position) and is no measurement; it fills no slot."""
 UNCHECKED: Final = "record.unchecked"
 """Flag: the profile takes other names, and says nothing of this one."""
 MAX_SERIES: Final = 256

@@ -8,7 +8,7 @@ unpaid, and none is ever paid twice.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 Ranges = tuple[tuple[int, int], ...]
@@ -38,6 +38,15 @@ class Filling:
         elif not self._insert(slot):
             return False
         self.changed = True
+        return True
+
+    def add_all(self, slots: Sequence[int]) -> bool:
+        """Fill slots in order up to the first that was filled before; whether all were new."""
+        first, count = slots[0], len(slots)
+        if self._ends and first < self._ends[-1] or slots != list(range(first, first + count)):
+            return all(map(self.add, slots))
+        self.add(first)
+        self._ends[-1] = first + count
         return True
 
     def _insert(self, slot: int) -> bool:
