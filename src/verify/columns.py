@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, repeat
 from operator import attrgetter
 from struct import Struct
@@ -58,8 +59,7 @@ class Tally(NamedTuple):
     flags: Set[str]
 
 
-@dataclass(frozen=True, slots=True)
-class RecordColumns:
+class RecordColumns(NamedTuple):
     """Judged records column by column, all of one length.
 
     Attributes:
@@ -80,7 +80,9 @@ class RecordColumns:
     codes: Sequence[str]
     flags: Sequence[tuple[str, ...]]
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many records there are."""
         return len(self.names)
 
     @classmethod
@@ -103,7 +105,7 @@ class RecordColumns:
 
     def values(self) -> list[Value]:
         """The values, numbers as :class:`Decimal64`."""
-        others: Sequence[Any] = (None,) * len(self) if self.others is None else self.others
+        others: Sequence[Any] = (None,) * self.size if self.others is None else self.others
         return [
             other if mantissa is None or exponent is None else unchecked(mantissa, exponent)
             for mantissa, exponent, other in zip(
@@ -118,37 +120,34 @@ class RecordColumns:
         return tuple(map(RecordRow, *columns))
 
     def tally(self) -> Tally:
-        """How many records there are of each kind."""
-        kinds = Counter(zip(self.codes, self.flags, strict=True)).items()
-        found = [(code, flags, count) for (code, flags), count in kinds if CONTEXT not in flags]
+        """How many measurements there are, and how many of them count."""
+        kinds = [(self.codes[0], self.flags[0], self.size)] if self.size else []
+        if not (is_one(self.codes) and is_one(self.flags)):
+            pairs = Counter(zip(self.codes, self.flags, strict=True))
+            kinds = [(code, flags, count) for (code, flags), count in pairs.items()]
+        found = [kind for kind in kinds if CONTEXT not in kind[1]]
         return Tally(
-            sum(count for _, _, count in found),
-            sum(count for code, _, count in found if not code),
+            sum([count for _, _, count in found]),
+            sum([count for code, _, count in found if not code]),
             {flag for _, flags, _ in found for flag in flags},
         )
 
     def encode(self) -> bytes:
         """A CBOR array (deterministic) of an array for each row, its value in the wire form."""
-        count = len(self)
-        # The head of an array is that of its length, in major type 4.
-        head = cbor.encode_plain(count)
+        numbers: Iterable[bytes] = map(_number, self.mantissas, self.exponents)
+        if self.others is not None:
+            numbers = [
+                number if other is None else cbor.encode_plain(other)
+                for number, other in zip(numbers, self.others, strict=True)
+            ]
         pieces = zip(
-            _shared(_beginning, count, self.names, self.units),
-            self._encoded_values(),
+            _pieces(_beginning, self.names, self.units),
+            numbers,
             _times(self.time_lo, self.time_hi),
-            _shared(_end, count, self.lat_e7, self.lon_e7, self.codes, self.flags),
+            _pieces(_end, self.lat_e7, self.lon_e7, self.codes, self.flags),
             strict=True,
         )
-        return b"".join((bytes((head[0] | 0x80,)), head[1:], *chain.from_iterable(pieces)))
-
-    def _encoded_values(self) -> Iterable[bytes]:
-        numbers: Iterable[Any] = zip(self.mantissas, self.exponents, strict=True)
-        if self.others is None:
-            return map(_numbers.__getitem__, numbers)
-        return [
-            cbor.encode_plain(other) if number[0] is None else _numbers[number]
-            for number, other in zip(numbers, self.others, strict=True)
-        ]
+        return b"".join((_head(self.size), *chain.from_iterable(pieces)))
 
 
 class Rows(Sequence[RecordRow]):
@@ -173,7 +172,7 @@ class Rows(Sequence[RecordRow]):
         return self._made()[index]
 
     def __len__(self) -> int:
-        return len(self.columns)
+        return self.columns.size
 
     def __iter__(self) -> Iterator[RecordRow]:
         return iter(self._made())
@@ -192,9 +191,15 @@ _cells = attrgetter(
     "name", "unit", "value", "time_lo", "time_hi", "lat_e7", "lon_e7", "code", "flags"
 )
 
+
+def is_one(column: Sequence[object]) -> bool:
+    """Whether a column is one cell, again and again."""
+    return not column or column.count(column[0]) == len(column)
+
+
 # --- the pieces of a row --------------------------------------------------------------------------
 
-_MEMO_SIZE: Final = 1 << 14
+_MEMO: Final = 1 << 14
 _TIMES: Final = Struct(">BQBQ")
 _UINT64: Final = 0x1B
 """Head of an integer above 32 bits, which every time since February 1970 is."""
@@ -202,45 +207,41 @@ _UINT32_MAX: Final = (1 << 32) - 1
 _UINT64_MAX: Final = (1 << 64) - 1
 
 
-def _shared(write: Callable[..., bytes], count: int, *columns: Sequence[Any]) -> Iterable[bytes]:
+def _pieces(write: Callable[..., bytes], *columns: Sequence[Any]) -> Iterable[bytes]:
     """A piece of each row; where the columns repeat themselves it is written once."""
-    if all(column.count(column[0]) == count for column in columns if count):
-        return (write(*(column[0] for column in columns)),) * count if count else ()
-    cells = list(zip(*columns, strict=True))
-    written = {cell: write(*cell) for cell in set(cells)}
-    return [written[cell] for cell in cells]
+    if columns[0] and all(map(is_one, columns)):
+        return (write(*[column[0] for column in columns]),) * len(columns[0])
+    return map(write, *columns)
 
 
+@lru_cache(_MEMO)
+def _head(count: int) -> bytes:
+    """The head of an array: that of its length, in major type 4."""
+    first, *rest = cbor.encode_plain(count)
+    return bytes((first | 0x80, *rest))
+
+
+@lru_cache(_MEMO)
 def _beginning(name: str, unit: str) -> bytes:
     return b"\x89" + cbor.encode_plain(name) + cbor.encode_plain(unit)
 
 
+@lru_cache(_MEMO)
+def _number(mantissa: int | None, exponent: int | None) -> bytes:
+    return cbor.encode_plain(cbor.Tag(4, [exponent, mantissa]) if exponent else mantissa)
+
+
+@lru_cache(_MEMO)
 def _end(lat: int | None, lon: int | None, code: str, flags: tuple[str, ...]) -> bytes:
     return cbor.encode_plain([lat, lon, code, list(flags)])[1:]
 
 
-def _times(lows: Sequence[int | None], highs: Sequence[int]) -> Iterable[bytes]:
-    known: Sequence[Any] = lows
+def _times(lows: Sequence[Any], highs: Sequence[int]) -> Iterable[bytes]:
     if highs and None not in lows:
-        least, most = min(min(known), min(highs)), max(max(known), max(highs))
+        least, most = min(min(lows), min(highs)), max(max(lows), max(highs))
         if least > _UINT32_MAX and most <= _UINT64_MAX:
-            return map(_TIMES.pack, repeat(_UINT64), known, repeat(_UINT64), highs)
+            return map(_TIMES.pack, repeat(_UINT64), lows, repeat(_UINT64), highs)
     return [
         cbor.encode_plain(low) + cbor.encode_plain(high)
         for low, high in zip(lows, highs, strict=True)
     ]
-
-
-class _Numbers(dict[tuple[int, int], bytes]):
-    """Numbers in the wire form by mantissa and exponent; emptied when full, so bounded."""
-
-    def __missing__(self, number: tuple[int, int]) -> bytes:
-        mantissa, exponent = number
-        value = mantissa if exponent == 0 else cbor.Tag(4, [exponent, mantissa])
-        if len(self) >= _MEMO_SIZE:
-            self.clear()
-        written = self[number] = cbor.encode_plain(value)
-        return written
-
-
-_numbers: Final = _Numbers()

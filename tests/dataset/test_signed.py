@@ -39,7 +39,7 @@ def test_values_that_the_operator_changed(tmp_path: Path, monkeypatch: pytest.Mo
     def changed(*sent: Any, **known: Any) -> PackOutcome:
         outcome = honest(*sent, **known)
         assert outcome.columns is not None
-        return outcome._replace(columns=replace(outcome.columns, mantissas=[99], exponents=[0]))
+        return outcome._replace(columns=outcome.columns._replace(mantissas=[99], exponents=[0]))
 
     monkeypatch.setattr(payload, "judge_pack", changed)
     with Net(tmp_path) as net:

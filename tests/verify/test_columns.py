@@ -73,7 +73,7 @@ def _written(rows: Sequence[RecordRow]) -> bytes:
 @given(_rows())
 def test_rows_and_columns_are_the_same(rows: tuple[RecordRow, ...]) -> None:
     columns = RecordColumns.of(rows)
-    assert columns.rows() == rows and len(columns) == len(rows)
+    assert columns.rows() == rows and columns.size == len(rows)
     by_row = RecordsContent("did:x", bytes(32), "did:x:y", rows)
     by_column = RecordsContent("did:x", bytes(32), "did:x:y", Rows(columns))
     assert by_row == by_column and by_column == by_row and hash(by_row.rows) == hash(by_column.rows)

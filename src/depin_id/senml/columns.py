@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, TypeVar
 
 from depin_id.errors import EncodingError
 from depin_id.senml.decimal64 import (
@@ -25,6 +26,7 @@ from depin_id.senml.records import Record, check_name, check_unit
 
 _MAX_SHORT: Final = 23
 _MEMO_SIZE: Final = 1 << 14
+_TEXTS_KEPT: Final = 1 << 12
 _MILLI: Final = -3
 
 
@@ -142,6 +144,7 @@ def _number(field: bytes) -> tuple[int, int]:
 # --- reading --------------------------------------------------------------------------------------
 
 _Texts = tuple[bytes, ...]
+_Text = TypeVar("_Text", str, str | None)
 
 
 def read_columns(
@@ -168,12 +171,12 @@ def read_columns(
     names, units, values, times = rest
     try:
         before = base_name(prefix[2:].decode()) if prefix else ""
-        shared = check_unit(base_unit[2:].decode(), 0) if base_unit else None
+        _unit(base_unit)
         mantissas, exponents = zip(*map(_numbers.__getitem__, (value, *values)), strict=True)
         seconds, time_exponent = _times((time, *times), _numbers[base])
         return Columns(
-            _each(name, names, count, lambda text: check_name(before + text, 0)),
-            _each(unit, units, count, lambda text: check_unit(text, 0) if text else shared),
+            _each(lambda field: _name(before, field), (name, *names)),
+            _each(lambda field: _unit(field or base_unit), (unit, *units)),
             mantissas,
             exponents,
             seconds,
@@ -184,13 +187,14 @@ def read_columns(
 
 
 def _rest(data: bytes, start: int, count: int) -> tuple[_Texts, _Texts, _Texts, _Texts] | None:
-    """Names, units, values and times after the first record; no names, when none has one."""
+    """Names, units, values and times of the records after the first."""
     if start == len(data):
         return None if count else ((), (), (), ())
     series = _SERIES.findall(data, start)
     if len(series) == count and series[-1][0]:
         values, times = zip(*series, strict=True)
-        return (), (), values, times
+        absent = (b"",) * count
+        return absent, absent, values, times
     mixed = _MIXED.findall(data, start)
     if len(mixed) != count or not mixed[-1][0]:
         return None
@@ -200,23 +204,30 @@ def _rest(data: bytes, start: int, count: int) -> tuple[_Texts, _Texts, _Texts, 
     return names, units, values, times
 
 
-def _each(first: bytes, rest: _Texts, count: int, read: Callable[[str], Any]) -> Sequence[Any]:
-    """The texts of a column, each spelling read once."""
-    if not rest and (count == 1 or not first):
-        return (read(first[2:].decode()),) * count
-    fields = (first, *(rest or (b"",) * (count - 1)))
-    found = {field: read(field[2:].decode()) for field in set(fields)}
-    return [found[field] for field in fields]
+def _each(read: Callable[[bytes], _Text], fields: _Texts) -> Sequence[_Text]:
+    if fields.count(fields[0]) == len(fields):
+        return (read(fields[0]),) * len(fields)
+    return [read(field) for field in fields]
+
+
+@lru_cache(_TEXTS_KEPT)
+def _name(before: str, field: bytes) -> str:
+    return check_name(before + field[2:].decode(), 0)
+
+
+@lru_cache(_TEXTS_KEPT)
+def _unit(field: bytes) -> str | None:
+    return check_unit(field[2:].decode(), 0) if field else None
 
 
 def _times(fields: _Texts, base: tuple[int, int]) -> tuple[Sequence[int], int]:
     """Sums of base time and times, and the exponent that they share. Raises ``senml.value``."""
     mantissas, exponents = zip(*map(_numbers.__getitem__, fields), strict=True)
-    start, least = base[0], min(base[1], *exponents)
-    if least == max(base[1], *exponents) == 0:
+    start, least = base[0], 0
+    if not base[1] and not any(exponents):
         times = [start + mantissa for mantissa in mantissas]
     else:
-        least = min(least, 0)
+        least = min(0, base[1], *exponents)
         start *= 10 ** (base[1] - least)
         times = [
             start + mantissa * 10 ** (exponent - least)

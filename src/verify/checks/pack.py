@@ -25,8 +25,8 @@ from verify.checks.records import (
     SubjectState,
     judge_records,
 )
-from verify.checks.slots import Filling, Ranges
-from verify.columns import RecordColumns, RecordRow
+from verify.checks.slots import Ranges, fill_all
+from verify.columns import RecordColumns, RecordRow, is_one
 from verify.leaf import MAX_TIME_MS
 from verify.policy import Policy
 from verify.profile import Field, Profile
@@ -190,28 +190,29 @@ def _judge_plain(
 
 def _by_name(sent: Columns, times: Sequence[int], profile: Profile) -> dict[str, _Series] | None:
     """The series of a pack, in the order in which they begin; None if one may not be right."""
-    names, units, mantissas, exponents = sent[:4]
-    found = {names[0]: _Series(times, mantissas, exponents)}
-    pairs = dict.fromkeys(zip(names, units, strict=True))
-    if len(pairs) > 1:
-        columns: dict[str, tuple[list[int], list[int], list[int]]]
-        columns = {name: ([], [], []) for name, _ in pairs}
-        appends = {
-            name: tuple(column.append for column in series) for name, series in columns.items()
-        }
-        found = {name: _Series(*series) for name, series in columns.items()}
-        for name, time, mantissa, exponent in zip(names, times, mantissas, exponents, strict=True):
-            add_time, add_mantissa, add_exponent = appends[name]
-            add_time(time)
-            add_mantissa(mantissa)
-            add_exponent(exponent)
+    found = {sent.names[0]: _Series(times, sent.mantissas, sent.exponents)}
+    kinds = {(sent.names[0], sent.units[0])}
+    if not (is_one(sent.names) and is_one(sent.units)):
+        found = _parted(sent, times)
+        kinds = set(zip(sent.names, sent.units, strict=True))
     if profile.required.difference(found):
         return None
-    for name, unit in pairs:
+    for name, unit in kinds:
         field = profile.fields.get(name)
         if field is None or field.unit != (unit or "") or not _in_range(field, found[name]):
             return None
     return found
+
+
+def _parted(sent: Columns, times: Sequence[int]) -> dict[str, _Series]:
+    """The columns of each name."""
+    found: dict[str, tuple[list[int], list[int], list[int]]] = {}
+    for name, *cells in zip(sent.names, times, sent.mantissas, sent.exponents, strict=True):
+        if name not in found:
+            found[name] = ([], [], [])
+        for column, cell in zip(found[name], cells, strict=True):
+            column.append(cell)
+    return {name: _Series(*columns) for name, columns in found.items()}
 
 
 def _in_range(field: Field, series: _Series) -> bool:
@@ -240,10 +241,10 @@ def _filled(
         return None
     found: dict[str, Ranges] = {}
     for name, series in by_name.items():
-        filling = Filling(held.get(name, ()))
-        if not filling.add_all([time // slot_ms for time in series.times]):
+        ranges = fill_all(held.get(name, ()), [time // slot_ms for time in series.times])
+        if ranges is None:
             return None
-        found[name] = filling.ranges
+        found[name] = ranges
     return found
 
 

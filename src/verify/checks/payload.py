@@ -237,7 +237,7 @@ def _accept(
     content = RecordsContent(
         auth.device.did, auth.thumbprint, change.subject_did, Rows(columns), outcome.reasons
     )
-    if len(columns) * _ROW_BYTES + len(auth.envelope.payload) > MAX_RECORDS_BYTES:
+    if columns.size * _ROW_BYTES + len(auth.envelope.payload) > MAX_RECORDS_BYTES:
         size = len(content.encode())
         if size > MAX_RECORDS_BYTES:
             # Base fields are sent once and judged in every record: nobody could read it again.

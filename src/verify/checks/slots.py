@@ -40,15 +40,6 @@ class Filling:
         self.changed = True
         return True
 
-    def add_all(self, slots: Sequence[int]) -> bool:
-        """Fill slots in order up to the first that was filled before; whether all were new."""
-        first, count = slots[0], len(slots)
-        if self._ends and first < self._ends[-1] or slots != list(range(first, first + count)):
-            return all(map(self.add, slots))
-        self.add(first)
-        self._ends[-1] = first + count
-        return True
-
     def _insert(self, slot: int) -> bool:
         starts, ends = self._starts, self._ends
         after = bisect_right(starts, slot)
@@ -93,6 +84,21 @@ def fill(ranges: Ranges, slot: int) -> tuple[Ranges, bool]:
     filling = Filling(ranges)
     repeated = not filling.add(slot)
     return (ranges, True) if repeated else (filling.ranges, False)
+
+
+def fill_all(ranges: Ranges, slots: Sequence[int]) -> Ranges | None:
+    """Fill one slot after the other; None if one of them was filled before."""
+    first, end = slots[0], slots[0] + len(slots)
+    if slots == list(range(first, end)):
+        if not ranges:
+            return ((first, end),)
+        start, last = ranges[-1]
+        if first == last:
+            return (*ranges[:-1], (start, end))
+        if first > last and len(ranges) < MAX_RANGES:
+            return (*ranges, (first, end))
+    filling = Filling(ranges)
+    return filling.ranges if all(map(filling.add, slots)) else None
 
 
 def changes(before: Ranges, after: Ranges) -> Ranges:
