@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import chain, repeat
 from operator import attrgetter
-from struct import Struct
 from typing import Any, Final, NamedTuple, overload
 
-from depin_id import cbor
 from depin_id.senml import Decimal64
 from depin_id.senml.decimal64 import unchecked
 
@@ -132,23 +128,6 @@ class RecordColumns(NamedTuple):
             {flag for _, flags, _ in found for flag in flags},
         )
 
-    def encode(self) -> bytes:
-        """A CBOR array (deterministic) of an array for each row, its value in the wire form."""
-        numbers: Iterable[bytes] = map(_number, self.mantissas, self.exponents)
-        if self.others is not None:
-            numbers = [
-                number if other is None else cbor.encode_plain(other)
-                for number, other in zip(numbers, self.others, strict=True)
-            ]
-        pieces = zip(
-            _pieces(_beginning, self.names, self.units),
-            numbers,
-            _times(self.time_lo, self.time_hi),
-            _pieces(_end, self.lat_e7, self.lon_e7, self.codes, self.flags),
-            strict=True,
-        )
-        return b"".join((_head(self.size), *chain.from_iterable(pieces)))
-
 
 class Rows(Sequence[RecordRow]):
     """Columns read as rows, which are made when they are asked for."""
@@ -195,53 +174,3 @@ _cells = attrgetter(
 def is_one(column: Sequence[object]) -> bool:
     """Whether a column is one cell, again and again."""
     return not column or column.count(column[0]) == len(column)
-
-
-# --- the pieces of a row --------------------------------------------------------------------------
-
-_MEMO: Final = 1 << 14
-_TIMES: Final = Struct(">BQBQ")
-_UINT64: Final = 0x1B
-"""Head of an integer above 32 bits, which every time since February 1970 is."""
-_UINT32_MAX: Final = (1 << 32) - 1
-_UINT64_MAX: Final = (1 << 64) - 1
-
-
-def _pieces(write: Callable[..., bytes], *columns: Sequence[Any]) -> Iterable[bytes]:
-    """A piece of each row; where the columns repeat themselves it is written once."""
-    if columns[0] and all(map(is_one, columns)):
-        return (write(*[column[0] for column in columns]),) * len(columns[0])
-    return map(write, *columns)
-
-
-@lru_cache(_MEMO)
-def _head(count: int) -> bytes:
-    """The head of an array: that of its length, in major type 4."""
-    first, *rest = cbor.encode_plain(count)
-    return bytes((first | 0x80, *rest))
-
-
-@lru_cache(_MEMO)
-def _beginning(name: str, unit: str) -> bytes:
-    return b"\x89" + cbor.encode_plain(name) + cbor.encode_plain(unit)
-
-
-@lru_cache(_MEMO)
-def _number(mantissa: int | None, exponent: int | None) -> bytes:
-    return cbor.encode_plain(cbor.Tag(4, [exponent, mantissa]) if exponent else mantissa)
-
-
-@lru_cache(_MEMO)
-def _end(lat: int | None, lon: int | None, code: str, flags: tuple[str, ...]) -> bytes:
-    return cbor.encode_plain([lat, lon, code, list(flags)])[1:]
-
-
-def _times(lows: Sequence[Any], highs: Sequence[int]) -> Iterable[bytes]:
-    if highs and None not in lows:
-        least, most = min(min(lows), min(highs)), max(max(lows), max(highs))
-        if least > _UINT32_MAX and most <= _UINT64_MAX:
-            return map(_TIMES.pack, repeat(_UINT64), lows, repeat(_UINT64), highs)
-    return [
-        cbor.encode_plain(low) + cbor.encode_plain(high)
-        for low, high in zip(lows, highs, strict=True)
-    ]

@@ -14,13 +14,15 @@ from typing import Any, NoReturn
 from depin_id import cbor
 from depin_id.claims import Place, is_uint
 from depin_id.envelope import MAX_POSITION
-from depin_id.errors import EnvelopeError, LogError
+from depin_id.errors import EncodingError, EnvelopeError, LogError
 from depin_id.senml import Decimal64
 from verify.columns import RecordColumns, RecordRow, Rows, Value
+from verify.columns_cbor import MAX_TIME_MS, read_rows, write_rows
 from verify.store.data_key import commitment
 
 __all__ = [
     "KIND_ENVELOPE",
+    "MAX_TIME_MS",
     "AdminLeaf",
     "EnvelopeLeaf",
     "Leaf",
@@ -38,8 +40,6 @@ MAX_CODE = 64
 _LEVELS = ("", "G0", "G1", "D1", "D2", "D3")
 MAX_RECORDS_BYTES = 3 << 19
 """1.5 MiB. No pack comes to more: 4096 rows of 300 bytes, and as much text as an envelope holds."""
-MAX_TIME_MS = 1 << 50
-"""Bound on the times of records, ms since 1970 (some 35,000 years)."""
 _RECORDS = "depin-records/1"
 
 
@@ -191,11 +191,34 @@ class RecordsContent:
     def encode(self) -> bytes:
         """The content's bytes, deterministic CBOR."""
         signer = cbor.encode_plain([_RECORDS, self.did, self.thumbprint, self.subject])
-        return b"\x85" + signer[1:] + self.columns.encode()
+        return b"\x85" + signer[1:] + write_rows(self.columns)
 
     @classmethod
     def decode(cls, data: bytes) -> RecordsContent:
         """Read the content. Raises LogError ``log.records`` or EncodingError."""
+        found = cls._decode_columns(data)
+        return cls._decode_any(data) if found is None else found
+
+    @classmethod
+    def _decode_columns(cls, data: bytes) -> RecordsContent | None:
+        """The content that a plain pack became; None when the general reader has to look."""
+        if data[:1] != b"\x85" or len(data) > MAX_RECORDS_BYTES:
+            return None
+        try:
+            end = 1
+            for _ in range(4):
+                end = cbor.item_end(data, end)
+            kind, did, thumbprint, subject = cbor.decode(b"\x84" + data[1:end])
+        except EncodingError:
+            return None
+        texts = type(did) is type(subject) is str
+        if kind != _RECORDS or not texts or not _is_bytes(thumbprint, 32) or end == len(data):
+            return None
+        columns = read_rows(data, end)
+        return None if columns is None else cls(did, thumbprint, subject, Rows(columns))
+
+    @classmethod
+    def _decode_any(cls, data: bytes) -> RecordsContent:
         value = cbor.decode(data, max_bytes=MAX_RECORDS_BYTES)
         if not isinstance(value, list) or len(value) != 5 or value[0] != _RECORDS:
             raise LogError("log.records", "the content is not a list of judged records")

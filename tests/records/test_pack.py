@@ -16,6 +16,7 @@ from verify.checks import pack
 from verify.checks.clock import Sealing
 from verify.checks.pack import PackOutcome, judge_pack, stored
 from verify.checks.records import SubjectState
+from verify.columns_cbor import write_rows
 from verify.policy import Policy
 from verify.profile import Profile
 
@@ -94,7 +95,7 @@ def _packs(draw: st.DrawFn) -> list[Record]:
 
 def _shown(outcome: PackOutcome) -> tuple[object, ...]:
     columns = outcome.columns
-    rows = None if columns is None else (columns.rows(), columns.encode(), columns.tally())
+    rows = None if columns is None else (columns.rows(), write_rows(columns), columns.tally())
     kept = (list(outcome.series.items()), list(outcome.carried.items()))
     return (rows, dict(outcome.reasons), *kept, *outcome[3:5], outcome.refusal)
 

@@ -22,9 +22,9 @@ from depin_id.senml.decimal64 import (
     canonical,
     unchecked,
 )
+from depin_id.senml.patterns import NUMBER, SHORT_TEXT, read_number
 from depin_id.senml.records import Record, check_name, check_unit
 
-_MAX_SHORT: Final = 23
 _MEMO_SIZE: Final = 1 << 14
 _TEXTS_KEPT: Final = 1 << 12
 _MILLI: Final = -3
@@ -71,25 +71,13 @@ class Columns(NamedTuple):
 # --- patterns -------------------------------------------------------------------------------------
 
 
-def _text() -> bytes:
-    """Text of 1 to 23 visible ASCII characters, its length in the head."""
-    return b"|".join(rb"%s[!-~]{%d}" % (bytes((0x60 + n,)), n) for n in range(1, _MAX_SHORT + 1))
-
-
-# Minimal heads only (RFC 8949 section 4.2.1), unsigned then negative. The bytes of a longer
-# argument must not all fit the next shorter one.
-_INT = (
-    rb"[\x00-\x17\x20-\x37]|[\x18\x38][\x18-\xff]|[\x19\x39](?!\x00)[\x00-\xff]{2}"
-    rb"|[\x1a\x3a](?!\x00\x00)[\x00-\xff]{4}|[\x1b\x3b](?!\x00\x00\x00\x00)[\x00-\xff]{8}"
-)
-_NUMBER = rb"(?:\xc4\x82(?:[\x00-\x12\x20-\x31])(?:%s)|%s)" % (_INT, _INT)
-_FIELDS = rb"(\x00(?:%s))?(\x01(?:%s))?(\x02%s)(\x06%s)?" % (_text(), _text(), _NUMBER, _NUMBER)
+_FIELDS = rb"(\x00%s)?(\x01%s)?(\x02%s)(\x06%s)?" % (SHORT_TEXT, SHORT_TEXT, NUMBER, NUMBER)
 _FIRST = re.compile(
-    rb"([\xa1-\xa7])%s(\x21(?:%s))?(\x22%s)?(\x23(?:%s))?" % (_FIELDS, _text(), _NUMBER, _text()),
+    rb"([\xa1-\xa7])%s(\x21%s)?(\x22%s)?(\x23%s)?" % (_FIELDS, SHORT_TEXT, NUMBER, SHORT_TEXT),
     re.DOTALL,
 )
 # What does not fit is swallowed to the end, as one record of nothing.
-_SERIES = re.compile(rb"\xa2(\x02%s)(\x06%s)|.+" % (_NUMBER, _NUMBER), re.DOTALL)
+_SERIES = re.compile(rb"\xa2(\x02%s)(\x06%s)|.+" % (NUMBER, NUMBER), re.DOTALL)
 """Records {v, t}: all but the first of a series with name and unit in the base fields."""
 _MIXED = re.compile(rb"([\xa1-\xa4])" + _FIELDS + rb"|.+", re.DOTALL)
 
@@ -115,27 +103,8 @@ class _Numbers(dict[bytes, tuple[int, int]]):
 _numbers: Final = _Numbers()
 
 
-def _integer(data: bytes, at: int) -> tuple[int, int]:
-    """An integer that the pattern has matched, and where it ends."""
-    first = data[at]
-    info = first & 31
-    at += 1
-    if info < 24:
-        argument = info
-    else:
-        end = at + (1 << (info - 24))
-        argument = int.from_bytes(data[at:end], "big")
-        at = end
-    return (argument if first < 0x20 else -1 - argument), at
-
-
 def _number(field: bytes) -> tuple[int, int]:
-    exponent = 0
-    if field[1] == 0xC4:
-        exponent, at = _integer(field, 3)
-        mantissa, _ = _integer(field, at)
-    else:
-        mantissa, _ = _integer(field, 1)
+    mantissa, exponent = read_number(field, 1)
     if not INT64_MIN <= mantissa <= INT64_MAX or abs(exponent) > MAX_EXPONENT:
         raise EncodingError("senml.value", "the number is out of range")
     return canonical(mantissa, exponent)
