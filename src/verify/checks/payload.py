@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from depin_id import cbor
 from depin_id.ack import challenge_nonce
@@ -27,8 +28,10 @@ _ROW_BYTES = 300
 """More than a judged record takes beside its value: name, unit, times, place, code and flags."""
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Content(NamedTuple):
     """What the payload came to."""
 
     refusal: Rejected | None = None
@@ -36,10 +39,10 @@ class Content:
     quality: int = 100
     flags: tuple[str, ...] = ()
     anchor: Anchor | None = None
-    series: Mapping[str, Ranges] = field(default_factory=dict)
+    series: Mapping[str, Ranges] = _NOTHING
     track: Track | None = None
     windows: tuple[bytes, ...] = ()
-    carried: Mapping[str, Kept] = field(default_factory=dict)
+    carried: Mapping[str, Kept] = _NOTHING
     sighted: Sighted | None = None
 
 

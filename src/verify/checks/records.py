@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from depin_id.claims import Place
@@ -52,13 +53,12 @@ class Judged(NamedTuple):
     limit: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectState:
+class SubjectState(NamedTuple):
     """What is remembered of a subject: filled slots by name, where it was, open windows."""
 
-    series: Mapping[str, Ranges] = field(default_factory=dict)
+    series: Mapping[str, Ranges] = MappingProxyType({})
     track: Track | None = None
-    carried: Mapping[str, Kept] = field(default_factory=dict)
+    carried: Mapping[str, Kept] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

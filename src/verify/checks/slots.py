@@ -107,6 +107,8 @@ def changes(before: Ranges, after: Ranges) -> Ranges:
     A range that is there no more is an empty one, ``(start, start)``. So a subject with many gaps
     stores with each pack what the pack has changed, not all its gaps again.
     """
+    if before[:-1] == after[:-1] and before and before[-1][0] == after[-1][0]:
+        return after[-1:] if before != after else ()  # a stream in order
     kept, ends = set(before), dict(after)
     gone = [(start, start) for start, _ in before if start not in ends]
     return tuple(sorted([*gone, *(pair for pair in after if pair not in kept)]))
@@ -114,6 +116,8 @@ def changes(before: Ranges, after: Ranges) -> Ranges:
 
 def patched(before: Ranges, found: Ranges) -> Ranges:
     """The ranges after what :func:`changes` found."""
+    if before and len(found) == 1 and before[-1][0] == found[0][0] < found[0][1]:
+        return (*before[:-1], found[0])  # a stream in order
     ends = dict(before)
     ends.update(found)
     return tuple(sorted((start, end) for start, end in ends.items() if start != end))
