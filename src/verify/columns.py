@@ -117,16 +117,17 @@ class RecordColumns(NamedTuple):
 
     def tally(self) -> Tally:
         """How many measurements there are, and how many of them count."""
-        kinds = [(self.codes[0], self.flags[0], self.size)] if self.size else []
-        if not (is_one(self.codes) and is_one(self.flags)):
-            pairs = Counter(zip(self.codes, self.flags, strict=True))
-            kinds = [(code, flags, count) for (code, flags), count in pairs.items()]
-        found = [kind for kind in kinds if CONTEXT not in kind[1]]
-        return Tally(
-            sum([count for _, _, count in found]),
-            sum([count for code, _, count in found if not code]),
-            {flag for _, flags, _ in found for flag in flags},
-        )
+        if self.size and is_one(self.codes) and is_one(self.flags):
+            kinds = {(self.codes[0], self.flags[0]): self.size}
+        else:
+            kinds = Counter(zip(self.codes, self.flags, strict=True))
+        measured, counted, found = 0, 0, set[str]()
+        for (code, flags), count in kinds.items():
+            if CONTEXT not in flags:
+                measured += count
+                counted += 0 if code else count
+                found.update(flags)
+        return Tally(measured, counted, found)
 
 
 class Rows(Sequence[RecordRow]):

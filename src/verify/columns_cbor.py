@@ -23,7 +23,7 @@ from verify.columns import RecordColumns, is_one
 MAX_TIME_MS: Final = 1 << 50
 """Bound on the times of records, ms since 1970 (some 35,000 years)."""
 FEW: Final = 3
-"""So few rows are written one by one: columns of one cell save nothing."""
+"""So few rows are written one by one: short columns save nothing."""
 _MEMO: Final = 1 << 14
 _UINT64: Final = 0x1B
 """Head of an integer above 32 bits, which every time since February 1970 is."""
@@ -37,10 +37,20 @@ _UNBOUNDED: Final = Struct(">BBQ")
 # --- writing --------------------------------------------------------------------------------------
 
 
+def cells_of(columns: RecordColumns) -> list[list[Any]]:
+    """The rows as they are written: an array for each record, its value in the wire form."""
+    names, units, mantissas, exponents, others, *rest, flags = columns
+    values = list(map(_value, mantissas, exponents))
+    if others is not None:
+        values = [
+            value if other is None else other for value, other in zip(values, others, strict=True)
+        ]
+    lists = map(list, flags)
+    return [list(cells) for cells in zip(names, units, values, *rest, lists, strict=True)]
+
+
 def write_rows(columns: RecordColumns) -> bytes:
-    """A CBOR array (deterministic) of an array for each record, its value in the wire form."""
-    if columns.size <= FEW:
-        return cbor.encode_plain([_cells(columns, row) for row in range(columns.size)])
+    """What :func:`cells_of` gives as CBOR, for more than a few rows; there must be one."""
     numbers: Iterable[bytes] = map(_number, columns.mantissas, columns.exponents)
     if columns.others is not None:
         numbers = [
@@ -55,13 +65,6 @@ def write_rows(columns: RecordColumns) -> bytes:
         strict=True,
     )
     return b"".join((_head(columns.size), *chain.from_iterable(pieces)))
-
-
-def _cells(columns: RecordColumns, row: int) -> list[Any]:
-    names, units, mantissas, exponents, others, *rest, flags = columns
-    other = None if others is None else others[row]
-    value = _value(mantissas[row], exponents[row]) if other is None else other
-    return [names[row], units[row], value, *[cells[row] for cells in rest], list(flags[row])]
 
 
 def _value(mantissa: int | None, exponent: int | None) -> Any:

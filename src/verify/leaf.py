@@ -17,7 +17,7 @@ from depin_id.envelope import MAX_POSITION
 from depin_id.errors import EncodingError, EnvelopeError, LogError
 from depin_id.senml import Decimal64
 from verify.columns import RecordColumns, RecordRow, Rows, Value
-from verify.columns_cbor import MAX_TIME_MS, read_rows, write_rows
+from verify.columns_cbor import FEW, MAX_TIME_MS, cells_of, read_rows, write_rows
 from verify.store.data_key import commitment
 
 __all__ = [
@@ -190,8 +190,10 @@ class RecordsContent:
 
     def encode(self) -> bytes:
         """The content's bytes, deterministic CBOR."""
-        signer = cbor.encode_plain([_RECORDS, self.did, self.thumbprint, self.subject])
-        return b"\x85" + signer[1:] + write_rows(self.columns)
+        columns, signer = self.columns, [_RECORDS, self.did, self.thumbprint, self.subject]
+        if columns.size <= FEW:
+            return cbor.encode_plain([*signer, cells_of(columns)])
+        return b"\x85" + cbor.encode_plain(signer)[1:] + write_rows(columns)
 
     @classmethod
     def decode(cls, data: bytes) -> RecordsContent:

@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depin_id.senml import Decimal64, Record, decode_columns, decode_pack, encode_pack
+from depin_id.senml import Columns, Decimal64, Record, decode_columns, decode_pack, encode_pack
 from tests.records.support import HERE, NOW, POLICY, PROFILES, after, judge
 from verify.checks import pack
 from verify.checks.clock import Sealing
 from verify.checks.pack import PackOutcome, judge_pack, stored
 from verify.checks.records import SubjectState
-from verify.columns_cbor import write_rows
 from verify.policy import Policy
 from verify.profile import Profile
 
@@ -95,7 +94,7 @@ def _packs(draw: st.DrawFn) -> list[Record]:
 
 def _shown(outcome: PackOutcome) -> tuple[object, ...]:
     columns = outcome.columns
-    rows = None if columns is None else (columns.rows(), write_rows(columns), columns.tally())
+    rows = None if columns is None else (columns.rows(), columns.tally())
     kept = (list(outcome.series.items()), list(outcome.carried.items()))
     return (rows, dict(outcome.reasons), *kept, *outcome[3:5], outcome.refusal)
 
@@ -116,7 +115,7 @@ def test_columns_and_records_are_judged_alike(
         assert decode_pack(sent) == records
         expected = judge(records, profile, sealing=sealing, state=state, policy=policy)
         found = judge_pack(
-            records if columns is None else columns,
+            columns,
             profile=profile,
             policy=policy,
             sealing=sealing,
@@ -144,7 +143,7 @@ def test_plain_packs_are_judged_by_column(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(pack, "judge_records", lambda *_, **__: pytest.fail("record by record"))
     for records in packs:
         columns = decode_columns(encode_pack(records))
-        assert columns is not None
+        assert isinstance(columns, Columns)
         outcome = judge_pack(
             columns,
             profile=PROFILES["noise"],

@@ -232,29 +232,30 @@ def decode_pack(
             ``encoding.*`` when the bytes are not deterministic CBOR.
     """
     found = decode_columns(data, subject=subject, max_records=max_records)
-    return _decode_any(data, subject) if found is None else found.records()
+    return found.records() if isinstance(found, Columns) else found
 
 
 def decode_columns(
     data: bytes, *, subject: str | None = None, max_records: int = MAX_RECORDS
-) -> Columns | None:
-    """Read a common pack of the wire form column by column.
+) -> Columns | list[Record]:
+    """Read a pack in the wire form as columns, many times faster, if it is a common one.
 
     Args:
         data, subject, max_records: as :func:`decode_pack`.
 
     Returns:
-        What :func:`decode_pack` gives, as columns; None when that function has to decide, because
-        there are other values than numbers, long or unusual texts, or an error.
+        What :func:`decode_pack` gives: as columns, or as records where there are other values than
+        numbers or long or unusual texts.
 
     Raises:
-        EncodingError: ``senml.malformed``, ``senml.empty``, ``senml.too_many``, by the head alone.
+        EncodingError: as :func:`decode_pack`.
     """
     start, count = _check_head(data, max_records)
+    found = None
     # A head longer than needed is not deterministic: the general reader refuses it.
     if start == 1 or (start == 2 and count > 23) or (start == 3 and count > 255):
-        return read_columns(data, start, count, lambda name: _base_name(name, subject))
-    return None
+        found = read_columns(data, start, count, lambda name: _base_name(name, subject))
+    return _decode_any(data, subject) if found is None else found
 
 
 def _decode_any(data: bytes, subject: str | None) -> list[Record]:

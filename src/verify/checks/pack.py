@@ -174,7 +174,7 @@ def _judge_plain(
     place = registered if profile.location == "registered" else None
     columns = RecordColumns(
         sent.names,
-        [unit or "" for unit in sent.units],
+        ["" if unit is None else unit for unit in sent.units],
         sent.mantissas,
         sent.exponents,
         None,

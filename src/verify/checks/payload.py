@@ -10,7 +10,7 @@ from depin_id import cbor
 from depin_id.ack import challenge_nonce
 from depin_id.envelope import CONTENT_SENML, CONTENT_SIGN1, CONTENT_STATUS, MAX_STATUS
 from depin_id.errors import EncodingError
-from depin_id.senml import Columns, Record, decode_columns, decode_pack
+from depin_id.senml import Columns, Record, decode_columns
 from verify.checks.clock import Anchor, Sealing, sealing_of
 from verify.checks.contents import Kept
 from verify.checks.location import Track
@@ -148,7 +148,9 @@ def _judge_pack(auth: Authenticated, receipt: Receipt, world: World, change: Cha
         named = auth.device.enrolment.profile or world.policy.default_profile or "none"
         return Content(_refused("profile.unknown", named), anchor=anchor)
     try:
-        records = _decode(envelope.payload, change.subject_did, profile.max_records)
+        records = decode_columns(
+            envelope.payload, subject=change.subject_did, max_records=profile.max_records
+        )
     except EncodingError as error:
         code = {"senml.empty": "payload.empty", "senml.too_many": "profile.too_many"}
         refusal = _refused(code.get(error.code, "payload.malformed"), error.code, error.message)
@@ -156,14 +158,6 @@ def _judge_pack(auth: Authenticated, receipt: Receipt, world: World, change: Cha
     return _judge_readings(
         auth, receipt, world, change, profile, records, sealing, anchor, time_flags
     )
-
-
-def _decode(payload: bytes, subject: str, most: int) -> Columns | list[Record]:
-    """The records of a pack: as columns if it is a common one. Raises EncodingError."""
-    columns = decode_columns(payload, subject=subject, max_records=most)
-    if columns is not None:
-        return columns
-    return decode_pack(payload, subject=subject, max_records=most)
 
 
 def _judge_readings(
