@@ -51,7 +51,9 @@ def cells_of(columns: RecordColumns) -> list[list[Any]]:
 
 def write_rows(columns: RecordColumns) -> bytes:
     """What :func:`cells_of` gives as CBOR, for more than a few rows; there must be one."""
-    numbers: Iterable[bytes] = map(_number, columns.mantissas, columns.exponents)
+    numbers: Iterable[bytes] = map(
+        _numbers.__getitem__, zip(columns.mantissas, columns.exponents, strict=True)
+    )
     if columns.others is not None:
         numbers = [
             number if other is None else cbor.encode_plain(other)
@@ -90,9 +92,17 @@ def _beginning(name: str, unit: str) -> bytes:
     return b"\x89" + cbor.encode_plain(name) + cbor.encode_plain(unit)
 
 
-@lru_cache(_MEMO)
-def _number(mantissa: int | None, exponent: int | None) -> bytes:
-    return cbor.encode_plain(_value(mantissa, exponent))
+class _Numbers(dict[tuple[int | None, int | None], bytes]):
+    """Numbers as they are written, by mantissa and exponent; emptied when full, so bounded."""
+
+    def __missing__(self, number: tuple[int | None, int | None]) -> bytes:
+        if len(self) >= _MEMO:
+            self.clear()
+        written = self[number] = cbor.encode_plain(_value(*number))
+        return written
+
+
+_numbers: Final = _Numbers()
 
 
 @lru_cache(_MEMO)
@@ -179,7 +189,7 @@ def _beginning_in(data: bytes) -> tuple[str, str]:
 def _number_in(data: bytes) -> tuple[int, int]:
     mantissa, exponent = read_number(data)
     number = Decimal64(mantissa, exponent)
-    if _number(number.mantissa, number.exponent) != data:
+    if _numbers[number.mantissa, number.exponent] != data:
         raise LogError("log.records", "a value is no canonical number")
     return mantissa, exponent
 
