@@ -298,11 +298,7 @@ class Batch:
             sealed_by = (subject, inner.device.subject)
         counted = 0
         if judgement.records is not None:
-            counted = sum(
-                1
-                for row in judgement.records.rows
-                if not row.code and "record.context" not in row.flags
-            )
+            counted = judgement.records.columns.tally().counted
         entry = Judged(
             change,
             type(verdict).__name__.lower(),

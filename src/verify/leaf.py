@@ -7,7 +7,7 @@ deleting the key that makes salts closes it for ever.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
@@ -15,12 +15,15 @@ from typing import Any, NamedTuple, NoReturn
 from depin_id import cbor
 from depin_id.claims import Place, is_uint
 from depin_id.envelope import MAX_POSITION
-from depin_id.errors import EnvelopeError, LogError
+from depin_id.errors import EncodingError, EnvelopeError, LogError
 from depin_id.senml import Decimal64
+from verify.columns import RecordColumns, RecordRow, Rows, Value
+from verify.columns_cbor import FEW, MAX_TIME_MS, cells_of, read_rows, write_rows
 from verify.store.data_key import commitment
 
 __all__ = [
     "KIND_ENVELOPE",
+    "MAX_TIME_MS",
     "AdminLeaf",
     "EnvelopeLeaf",
     "Leaf",
@@ -38,8 +41,7 @@ MAX_CODE = 64
 _LEVELS = ("", "G0", "G1", "D1", "D2", "D3")
 MAX_RECORDS_BYTES = 3 << 19
 """1.5 MiB. No pack comes to more: 4096 rows of 300 bytes, and as much text as an envelope holds."""
-MAX_TIME_MS = 1 << 50
-"""Bound on the times of records, ms since 1970 (some 35,000 years)."""
+_RECORDS = "depin-records/1"
 
 
 class EnvelopeLeaf(NamedTuple):
@@ -168,55 +170,6 @@ def _check(leaf: EnvelopeLeaf) -> None:
         _wrong("code, level or rules of the leaf are not what they should be")
 
 
-Value = Decimal64 | str | bool | bytes
-
-
-@dataclass(frozen=True, slots=True)
-class RecordRow:
-    """One record as judged.
-
-    Attributes:
-        name, unit: as resolved (RFC 8428).
-        value: exact.
-        time_lo, time_hi: interval in milliseconds since 1970; lo is None when unbounded.
-        lat_e7, lon_e7: where it was measured, in 1e-7 degree, or None.
-        code: empty when the record counts, else why it does not.
-        flags: sorted.
-    """
-
-    name: str
-    unit: str
-    value: Value
-    time_lo: int | None
-    time_hi: int
-    lat_e7: int | None
-    lon_e7: int | None
-    code: str
-    flags: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RecordColumns:
-    """Judged records column by column, all of one length.
-
-    Attributes:
-        mantissas, exponents: None where the value is no number.
-        others: values that are no numbers, None elsewhere; None when all are numbers.
-    """
-
-    names: Sequence[str]
-    units: Sequence[str]
-    mantissas: Sequence[int | None]
-    exponents: Sequence[int | None]
-    others: Sequence[str | bool | bytes | None] | None
-    time_lo: Sequence[int | None]
-    time_hi: Sequence[int]
-    lat_e7: Sequence[int | None]
-    lon_e7: Sequence[int | None]
-    codes: Sequence[str]
-    flags: Sequence[tuple[str, ...]]
-
-
 @dataclass(frozen=True, slots=True)
 class RecordsContent:
     """What the records commitment of a leaf opens to.
@@ -225,7 +178,7 @@ class RecordsContent:
         did: DID of the key that signed.
         thumbprint: that key's thumbprint, 32 bytes.
         subject: the DID or DID URL that the records are about.
-        rows: in the order of the pack.
+        rows: in the order of the pack, as a tuple or (faster) as columns read as rows.
         reasons: what was found and what is allowed, by the number of a row that does not count;
             told to its owner, no part of what is committed to.
     """
@@ -233,51 +186,49 @@ class RecordsContent:
     did: str
     thumbprint: bytes
     subject: str
-    rows: tuple[RecordRow, ...]
-    reasons: dict[int, tuple[str, str]] = field(default_factory=dict, compare=False)
+    rows: Sequence[RecordRow]
+    reasons: Mapping[int, tuple[str, str]] = field(default_factory=dict, compare=False)
 
     @property
     def columns(self) -> RecordColumns:
-        """The rows, column by column."""
-        numbers = [row.value if isinstance(row.value, Decimal64) else None for row in self.rows]
-        others = [None if isinstance(row.value, Decimal64) else row.value for row in self.rows]
-        return RecordColumns(
-            [row.name for row in self.rows],
-            [row.unit for row in self.rows],
-            [None if number is None else number.mantissa for number in numbers],
-            [None if number is None else number.exponent for number in numbers],
-            others if None in numbers else None,
-            [row.time_lo for row in self.rows],
-            [row.time_hi for row in self.rows],
-            [row.lat_e7 for row in self.rows],
-            [row.lon_e7 for row in self.rows],
-            [row.code for row in self.rows],
-            [row.flags for row in self.rows],
-        )
+        """The rows column by column; given ones (:class:`~verify.columns.Rows`) as they are."""
+        return self.rows.columns if isinstance(self.rows, Rows) else RecordColumns.of(self.rows)
 
     def encode(self) -> bytes:
         """The content's bytes, deterministic CBOR."""
-        rows = [
-            [
-                row.name,
-                row.unit,
-                _value_out(row.value),
-                row.time_lo,
-                row.time_hi,
-                row.lat_e7,
-                row.lon_e7,
-                row.code,
-                list(row.flags),
-            ]
-            for row in self.rows
-        ]
-        return cbor.encode_plain(["depin-records/1", self.did, self.thumbprint, self.subject, rows])
+        columns, signer = self.columns, [_RECORDS, self.did, self.thumbprint, self.subject]
+        if columns.size <= FEW:
+            return cbor.encode_plain([*signer, cells_of(columns)])
+        return b"\x85" + cbor.encode_plain(signer)[1:] + write_rows(columns)
 
     @classmethod
     def decode(cls, data: bytes) -> RecordsContent:
         """Read the content. Raises LogError ``log.records`` or EncodingError."""
+        found = cls._decode_columns(data)
+        return cls._decode_any(data) if found is None else found
+
+    @classmethod
+    def _decode_columns(cls, data: bytes) -> RecordsContent | None:
+        """The content that a plain pack became; None when the general reader has to look."""
+        if data[:1] != b"\x85" or len(data) > MAX_RECORDS_BYTES:
+            return None
+        try:
+            end = 1
+            for _ in range(4):
+                end = cbor.item_end(data, end)
+            kind, did, thumbprint, subject = cbor.decode(b"\x84" + data[1:end])
+        except EncodingError:
+            return None
+        texts = type(did) is type(subject) is str
+        if kind != _RECORDS or not texts or not _is_bytes(thumbprint, 32) or end == len(data):
+            return None
+        columns = read_rows(data, end)
+        return None if columns is None else cls(did, thumbprint, subject, Rows(columns))
+
+    @classmethod
+    def _decode_any(cls, data: bytes) -> RecordsContent:
         value = cbor.decode(data, max_bytes=MAX_RECORDS_BYTES)
-        if not isinstance(value, list) or len(value) != 5 or value[0] != "depin-records/1":
+        if not isinstance(value, list) or len(value) != 5 or value[0] != _RECORDS:
             raise LogError("log.records", "the content is not a list of judged records")
         _, did, thumbprint, subject, rows = value
         if not isinstance(rows, list) or not all(
@@ -303,14 +254,6 @@ def _row_in(row: list[Any]) -> RecordRow:
             raise LogError("log.records", "a record has a place that is none") from error
     fields: list[Any] = [*row[:2], _value_in(row[2]), *row[3:8], tuple(row[8])]
     return RecordRow(*fields)
-
-
-def _value_out(value: Value) -> Any:
-    if isinstance(value, Decimal64):
-        if value.exponent == 0:
-            return value.mantissa
-        return cbor.Tag(4, [value.exponent, value.mantissa])
-    return value
 
 
 def _value_in(value: Any) -> Value:

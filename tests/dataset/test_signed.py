@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from depin_id.errors import DatasetError
-from depin_id.senml import Decimal64
 from tests.dataset.support import refuses
 from tests.verify.net import Net, level
 from verify.checks import payload
+from verify.checks.pack import PackOutcome, judge_pack
 from verify.dataset import verify_dataset
 from verify.dataset.rows import CheckedEntry, check_entry
 from verify.dataset.signed import check_signed
@@ -33,10 +34,14 @@ def test_what_devices_signed_passes_and_what_rests_on_the_log_is_counted(tmp_pat
 
 
 def test_values_that_the_operator_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = payload._row
-    monkeypatch.setattr(
-        payload, "_row", lambda record: replace(honest(record), value=Decimal64(99))
-    )
+    honest = judge_pack
+
+    def changed(*sent: Any, **known: Any) -> PackOutcome:
+        outcome = honest(*sent, **known)
+        assert outcome.columns is not None
+        return outcome._replace(columns=outcome.columns._replace(mantissas=[99], exponents=[0]))
+
+    monkeypatch.setattr(payload, "judge_pack", changed)
     with Net(tmp_path) as net:
         device = net.device()
         net.send(device, device.next([level(50)]))

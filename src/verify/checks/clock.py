@@ -8,6 +8,7 @@ interval, the :class:`Anchor`, and with it everything the device measured in tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -241,6 +242,18 @@ class Timed(NamedTuple):
     finding: Finding | None = None
 
 
+class TimedColumn(NamedTuple):
+    """Times of records that nothing is wrong with: as :class:`Timed`, with flags that they share.
+
+    None stands for the earliest of all.
+    """
+
+    lo_ms: Sequence[int] | None
+    hi_ms: Sequence[int]
+    nominal_ms: Sequence[int]
+    flags: tuple[str, ...]
+
+
 class RecordClock:
     """:func:`record_interval`, :func:`check_time` and :func:`time_flags` for a whole pack."""
 
@@ -273,3 +286,29 @@ class RecordClock:
             late = check_time(interval, self._received_at, self._policy)
             return Timed(low, high, nominal, flags, late)
         return Timed(low, high, nominal, flags)
+
+    def judge_column(self, times_ms: Sequence[int]) -> TimedColumn | None:
+        """What :meth:`judge` finds of times in ms, all of them absolute or all relative.
+
+        None when they are of both kinds, or something is wrong with one.
+        """
+        sealing, least, most = self._sealing, min(times_ms), max(times_ms)
+        if least <= -_HORIZON_MS or most >= _HORIZON_MS:
+            return None
+        low: int | None
+        if most < _RELATIVE_LIMIT_MS:
+            low, high, nominal = sealing.lo_ms, sealing.hi_ms, sealing.nominal_ms
+        elif least >= _RELATIVE_LIMIT_MS and sealing.clocked:
+            low, high, nominal = -sealing.error_ms, sealing.error_ms, 0
+        else:
+            return None
+        surely = high if low is None else low
+        if most + surely > self._latest or least + high < self._earliest:
+            return None
+        flags = time_flags((low, high, nominal), self._policy)
+        return TimedColumn(
+            None if low is None else [time + low for time in times_ms],
+            [time + high for time in times_ms],
+            [time + nominal for time in times_ms] if nominal else times_ms,
+            flags,
+        )

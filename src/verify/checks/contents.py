@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -82,7 +83,7 @@ def look(key: str, samples: Iterable[Sample], period_ms: int, kept: Kept = ()) -
     for number in numbers:
         earlier = before.get(number, ())
         ordered = sorted(found[number].union(earlier))
-        digest = _digest(key, number, ordered)
+        digest = _digest(key, number, b"".join(ordered))
         if digest is not None:
             digests.append(digest)
         # A window that is whole in this pack needs no other, but the last one may go on.
@@ -93,12 +94,54 @@ def look(key: str, samples: Iterable[Sample], period_ms: int, kept: Kept = ()) -
     return Windows(tuple(digests), tuple(added[-KEPT_WINDOWS:]))
 
 
+def look_in_order(
+    key: str,
+    times: Sequence[int],
+    mantissas: Sequence[int],
+    exponents: Sequence[int],
+    period_ms: int,
+    kept: Kept = (),
+) -> Windows:
+    """:func:`look` at samples that come as columns, each later than the one before it."""
+    if period_ms == 0:
+        return Windows()
+    length = SLOTS * period_ms
+    offsets = [time % length for time in times]
+    packed = b"".join(map(_SAMPLE.pack, offsets, mantissas, exponents))
+    before = dict(kept)
+    digests: list[bytes] = []
+    added: list[tuple[int, bytes]] = []
+    start, count = 0, len(times)
+    while start < count:
+        number = times[start] // length
+        end = bisect_left(times, (number + 1) * length, start)
+        earlier = before.get(number, b"")
+        samples = packed[start * _SAMPLE.size : end * _SAMPLE.size]
+        if earlier[-_SAMPLE.size :] >= samples[: _SAMPLE.size]:
+            # What comes late has to be put in between what is kept.
+            return look(key, zip(times, mantissas, exponents, strict=True), period_ms, kept)
+        ordered = earlier + samples
+        digest = _digest(key, number, ordered)
+        if digest is not None:
+            digests.append(digest)
+        if end == count or earlier or end - start < MIN_RECORDS:
+            new = ordered[len(earlier) : MAX_KEPT * _SAMPLE.size]
+            if new:
+                added.append((number, new))
+        start = end
+    return Windows(tuple(digests), tuple(added[-KEPT_WINDOWS:]))
+
+
 def merged(kept: Kept, added: Kept) -> Kept:
     """What is kept of a series after a pack has added to it."""
     found = dict(kept)
     for number, packed in added:
-        samples = sorted({*_split(found.pop(number, b"")), *_split(packed)})
-        found[number] = b"".join(samples[:MAX_KEPT])
+        held = found.pop(number, b"")
+        if held[-_SAMPLE.size :] < packed[: _SAMPLE.size]:
+            found[number] = (held + packed)[: MAX_KEPT * _SAMPLE.size]
+        else:
+            samples = sorted({*_split(held), *_split(packed)})
+            found[number] = b"".join(samples[:MAX_KEPT])
     return tuple(found.items())[-KEPT_WINDOWS:]
 
 
@@ -114,14 +157,16 @@ def _split(packed: bytes) -> tuple[bytes, ...]:
     return tuple(packed[i : i + _SAMPLE.size] for i in range(0, len(packed), _SAMPLE.size))
 
 
-def _digest(key: str, number: int, ordered: Sequence[bytes]) -> bytes | None:
+def _digest(key: str, number: int, ordered: bytes) -> bytes | None:
     """Of as many samples as it takes, so what follows in the window changes nothing."""
-    end = MIN_RECORDS
-    values = {sample[_TIME_BYTES:] for sample in ordered[:end]}
-    while len(values) < MIN_DISTINCT and end < len(ordered):
-        values.add(ordered[end][_TIME_BYTES:])
-        end += 1
-    if len(values) < MIN_DISTINCT or end > len(ordered):
+    size, end, whole = _SAMPLE.size, MIN_RECORDS * _SAMPLE.size, len(ordered)
+    if end > whole:
+        return None
+    values = {ordered[at + _TIME_BYTES : at + size] for at in range(0, end, size)}
+    while len(values) < MIN_DISTINCT and end < whole:
+        values.add(ordered[end + _TIME_BYTES : end + size])
+        end += size
+    if len(values) < MIN_DISTINCT:
         return None
     head = f"depin/window/2\0{key}\0{number}\0".encode()
-    return hashlib.sha256(head + b"".join(ordered[:end])).digest()[:DIGEST_BYTES]
+    return hashlib.sha256(head + ordered[:end]).digest()[:DIGEST_BYTES]

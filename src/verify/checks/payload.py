@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from depin_id import cbor
 from depin_id.ack import challenge_nonce
 from depin_id.envelope import CONTENT_SENML, CONTENT_SIGN1, CONTENT_STATUS, MAX_STATUS
 from depin_id.errors import EncodingError
-from depin_id.senml import Record, decode_pack
+from depin_id.senml import Columns, Record, decode_columns
 from verify.checks.clock import Anchor, Sealing, sealing_of
 from verify.checks.contents import Kept
 from verify.checks.location import Track
-from verify.checks.records import Judged, RecordsOutcome, judge_records
+from verify.checks.pack import PackOutcome, judge_pack
 from verify.checks.slots import Ranges, changes
-from verify.leaf import MAX_RECORDS_BYTES, MAX_TIME_MS, RecordRow, RecordsContent
+from verify.columns import RecordColumns, Rows
+from verify.leaf import MAX_RECORDS_BYTES, RecordsContent
 from verify.profile import Profile, find_profile
 from verify.state import Sighted, Subject
 from verify.verdict import REPEATED, Rejected, fault_of
 from verify.world import Authenticated, Change, Receipt, Refusal, World
 
-_MAX_REASON = 256
-_MAX_REASONS = 256
-"""Records whose reason is kept in words; the code of each is in its row."""
 _UNPAID = ("time.unbounded", "time.interval_wide")
 _ROW_BYTES = 300
 """More than a judged record takes beside its value: name, unit, times, place, code and flags."""
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Content(NamedTuple):
     """What the payload came to."""
 
     refusal: Rejected | None = None
@@ -38,10 +39,10 @@ class Content:
     quality: int = 100
     flags: tuple[str, ...] = ()
     anchor: Anchor | None = None
-    series: Mapping[str, Ranges] = field(default_factory=dict)
+    series: Mapping[str, Ranges] = _NOTHING
     track: Track | None = None
     windows: tuple[bytes, ...] = ()
-    carried: Mapping[str, Kept] = field(default_factory=dict)
+    carried: Mapping[str, Kept] = _NOTHING
     sighted: Sighted | None = None
 
 
@@ -147,7 +148,7 @@ def _judge_pack(auth: Authenticated, receipt: Receipt, world: World, change: Cha
         named = auth.device.enrolment.profile or world.policy.default_profile or "none"
         return Content(_refused("profile.unknown", named), anchor=anchor)
     try:
-        records = decode_pack(
+        records = decode_columns(
             envelope.payload, subject=change.subject_did, max_records=profile.max_records
         )
     except EncodingError as error:
@@ -165,7 +166,7 @@ def _judge_readings(
     world: World,
     change: Change,
     profile: Profile,
-    records: list[Record],
+    records: Columns | list[Record],
     sealing: Sealing,
     anchor: Anchor | None,
     time_flags: tuple[str, ...],
@@ -176,7 +177,7 @@ def _judge_readings(
         else world.state.subjects[change.subject]
     )
     place = auth.device.enrolment.place
-    outcome = judge_records(
+    outcome = judge_pack(
         records,
         profile=profile,
         policy=world.policy,
@@ -185,8 +186,9 @@ def _judge_readings(
         state=subject.for_records(),
         registered=place,
     )
-    if outcome.refusal is not None:
-        found = outcome.refusal
+    found, columns = outcome.refusal, outcome.columns
+    if found is not None or columns is None:
+        assert found is not None
         return Content(_refused(found.code, found.measured, found.limit), anchor=anchor)
     flags = set(time_flags)
     sent = outcome.windows
@@ -200,7 +202,7 @@ def _judge_readings(
         name: changes(subject.series.get(name, ()), ranges)
         for name, ranges in outcome.series.items()
     }
-    return _accept(auth, change, outcome, series, anchor, flags)
+    return _accept(auth, change, outcome, columns, series, anchor, flags)
 
 
 def _is_gateway(auth: Authenticated) -> bool:
@@ -219,34 +221,26 @@ def _kept(auth: Authenticated, windows: tuple[bytes, ...]) -> tuple[bytes, ...]:
 def _accept(
     auth: Authenticated,
     change: Change,
-    outcome: RecordsOutcome,
+    outcome: PackOutcome,
+    columns: RecordColumns,
     series: Mapping[str, Ranges],
     anchor: Anchor | None,
     flags: set[str],
 ) -> Content:
-    measured = [record for record in outcome.judged if "record.context" not in record.flags]
-    counted = sum(1 for record in measured if not record.code)
-    if counted < len(measured):
+    tally = columns.tally()
+    if tally.counted < tally.measured:
         flags.add("record.refused")
-    for record in measured:
-        flags.update(flag for flag in record.flags if flag in _UNPAID)
-    rows = tuple(_row(record) for record in outcome.judged)
-    found = [n for n, record in enumerate(outcome.judged) if record.measured or record.limit]
-    reasons = {
-        number: (
-            outcome.judged[number].measured[:_MAX_REASON],
-            outcome.judged[number].limit[:_MAX_REASON],
-        )
-        for number in found[:_MAX_REASONS]
-    }
-    content = RecordsContent(auth.device.did, auth.thumbprint, change.subject_did, rows, reasons)
-    if len(rows) * _ROW_BYTES + len(auth.envelope.payload) > MAX_RECORDS_BYTES:
+    flags.update(flag for flag in tally.flags if flag in _UNPAID)
+    content = RecordsContent(
+        auth.device.did, auth.thumbprint, change.subject_did, Rows(columns), outcome.reasons
+    )
+    if columns.size * _ROW_BYTES + len(auth.envelope.payload) > MAX_RECORDS_BYTES:
         size = len(content.encode())
         if size > MAX_RECORDS_BYTES:
             # Base fields are sent once and judged in every record: nobody could read it again.
             limit = f"{MAX_RECORDS_BYTES} bytes"
             return Content(_refused("profile.too_many", f"{size} bytes", limit), anchor=anchor)
-    quality = 100 * counted // len(measured) if measured else 100
+    quality = 100 * tally.counted // tally.measured if tally.measured else 100
     return Content(
         records=content,
         quality=quality,
@@ -256,24 +250,4 @@ def _accept(
         track=outcome.track,
         windows=_kept(auth, outcome.windows),
         carried=outcome.carried,
-    )
-
-
-def _storable(time_ms: int) -> int:
-    """A time as it is stored: what lies beyond is refused as stale or future anyway."""
-    return min(max(time_ms, 0), MAX_TIME_MS)
-
-
-def _row(record: Judged) -> RecordRow:
-    place = record.place
-    return RecordRow(
-        record.name,
-        record.unit,
-        record.value,
-        None if record.lo_ms is None else _storable(record.lo_ms),
-        _storable(record.hi_ms),
-        None if place is None else place.lat_e7,
-        None if place is None else place.lon_e7,
-        record.code,
-        record.flags,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from depin_id.claims import Place
@@ -13,11 +14,10 @@ from verify.checks.clock import RecordClock, Sealing, Timed
 from verify.checks.contents import Kept, Sample, look, series_key
 from verify.checks.location import Fix, Track, judge_fix, thinned
 from verify.checks.slots import Filling, Ranges
+from verify.columns import CONTEXT as CONTEXT
 from verify.policy import Policy
 from verify.profile import ACCURACY, FIX_AGE, LAT, LON, POSITION_UNITS, Field, Profile
 
-CONTEXT: Final = "record.context"
-"""Flag: the record describes others (a position) and is no measurement; it fills no slot."""
 UNCHECKED: Final = "record.unchecked"
 """Flag: the profile takes other names, and says nothing of this one."""
 MAX_SERIES: Final = 256
@@ -53,13 +53,12 @@ class Judged(NamedTuple):
     limit: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectState:
+class SubjectState(NamedTuple):
     """What is remembered of a subject: filled slots by name, where it was, open windows."""
 
-    series: Mapping[str, Ranges] = field(default_factory=dict)
+    series: Mapping[str, Ranges] = MappingProxyType({})
     track: Track | None = None
-    carried: Mapping[str, Kept] = field(default_factory=dict)
+    carried: Mapping[str, Kept] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ unpaid, and none is ever paid twice.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 Ranges = tuple[tuple[int, int], ...]
@@ -86,12 +86,29 @@ def fill(ranges: Ranges, slot: int) -> tuple[Ranges, bool]:
     return (ranges, True) if repeated else (filling.ranges, False)
 
 
+def fill_all(ranges: Ranges, slots: Sequence[int]) -> Ranges | None:
+    """Fill one slot after the other; None if one of them was filled before."""
+    first, end = slots[0], slots[0] + len(slots)
+    if slots == list(range(first, end)):
+        if not ranges:
+            return ((first, end),)
+        start, last = ranges[-1]
+        if first == last:
+            return (*ranges[:-1], (start, end))
+        if first > last and len(ranges) < MAX_RANGES:
+            return (*ranges, (first, end))
+    filling = Filling(ranges)
+    return filling.ranges if all(map(filling.add, slots)) else None
+
+
 def changes(before: Ranges, after: Ranges) -> Ranges:
     """What to remember of a change: the ranges that are new or end elsewhere.
 
     A range that is there no more is an empty one, ``(start, start)``. So a subject with many gaps
     stores with each pack what the pack has changed, not all its gaps again.
     """
+    if before[:-1] == after[:-1] and before and before[-1][0] == after[-1][0]:
+        return after[-1:] if before != after else ()  # a stream in order
     kept, ends = set(before), dict(after)
     gone = [(start, start) for start, _ in before if start not in ends]
     return tuple(sorted([*gone, *(pair for pair in after if pair not in kept)]))
@@ -99,6 +116,8 @@ def changes(before: Ranges, after: Ranges) -> Ranges:
 
 def patched(before: Ranges, found: Ranges) -> Ranges:
     """The ranges after what :func:`changes` found."""
+    if before and len(found) == 1 and before[-1][0] == found[0][0] < found[0][1]:
+        return (*before[:-1], found[0])  # a stream in order
     ends = dict(before)
     ends.update(found)
     return tuple(sorted((start, end) for start, end in ends.items() if start != end))

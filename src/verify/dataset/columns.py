@@ -17,9 +17,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from depin_id.errors import DatasetError
+from verify.columns import RecordColumns, is_one
 from verify.dataset.rows import ACCEPTED, CheckedEntry, entry_row
 from verify.dataset.schema import ENTRY_SCHEMA, READING_SCHEMA, to_batch
-from verify.leaf import EnvelopeLeaf, RecordColumns
+from verify.leaf import EnvelopeLeaf
 
 ENTRY_GROUP = 4096
 READING_GROUP = 32768
@@ -76,8 +77,8 @@ class _Codes(dict[Any, int]):
 
     def all_of(self, values: Sequence[Any]) -> list[int]:
         """The code of each value; a pack mostly has one name, unit and place."""
-        if len(values) > 1 and len(distinct := set(values)) == 1:
-            return [self[distinct.pop()]] * len(values)
+        if is_one(values):
+            return [self[value] for value in values[:1]] * len(values)
         return [self[value] for value in values]
 
 
@@ -174,8 +175,11 @@ class Readings:
             self._mantissa.extend([value or 0 for value in columns.mantissas])
             self._exponent.extend([value or 0 for value in columns.exponents])
             self._other.extend([self._keep(value) for value in columns.others])
-        places = list(zip(columns.lat_e7, columns.lon_e7, strict=True))
-        self._place.extend(self._places.all_of(places))
+        if is_one(columns.lat_e7) and is_one(columns.lon_e7):
+            self._place.extend([self._places[columns.lat_e7[0], columns.lon_e7[0]]] * count)
+        else:
+            places = list(zip(columns.lat_e7, columns.lon_e7, strict=True))
+            self._place.extend(self._places.all_of(places))
         sets = self._flag_sets
         if not any(columns.flags):
             self._flags.extend([sets[tuple(sorted(set(leaf_flags)))]] * count)
@@ -389,20 +393,8 @@ def _only(columns: RecordColumns, numbers: Sequence[int]) -> RecordColumns:
     def pick(column: Sequence[Any]) -> list[Any]:
         return [column[number] for number in numbers]
 
-    others = None if columns.others is None else pick(columns.others)
-    return RecordColumns(
-        pick(columns.names),
-        pick(columns.units),
-        pick(columns.mantissas),
-        pick(columns.exponents),
-        others,
-        pick(columns.time_lo),
-        pick(columns.time_hi),
-        pick(columns.lat_e7),
-        pick(columns.lon_e7),
-        pick(columns.codes),
-        pick(columns.flags),
-    )
+    fields: list[Any] = [None if column is None else pick(column) for column in columns]
+    return RecordColumns(*fields)
 
 
 def _used(values: Iterable[Any], *columns: array[int]) -> list[Any]:

@@ -1,0 +1,156 @@
+"""Column by column and record by record come to the same, for packs of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depin_id.senml import Columns, Decimal64, Record, decode_columns, decode_pack, encode_pack
+from tests.records.support import HERE, NOW, POLICY, PROFILES, after, judge
+from verify.checks import pack
+from verify.checks.clock import Sealing
+from verify.checks.pack import PackOutcome, judge_pack, stored
+from verify.checks.records import SubjectState
+from verify.policy import Policy
+from verify.profile import Profile
+
+_PROFILES = (
+    PROFILES["noise"],
+    PROFILES["weather"],
+    PROFILES["mobile-noise"],
+    replace(PROFILES["noise"], slot_ms=250, period_ms=40),
+    replace(PROFILES["noise"], slot_ms=0, period_ms=1000, location="none"),
+    replace(PROFILES["noise"], open_names=True, max_records=30),
+)
+_NAMES = (("laeq", "dB"), ("lceq", "dB"), ("temperature", "Cel"), ("battery", "%EL"))
+_SEALED = (
+    Sealing(NOW - 1000, NOW, 1000, True, NOW - 500),
+    Sealing(None, NOW, 0, False, None),
+    Sealing(NOW - 2_000_000, NOW, 0, False, NOW - 900_000),
+    Sealing(NOW - 500, NOW + 500, 600_000, True, None),
+)
+
+
+@st.composite
+def _series(draw: st.DrawFn) -> list[Record]:
+    """Values of one name, a step apart, as a sensor sends them."""
+    name, unit = draw(st.sampled_from(_NAMES))
+    step = draw(st.sampled_from(("1", "1", "60", "0.25", "0.125", "0.0005")))
+    relative = draw(st.booleans())
+    start = draw(st.integers(-200, 0)) if relative else NOW // 1000 + draw(st.integers(-200, 0))
+    count = draw(st.integers(1, 60))
+    offset = Decimal64(start)
+    records = []
+    for value in draw(st.lists(st.integers(0, 600), min_size=count, max_size=count)):
+        records.append(Record(name, unit, Decimal64(value, -1), offset))
+        offset += Decimal64.from_text(step)
+    return records
+
+
+_ODD: dict[str, st.SearchStrategy[Any]] = {
+    "name": st.sampled_from(("laeq", "lceq", "unknown", "lat", "x" * 40)),
+    "unit": st.sampled_from(("dB", "Cel", None)),
+    "value": st.one_of(
+        st.sampled_from((True, "text", b"data")),
+        st.builds(Decimal64, st.integers(-(2**63), 2**63 - 1), st.integers(-18, 0)),
+        st.builds(Decimal64, st.integers(-10, 200)),
+    ),
+    "time": st.builds(
+        Decimal64,
+        st.one_of(
+            st.integers(-5, 5),
+            st.integers(NOW // 1000 - 100, NOW // 1000 + 100),
+            st.sampled_from((0, 2**28 - 1, 2**28, 2**50, -(2**50), 2**63 - 1, -(2**63))),
+        ),
+        st.sampled_from((0, 0, 0, -1, -3, -7)),
+    ),
+}
+
+
+@st.composite
+def _packs(draw: st.DrawFn) -> list[Record]:
+    """A series or two, with none or a few deviations."""
+    records = draw(_series())
+    if draw(st.integers(0, 3)) == 0:
+        records = draw(st.permutations(records + draw(_series())))
+    for _ in range(draw(st.sampled_from((0, 0, 0, 1, 3)))):
+        at = draw(st.integers(0, len(records) - 1))
+        kind = draw(st.sampled_from((*_ODD, "again", "swap", "gap")))
+        if kind == "again":
+            records.insert(at, records[draw(st.integers(0, len(records) - 1))])
+        elif kind == "swap":
+            records[at], records[-1] = records[-1], records[at]
+        elif kind == "gap":
+            records = records[:at] + records[at + 1 :] or records
+        else:
+            records[at] = records[at]._replace(**{kind: draw(_ODD[kind])})
+    return records
+
+
+def _shown(outcome: PackOutcome) -> tuple[object, ...]:
+    columns = outcome.columns
+    rows = None if columns is None else (columns.rows(), columns.tally())
+    kept = (list(outcome.series.items()), list(outcome.carried.items()))
+    return (rows, dict(outcome.reasons), *kept, *outcome[3:5], outcome.refusal)
+
+
+@given(
+    st.lists(_packs(), min_size=1, max_size=4),
+    st.sampled_from(_PROFILES),
+    st.sampled_from(_SEALED),
+    st.sampled_from((POLICY, Policy.from_toml("[time]\nmax_interval_s = 1\nmax_age_s = 120"))),
+)
+def test_columns_and_records_are_judged_alike(
+    packs: Sequence[list[Record]], profile: Profile, sealing: Sealing, policy: Policy
+) -> None:
+    state = SubjectState()
+    for records in packs:
+        sent = encode_pack(records)
+        columns = decode_columns(sent)
+        assert decode_pack(sent) == records
+        expected = judge(records, profile, sealing=sealing, state=state, policy=policy)
+        found = judge_pack(
+            columns,
+            profile=profile,
+            policy=policy,
+            sealing=sealing,
+            received_at=NOW,
+            state=state,
+            registered=HERE,
+        )
+        assert _shown(found) == _shown(stored(expected))
+        state = after(state, expected)
+
+
+def _plain(count: int, first: int = -100, name: str = "laeq", unit: str = "dB") -> list[Record]:
+    return [
+        Record(name, unit, Decimal64(500 + 7 * at % 31, -1), Decimal64(NOW // 1000 + first + at))
+        for at in range(count)
+    ]
+
+
+def test_plain_packs_are_judged_by_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    relative = [
+        record._replace(time=Decimal64(-15 * at, -1)) for at, record in enumerate(_plain(20))
+    ]
+    both = _plain(20) + _plain(20, name="battery", unit="%EL")
+    packs = (_plain(60), _plain(1), both, relative[::-1], relative[::10])
+    monkeypatch.setattr(pack, "judge_records", lambda *_, **__: pytest.fail("record by record"))
+    for records in packs:
+        columns = decode_columns(encode_pack(records))
+        assert isinstance(columns, Columns)
+        outcome = judge_pack(
+            columns,
+            profile=PROFILES["noise"],
+            policy=POLICY,
+            sealing=_SEALED[0],
+            received_at=NOW,
+            state=SubjectState(),
+            registered=HERE,
+        )
+        assert outcome.columns is not None and set(outcome.columns.codes) == {""}
