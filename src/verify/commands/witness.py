@@ -88,7 +88,7 @@ def show_witness(
     logs: list[dict[str, Any]] = []
     for log in opened.logs():
         head = opened.head(log.origin)
-        known = {"size": 0, "root": None}
+        known: dict[str, Any] = {"size": 0, "root": None}
         if head is not None:
             known = {"size": head[0].size, "root": head[0].root.hex()}
         logs.append({"origin": log.origin, **known, "keys": [item.vkey for item in log.keys]})

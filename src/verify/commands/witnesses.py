@@ -100,10 +100,10 @@ def _note(name: str) -> str:
     try:
         if data.startswith(b"c2sp.org/tlog-proof@"):
             return TlogProof.parse(data).checkpoint
-        if len(data) <= MAX_NOTE_BYTES and b"\n\n" in data and not data.startswith(b"\xa4"):
+        if len(data) <= MAX_NOTE_BYTES and b"\n\n" in data:
             return data.decode()
     except UnicodeDecodeError:
-        pass
+        pass  # a receipt is CBOR: no map begins as a character does
     value = cbor.decode(data, max_bytes=MAX_RECEIPT)
     found = value.get(10, value.get(4)) if isinstance(value, dict) else None
     if not isinstance(found, str):

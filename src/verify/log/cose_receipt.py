@@ -7,6 +7,9 @@ RFC 6962.
 
 Its ``external_aad`` is empty, as other readers expect. What the log's key signs otherwise is text,
 which a Sig_structure never is: neither passes for the other.
+
+What is signed is the root alone. The sizes and the index are only as sure as the shape of the path:
+several sizes can have one shape. Who needs the size takes it from a signed checkpoint.
 """
 
 from __future__ import annotations
@@ -48,7 +51,10 @@ def _wrong(what: str, hint: str = "") -> NoReturn:
 
 @dataclass(frozen=True)
 class CoseInclusion:
-    """What a receipt of inclusion proves: a leaf at ``index`` of the tree (size, root)."""
+    """What a receipt of inclusion proves: the leaf is in the tree with ``root``.
+
+    ``size`` and ``index`` lead to that root; other sizes may too, so they are hints.
+    """
 
     size: int
     index: int
@@ -57,7 +63,10 @@ class CoseInclusion:
 
 @dataclass(frozen=True)
 class CoseConsistency:
-    """What a receipt of consistency proves: the tree (size, root) begins with the old one."""
+    """What a receipt of consistency proves: the tree with ``root`` begins with the old one.
+
+    The sizes lead to that root; others may too, so they are hints.
+    """
 
     old_size: int
     size: int
