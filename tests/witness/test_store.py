@@ -99,10 +99,14 @@ def test_what_cannot_be_written_is_not_promised(
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
+    def counted(handle: int) -> None:
+        synced.append(handle)
+        real(handle)
+
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StateError):
         witness.add_checkpoint(TRUE.request(0, 20))
-    monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(handle), real(handle))[1])
+    monkeypatch.setattr(os, "fsync", counted)
     assert made.head(ORIGIN) is None
     assert witness.add_checkpoint(FALSE.request(0, 20)).status == 200
     assert len(synced) >= 2  # the file, and its name
