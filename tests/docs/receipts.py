@@ -74,7 +74,7 @@ class Log:
     def note(
         self, *, by: str = "log", size: int = 4, witness: str = "", moved: bool = False
     ) -> str:
-        """The signed checkpoint; ``witness`` names the key that cosigned it, or another one."""
+        """The signed checkpoint; the key ``witness`` has cosigned it (``moved``: another)."""
         root = root_of([leaf_hash(leaf) for leaf in self.leaves[:size]])
         signer, checkpoint = self.made.signers[by], Checkpoint(ORIGIN, size, root)
         note = sign_checkpoint(checkpoint, ORIGIN, signer.public_key.raw, signer.sign)

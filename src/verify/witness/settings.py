@@ -6,7 +6,7 @@ every_seconds = 5     # how often at most
 ca = "ca.pem"         # optional: authorities for witnesses with certificates of their own
 
 [[witness]]
-url = "https://witness.example"
+url = "https://example.net/witness"
 key = "witness.example/w1+..."
 ```
 """
