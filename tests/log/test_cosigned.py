@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +14,13 @@ from depin_id.keys import SoftwareSigner
 from depin_id.witness import WitnessKey, WitnessPolicy
 from tests.log.helpers import KEY, ORIGIN, entries, published_log, signed
 from verify.log import TileLog, cosign, cosignatures_of, read_checkpoint, verify_log
-from verify.log.cosigned import CHECKPOINT, WITNESSED, keep_cosignatures, read_note
+from verify.log.cosigned import (
+    CHECKPOINT,
+    WITNESSED,
+    keep_cosignatures,
+    read_note,
+    verify_witnessed,
+)
 from verify.log.note import split_note
 
 SIGNERS = [SoftwareSigner("ed25519", sha256(b"witness %d" % n).digest()) for n in range(3)]
@@ -83,6 +90,26 @@ def test_what_does_not_verify_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(LogError):
         keep_cosignatures(tmp_path, KEY, note.replace("\n6\n", "\n7\n"), [line(note, 0)], TWO)
     assert (tmp_path / CHECKPOINT).read_bytes() == before and sizes(tmp_path) == (6, None)
+
+
+def test_the_tiles_are_those_that_the_witnesses_have_seen(tmp_path: Path) -> None:
+    log = published_log(tmp_path / "log", 300)
+    with pytest.raises(LogError) as caught:
+        verify_witnessed(tmp_path / "log", KEY, TWO)
+    assert caught.value.code == "log.witness_quorum"
+    note = (tmp_path / "log" / CHECKPOINT).read_text()
+    keep_cosignatures(tmp_path / "log", KEY, note, [line(note, 0), line(note, 1)], TWO)
+    grow(log, 300)
+    checkpoint, found = verify_witnessed(tmp_path / "log", KEY, TWO)
+    assert checkpoint.size == 300 and len(found) == 2
+    # Another history in the tiles, under the same key, beside what the witnesses have seen.
+    other = TileLog(tmp_path / "other", ORIGIN)
+    grow(other, 500)
+    shutil.copy(tmp_path / "log" / WITNESSED, tmp_path / "other" / WITNESSED)
+    assert verify_log(tmp_path / "other", ORIGIN, [KEY]).size == 500
+    with pytest.raises(LogError) as caught:
+        verify_witnessed(tmp_path / "other", KEY, TWO)
+    assert caught.value.code == "log.differs"
 
 
 def test_a_damaged_second_file_is_replaced(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from depin_id.errors import ConfigError, LogError
 from depin_id.testing import NOW
 from depin_id.witness import WitnessKey, WitnessPolicy
+from tests.bridge.certificates import authority, issue
 from tests.verify.net import Net, level
 from tests.witness.world import WAIT_S, Events, live
 from verify.log import (
@@ -172,6 +173,23 @@ def test_a_cose_receipt_goes_with_the_cosigned_checkpoint(site: Site) -> None:
     with pytest.raises(LogError) as caught:
         site.receipt(0, cose_signer=site.net.network.ack_signer)
     assert caught.value.code == "receipt.key"
+
+
+def test_a_witness_behind_tls_with_an_authority_of_its_own(
+    tmp_path: Path, stack: ExitStack
+) -> None:
+    ca, ca_key = authority(tmp_path / "ca")
+    certificate, key = issue(tmp_path / "server", ca, ca_key, "127.0.0.1")
+    site = Site(tmp_path, stack, 0)
+    how: dict[str, Any] = {"certificate": certificate, "private_key": key}
+    site.witnesses = [stack.enter_context(live(tmp_path / "w0", "w0", **how))]
+    site.witnesses[0].watch(site.key)
+    site.write(1)
+    assert site.witnesses[0].url.startswith("https://")
+    assert site.asker().round().errors["w0"].code == "witness.unreachable"
+    settings = site.net.root / FILE
+    settings.write_text(f'ca = "{ca.path}"\n' + settings.read_text())
+    assert site.asker().round() == Round(site.net.size, ("w0",), True, {})
 
 
 def test_a_dead_witness_holds_up_nobody(site: Site, stack: ExitStack) -> None:

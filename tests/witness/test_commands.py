@@ -99,8 +99,13 @@ def test_a_log_is_witnessed_and_a_reader_asks_for_it(site: Site, witness: Live) 
             {"name": "witness.example/w1", "time": witness.now}
         ]
         assert "witness.example/w1 at" in site.ok(*asked).out
+    dataset = ("verify-dataset", site.root, "--network", site.network)
+    assert site.ok(*dataset, "--json").json["witnessed"] is None
+    assert site.ok(*dataset, "--witness", witness.vkey, "--json").json["witnessed"] == 2
     other = site.ok("witness", "init", site.folder / "w2", "--name", "w2", "--json").json["key"]
     assert site.run(*asked, "--witness", other).code == 2
+    refused = site.run(*dataset, "--witness", other, "--json")
+    assert refused.code == 1 and refused.json["code"] == "log.witness_quorum"
     assert site.run(*asked, "--witness", other, "--quorum", "1").code == 0
 
 

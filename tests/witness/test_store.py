@@ -6,14 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import httpx2
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from depin_id.errors import DepinError, LogError, StateError
-from tests.log.helpers import KEY, ORIGIN
+from tests.log.helpers import KEY, ORIGIN, mth
 from tests.paths import ROOT
 from tests.witness.world import FALSE, TRUE, WAIT_S, live, signer
 from verify.log import NoteKey, cosignatures_of
@@ -164,12 +167,42 @@ def test_two_at_once_never_roll_back(made: WitnessDir) -> None:
     assert head is not None and head[0].size == 40
 
 
+GOOD = TRUE.request(7, 30)
+
+
+def mutated(change: tuple[int, int]) -> bytes:
+    data = bytearray(GOOD)
+    data[change[0]] = change[1]
+    return bytes(data)
+
+
+@settings(max_examples=60)
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)).map(mutated),
+        st.integers(0, len(GOOD)).map(lambda end: GOOD[:end]),
+    )
+)
+def test_whatever_is_asked_the_head_stays(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        directory = WitnessDir.create(Path(folder) / "wit", "w0", signer=signer("w0"))
+        directory.watch(ORIGIN, KEY)
+        witness = Witness(directory)
+        assert witness.add_checkpoint(TRUE.request(0, 7)).status == 200
+        reply = witness.add_checkpoint(data)
+        head = directory.head(ORIGIN)
+        assert head is not None
+        if reply.status == 200:
+            assert head[0].size == 30 and head[0].root == mth(TRUE.leaves[:30])
+        else:
+            assert reply.status in (400, 403, 404, 409, 422) and head[0].size == 7
+
+
 KILLED = """
 import os, signal, sys
-from pathlib import Path
+from verify.commands.witness import commands
 from verify.witness import WitnessDir
-import verify.witness.core as core
-from verify.cli import main
 
 if sys.argv[2] == "after":
     real = WitnessDir.keep_head
@@ -179,7 +212,7 @@ if sys.argv[2] == "after":
     WitnessDir.keep_head = keep
 elif sys.argv[2] == "before":
     WitnessDir.keep_head = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-main(["witness", "run", sys.argv[1], "--port", "0", "--json-logs"])
+commands(["run", sys.argv[1], "--port", "0", "--json-logs"])
 """
 
 

@@ -13,9 +13,16 @@ from typing import Final
 
 from depin_id.errors import LogError
 from depin_id.witness import WitnessPolicy
-from verify.log.cosignature import cosignatures_of, require_quorum, with_cosignatures
+from verify.log.cosignature import (
+    Cosignature,
+    cosignatures_of,
+    require_quorum,
+    verify_cosigned,
+    with_cosignatures,
+)
 from verify.log.files import exclusive, publish, read_bounded, sync_directories
 from verify.log.note import MAX_NOTE_BYTES, Checkpoint, NoteKey, split_note, verify_checkpoint
+from verify.log.tiles import TileLog
 
 CHECKPOINT: Final = "checkpoint"
 WITNESSED: Final = "checkpoint.witnessed"
@@ -37,6 +44,38 @@ def read_note(directory: Path, name: str, key: NoteKey) -> tuple[str, Checkpoint
         return None
     checkpoint = verify_checkpoint(data, [key], origin=key.name)
     return data.decode(), checkpoint
+
+
+def verify_witnessed(
+    directory: Path, key: NoteKey, policy: WitnessPolicy
+) -> tuple[Checkpoint, tuple[Cosignature, ...]]:
+    """The newest checkpoint of a log folder with a quorum, compared with the tiles beside it.
+
+    Args:
+        directory: the folder of the log; its tiles were verified already (:func:`verify_log`).
+        key: the log's key.
+        policy: which witnesses, and how many.
+
+    Returns:
+        The checkpoint, and the cosignatures that verified.
+
+    Raises:
+        LogError: ``log.witness_quorum`` when there is none with a quorum; ``log.differs`` when
+            the witnesses have seen another history than the tiles; or a file does not verify.
+    """
+    directory = Path(directory)
+    notes = [read_note(directory, name, key) for name in (WITNESSED, CHECKPOINT)]
+    found = [note for note in notes if note is not None]
+    if not found:
+        raise LogError("log.checkpoint", f"there is no checkpoint in {directory}")
+    checkpoint, cosigned = verify_cosigned(found[0][0], [key], policy, origin=key.name)
+    if TileLog(directory, key.name, size=checkpoint.size).root() != checkpoint.root:
+        raise LogError(
+            "log.differs",
+            f"the tiles have another root than the cosigned checkpoint of size {checkpoint.size}",
+            hint="the witnesses have seen another history: keep both, and ask who signed them",
+        )
+    return checkpoint, cosigned
 
 
 def keep_cosignatures(
