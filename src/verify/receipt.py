@@ -33,9 +33,9 @@ from verify.log import (
     verify_inclusion,
     verify_tlog_proof,
 )
-from verify.log.cose_receipt import check_inclusion, sign_inclusion
+from verify.log.cose_receipt import check_cose_inclusion, sign_cose_inclusion
 from verify.log.cosignature import Cosignature, cosignatures_of, require_quorum
-from verify.log.cosigned import CHECKPOINT, WITNESSED, read_note
+from verify.log.cosigned import CHECKPOINT, read_note, read_witnessed
 from verify.log.note import verify_checkpoint
 from verify.reading import Reader
 from verify.replay import OpenedEntry
@@ -121,7 +121,7 @@ def _as_cose(reader: Reader, proof: TlogProof, leaf: bytes, signer: Signer) -> d
     found = verify_checkpoint(proof.checkpoint, [reader.log_key()], origin=card.log_origin)
     # What is signed is the root of a published checkpoint, whatever the tiles on disk say.
     verify_inclusion(proof.index, found.size, leaf_hash(leaf), proof.hashes, found.root)
-    receipt = sign_inclusion(
+    receipt = sign_cose_inclusion(
         proof.index, found.size, leaf, proof.hashes, signer=signer, origin=card.log_origin
     )
     return {_COSE: receipt, _CHECKPOINT: proof.checkpoint}
@@ -148,15 +148,11 @@ def _prove_once(reader: Reader, index: int) -> TlogProof:
 def _published(reader: Reader, index: int) -> tuple[str, Checkpoint]:
     """The newest checkpoint over the entry that has its quorum, else the newest of all."""
     key, folder = reader.log_key(), reader.workspace.log
-    for name in (WITNESSED, CHECKPOINT):
-        try:
-            found = read_note(folder, name, key)
-        except LogError:
-            if name == CHECKPOINT:
-                raise
-            continue  # of an earlier log key
-        if found is not None and index < found[1].size:
-            return found
+    found = read_witnessed(folder, key)
+    if found is None or index >= found[1].size:
+        found = read_note(folder, CHECKPOINT, key)
+    if found is not None and index < found[1].size:
+        return found
     raise _wrong(
         "unpublished",
         f"entry {index} is not in the published log yet",
@@ -312,7 +308,7 @@ def _check_proof(value: dict[int, Any], card: NetworkCard) -> tuple[int, Checkpo
         if proof.extra is not None:
             raise _wrong("form", "the proof carries bytes that nothing authenticates")
         return proof.index, checkpoint, proof.checkpoint
-    proved = check_inclusion(value[_COSE], value[_LEAF], card.log_key, origin=origin)
+    proved = check_cose_inclusion(value[_COSE], value[_LEAF], card.log_key, origin=origin)
     checkpoint = verify_checkpoint(value[_CHECKPOINT], keys, origin=origin)
     if (proved.size, proved.root) != (checkpoint.size, checkpoint.root):
         raise _wrong("checkpoint", "the COSE Receipt is of another tree than the checkpoint")

@@ -19,7 +19,7 @@ from verify.log import (
     node_hash,
     root_of,
     sign_checkpoint,
-    sign_inclusion,
+    sign_cose_inclusion,
 )
 from verify.store.data_key import DataKey, commitment
 
@@ -97,7 +97,7 @@ class Log:
     def cose(self, index: int, *, by: str = "log", origin: str = ORIGIN) -> bytes:
         """The COSE Receipt of a leaf."""
         path, signer = self.path(index), self.made.signers[by]
-        return sign_inclusion(index, 4, self.leaves[index], path, signer=signer, origin=origin)
+        return sign_cose_inclusion(index, 4, self.leaves[index], path, signer=signer, origin=origin)
 
     def as_cose(self, index: int, **note: Any) -> dict[int, Any]:
         """A receipt whose proof is a COSE Receipt."""

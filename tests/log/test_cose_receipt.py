@@ -15,7 +15,12 @@ from depin_id.keys import SoftwareSigner
 from tests.docs.cddl import Cddl
 from tests.log.helpers import ORIGIN, entries, mth, path, subproof
 from tests.paths import vectors
-from verify.log import check_consistency, check_inclusion, sign_consistency, sign_inclusion
+from verify.log import (
+    check_cose_consistency,
+    check_cose_inclusion,
+    sign_cose_consistency,
+    sign_cose_inclusion,
+)
 from verify.log.cose_receipt import MAX_COSE_RECEIPT
 
 SIGNER = SoftwareSigner("ed25519", sha256(b"the key of the test log").digest())
@@ -37,11 +42,11 @@ signature = bstr .size 64
 
 def inclusion(index: int = 4) -> bytes:
     proof = path(index, LEAVES)
-    return sign_inclusion(index, 13, LEAVES[index], proof, signer=SIGNER, origin=ORIGIN)
+    return sign_cose_inclusion(index, 13, LEAVES[index], proof, signer=SIGNER, origin=ORIGIN)
 
 
 def consistency(old: int = 6) -> bytes:
-    return sign_consistency(
+    return sign_cose_consistency(
         old, 13, mth(LEAVES[:old]), subproof(old, LEAVES, True), signer=SIGNER, origin=ORIGIN
     )
 
@@ -67,7 +72,7 @@ def with_proof(data: bytes, proof: Any, kind: int = -1) -> bytes:
 @pytest.mark.parametrize("index", range(13))
 def test_inclusion_of_every_leaf(index: int) -> None:
     data = inclusion(index)
-    found = check_inclusion(data, LEAVES[index], KEY, origin=ORIGIN)
+    found = check_cose_inclusion(data, LEAVES[index], KEY, origin=ORIGIN)
     assert (found.size, found.index, found.root) == (13, index, ROOT)
     assert CDDL.matches("receipt", data) and len(data) < 1024
 
@@ -75,11 +80,11 @@ def test_inclusion_of_every_leaf(index: int) -> None:
 @pytest.mark.parametrize("old", range(1, 13))
 def test_consistency_from_every_size(old: int) -> None:
     data = consistency(old)
-    found = check_consistency(data, mth(LEAVES[:old]), KEY, origin=ORIGIN)
+    found = check_cose_consistency(data, mth(LEAVES[:old]), KEY, origin=ORIGIN)
     assert (found.old_size, found.size, found.root) == (old, 13, ROOT)
     assert CDDL.matches("receipt", data)
     with pytest.raises(DepinError):
-        check_consistency(data, mth(LEAVES[1 : old + 1]), KEY, origin=ORIGIN)
+        check_cose_consistency(data, mth(LEAVES[1 : old + 1]), KEY, origin=ORIGIN)
 
 
 def test_another_s_library_verifies_it() -> None:
@@ -108,7 +113,7 @@ def test_the_structure_is_that_of_the_rfc_s_samples(name: str) -> None:
         assert type(first) is type(second) is int
         assert hashes and all(len(item) == 32 for item in hashes)
     with pytest.raises(DepinError):
-        check_inclusion(
+        check_cose_inclusion(
             vectors(f"cose-receipts/examples/{name}-receipt.cbor").read_bytes(),
             LEAVES[4],
             KEY,
@@ -118,7 +123,7 @@ def test_the_structure_is_that_of_the_rfc_s_samples(name: str) -> None:
 
 def test_a_tree_of_one_leaf_has_no_receipt_in_this_form() -> None:
     with pytest.raises(LogError) as caught:
-        sign_inclusion(0, 1, b"leaf", [], signer=SIGNER, origin=ORIGIN)
+        sign_cose_inclusion(0, 1, b"leaf", [], signer=SIGNER, origin=ORIGIN)
     assert caught.value.code == "log.cose_receipt" and "tlog-proof" in caught.value.hint
     # Nor is one read, though its signature is good.
     protected = cbor.decode(inclusion()).value[0]
@@ -126,15 +131,15 @@ def test_a_tree_of_one_leaf_has_no_receipt_in_this_form() -> None:
     signature = SIGNER.sign(cbor2.dumps(["Signature1", protected, b"", root]))
     forged = with_proof(changed(inclusion(), 3, signature), [1, 0, []])
     with pytest.raises(LogError) as caught:
-        check_inclusion(forged, b"leaf", KEY, origin=ORIGIN)
+        check_cose_inclusion(forged, b"leaf", KEY, origin=ORIGIN)
     assert caught.value.code == "log.cose_receipt"
 
 
 def test_an_impossible_proof_is_not_signed() -> None:
     with pytest.raises(LogError):
-        sign_inclusion(4, 13, LEAVES[4], path(4, LEAVES)[:-1], signer=SIGNER, origin=ORIGIN)
+        sign_cose_inclusion(4, 13, LEAVES[4], path(4, LEAVES)[:-1], signer=SIGNER, origin=ORIGIN)
     with pytest.raises(LogError):
-        sign_consistency(
+        sign_cose_consistency(
             6, 13, mth(LEAVES[1:7]), subproof(6, LEAVES, True), signer=SIGNER, origin=ORIGIN
         )
 
@@ -182,7 +187,7 @@ TAMPERED: list[tuple[str, bytes, str]] = [
     ("empty", b"", "encoding.malformed"),
     (
         "of another log",
-        sign_inclusion(4, 13, LEAVES[4], PATH, signer=OTHER, origin=ORIGIN),
+        sign_cose_inclusion(4, 13, LEAVES[4], PATH, signer=OTHER, origin=ORIGIN),
         "log.signature",
     ),
 ]
@@ -193,7 +198,7 @@ TAMPERED: list[tuple[str, bytes, str]] = [
 )
 def test_nothing_in_one_can_be_changed(data: bytes, code: str) -> None:
     with pytest.raises(DepinError) as caught:
-        check_inclusion(data, LEAVES[4], KEY, origin=ORIGIN)
+        check_cose_inclusion(data, LEAVES[4], KEY, origin=ORIGIN)
     assert caught.value.code == code
 
 
@@ -203,20 +208,20 @@ def test_every_flipped_bit_is_an_error_of_ours() -> None:
         wrong = bytearray(data)
         wrong[at] ^= 1 << at % 8
         with pytest.raises(DepinError):
-            check_inclusion(bytes(wrong), LEAVES[4], KEY, origin=ORIGIN)
+            check_cose_inclusion(bytes(wrong), LEAVES[4], KEY, origin=ORIGIN)
 
 
 def test_another_leaf_or_another_origin_is_refused() -> None:
     with pytest.raises(DepinError) as caught:
-        check_inclusion(inclusion(), LEAVES[5], KEY, origin=ORIGIN)
+        check_cose_inclusion(inclusion(), LEAVES[5], KEY, origin=ORIGIN)
     assert caught.value.code == "signature.invalid"
     with pytest.raises(DepinError) as caught:
-        check_inclusion(inclusion(), LEAVES[4], KEY, origin="log.example/other")
+        check_cose_inclusion(inclusion(), LEAVES[4], KEY, origin="log.example/other")
     assert caught.value.code == "log.origin"
 
 
 def test_the_signature_does_not_cover_the_size() -> None:
     """So RFC 9942 has it: who needs the size takes it from a signed checkpoint."""
     data = with_proof(inclusion(), [14, 4, PATH])
-    found = check_inclusion(data, LEAVES[4], KEY, origin=ORIGIN)
+    found = check_cose_inclusion(data, LEAVES[4], KEY, origin=ORIGIN)
     assert (found.size, found.root) == (14, ROOT)

@@ -14,21 +14,30 @@ from typing import Any
 import pytest
 
 from depin_id.errors import ConfigError, LogError
+from depin_id.keys import SoftwareSigner
 from depin_id.testing import NOW
 from depin_id.witness import WitnessKey, WitnessPolicy
 from tests.bridge.certificates import authority, issue
 from tests.verify.net import Net, level
 from tests.witness.world import WAIT_S, Events, live
+from tests.witness.world import signer as witness_signer
 from verify.log import (
     Checkpoint,
     NoteKey,
     TileLog,
     compare_checkpoints,
+    cosign,
     cosignatures_of,
     sign_checkpoint,
     verify_cosigned,
 )
-from verify.log.cosigned import CHECKPOINT, WITNESSED, read_note
+from verify.log.cosigned import (
+    CHECKPOINT,
+    WITNESSED,
+    keep_cosignatures,
+    read_note,
+    read_witnessed,
+)
 from verify.reading import Reader
 from verify.rebuild import rebuild
 from verify.receipt import check_receipt, make_receipt
@@ -212,6 +221,56 @@ def test_a_dead_witness_holds_up_nobody(site: Site, stack: ExitStack) -> None:
     assert asker.round() == Round(site.net.size, ("w0",), True, {})
     asker._asked[1].not_before = 0
     assert set(asker.round().errors) == {"w1"}
+
+
+def test_stopping_does_not_wait_for_a_witness(site: Site, stack: ExitStack) -> None:
+    deaf = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    site.write(1, urls={1: f"http://127.0.0.1:{deaf.getsockname()[1]}"})
+    thread = AskingThread(site.net.root, on_event=lambda *_: None, timeout_s=10 * WAIT_S)
+    until(lambda: site.size(WITNESSED) is not None)
+    thread.close()
+    assert not thread._thread.is_alive()
+
+
+def test_two_who_ask_at_once_raise_no_alarm(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one has asked about a newer checkpoint between reading and asking."""
+    site.write(2)
+    slow = site.asker()
+    assert slow.round().enough
+    site.publish(2)
+    name = "verify.witness.asking.read_note"
+
+    def overtaken(*about: Any) -> Any:
+        monkeypatch.setattr(name, read_note)
+        found = read_note(*about)
+        size = site.publish(2)
+        assert site.asker().round() == Round(size, ("w0", "w1"), True, {})
+        return found
+
+    monkeypatch.setattr(name, overtaken)
+    made = slow.round()
+    assert not made.errors and not made.cosigned
+    assert slow.round().enough
+
+
+def test_a_new_log_key_begins_anew_and_old_files_do_no_harm(site: Site) -> None:
+    site.write(1)
+    assert site.asker().round().enough
+    old, settings = site.key, load_settings(site.net.root)
+    assert settings is not None
+    fresh = SoftwareSigner.generate()
+    key = NoteKey(old.name, fresh.public_key.raw)
+    note = sign_checkpoint(
+        Checkpoint(old.name, site.net.size, TileLog(site.log, old.name).root()),
+        old.name,
+        key.public_key,
+        fresh.sign,
+    )
+    TileLog(site.log, old.name).publish_checkpoint(note)
+    assert read_witnessed(site.log, key) is None and read_witnessed(site.log, old) is not None
+    lines = [cosign(note.partition("\n\n")[0] + "\n", "w0", witness_signer("w0"), 5)]
+    assert keep_cosignatures(site.log, key, note, lines, settings.policy)
+    assert read_witnessed(site.log, key) is not None
 
 
 def test_a_witness_that_fails_is_left_alone_longer_each_time(

@@ -3,10 +3,10 @@
 from verify.log.cose_receipt import (
     CoseConsistency,
     CoseInclusion,
-    check_consistency,
-    check_inclusion,
-    sign_consistency,
-    sign_inclusion,
+    check_cose_consistency,
+    check_cose_inclusion,
+    sign_cose_consistency,
+    sign_cose_inclusion,
 )
 from verify.log.cosignature import Cosignature, cosign, cosignatures_of, verify_cosigned
 from verify.log.equivocation import Equivocation, compare_checkpoints
@@ -41,8 +41,8 @@ __all__ = [
     "NoteKey",
     "TileLog",
     "TlogProof",
-    "check_consistency",
-    "check_inclusion",
+    "check_cose_consistency",
+    "check_cose_inclusion",
     "compare_checkpoints",
     "cosign",
     "cosignatures_of",
@@ -53,8 +53,8 @@ __all__ = [
     "read_checkpoint",
     "root_of",
     "sign_checkpoint",
-    "sign_consistency",
-    "sign_inclusion",
+    "sign_cose_consistency",
+    "sign_cose_inclusion",
     "sign_note",
     "tile_path",
     "verify_checkpoint",

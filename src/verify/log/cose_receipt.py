@@ -73,7 +73,7 @@ class CoseConsistency:
     root: bytes
 
 
-def sign_inclusion(
+def sign_cose_inclusion(
     index: int, size: int, leaf: bytes, path: Sequence[bytes], *, signer: Signer, origin: str
 ) -> bytes:
     """A COSE Receipt that an entry is in the log (RFC 9942 section 5.2).
@@ -95,7 +95,7 @@ def sign_inclusion(
     return _sign(INCLUSION, [size, index, list(path)], root, signer, origin)
 
 
-def sign_consistency(
+def sign_cose_consistency(
     old_size: int,
     size: int,
     old_root: bytes,
@@ -129,7 +129,7 @@ def _sign(kind: int, proof: list[Any], root: bytes, signer: Signer, origin: str)
     return cbor.encode(cbor.Tag(_TAG_SIGN1, [protected, unprotected, None, signature]))
 
 
-def check_inclusion(data: bytes, leaf: bytes, key: PublicKey, *, origin: str) -> CoseInclusion:
+def check_cose_inclusion(data: bytes, leaf: bytes, key: PublicKey, *, origin: str) -> CoseInclusion:
     """Check a COSE Receipt of inclusion.
 
     Args:
@@ -150,13 +150,13 @@ def check_inclusion(data: bytes, leaf: bytes, key: PublicKey, *, origin: str) ->
     return CoseInclusion(size, index, root)
 
 
-def check_consistency(
+def check_cose_consistency(
     data: bytes, old_root: bytes, key: PublicKey, *, origin: str
 ) -> CoseConsistency:
     """Check a COSE Receipt of consistency, from the root of the old tree.
 
     Raises:
-        LogError, SignatureInvalid, KeyRefused, EncodingError: as :func:`check_inclusion`.
+        LogError, SignatureInvalid, KeyRefused, EncodingError: as :func:`check_cose_inclusion`.
     """
     protected, proof, signature = _read(data, CONSISTENCY, key, origin)
     old_size, size, path = proof

@@ -46,6 +46,23 @@ def read_note(directory: Path, name: str, key: NoteKey) -> tuple[str, Checkpoint
     return data.decode(), checkpoint
 
 
+def read_witnessed(directory: Path, key: NoteKey) -> tuple[str, Checkpoint] | None:
+    """The newest checkpoint with a quorum; None when there is none under this key.
+
+    One of an earlier log key, or a damaged one, serves nobody and is as good as none: what counts
+    is asked of the cosignatures by whoever reads it.
+
+    Raises:
+        LogError: ``log.io``.
+    """
+    try:
+        return read_note(directory, WITNESSED, key)
+    except LogError as error:
+        if error.code == "log.io":
+            raise
+        return None
+
+
 def verify_witnessed(
     directory: Path, key: NoteKey, policy: WitnessPolicy
 ) -> tuple[Checkpoint, tuple[Cosignature, ...]]:
@@ -64,11 +81,10 @@ def verify_witnessed(
             the witnesses have seen another history than the tiles; or a file does not verify.
     """
     directory = Path(directory)
-    notes = [read_note(directory, name, key) for name in (WITNESSED, CHECKPOINT)]
-    found = [note for note in notes if note is not None]
-    if not found:
+    found = read_witnessed(directory, key) or read_note(directory, CHECKPOINT, key)
+    if found is None:
         raise LogError("log.checkpoint", f"there is no checkpoint in {directory}")
-    checkpoint, cosigned = verify_cosigned(found[0][0], [key], policy, origin=key.name)
+    checkpoint, cosigned = verify_cosigned(found[0], [key], policy, origin=key.name)
     if TileLog(directory, key.name, size=checkpoint.size).root() != checkpoint.root:
         raise LogError(
             "log.differs",
@@ -121,8 +137,5 @@ def keep_cosignatures(
 
 def _advances(directory: Path, key: NoteKey, checkpoint: Checkpoint, note: str) -> bool:
     """Whether a checkpoint with its quorum takes the place of the one that is kept."""
-    try:
-        kept = read_note(directory, WITNESSED, key)
-    except LogError:
-        return True  # of an earlier log key, or damaged: it serves nobody
+    kept = read_witnessed(directory, key)
     return kept is None or (kept[1].size <= checkpoint.size and kept[0] != note)

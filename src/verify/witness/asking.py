@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,7 @@ from depin_id.closing import Closing
 from depin_id.errors import DepinError, LogError
 from depin_id.network import load_card
 from verify.log.cosignature import cosignatures_of
-from verify.log.cosigned import CHECKPOINT, WITNESSED, keep_cosignatures, read_note
+from verify.log.cosigned import CHECKPOINT, keep_cosignatures, read_note, read_witnessed
 from verify.log.note import Checkpoint, NoteKey
 from verify.log.tiles import TileLog
 from verify.witness.client import TIMEOUT_S, WitnessClient
@@ -100,6 +101,7 @@ class Asker:
         self._settings: WitnessSettings | None = None
         self._context: ssl.SSLContext | None = None
         self._asked: list[_Asked] = []
+        self._under_way: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None] | None = None
 
     def settings(self) -> WitnessSettings | None:
         """The settings as they are now. Raises ConfigError, StateError."""
@@ -126,9 +128,18 @@ class Asker:
             return Round()
         return asyncio.run(self._round(settings, key, *found))
 
+    def cancel(self) -> None:
+        """Cut off the round under way in another thread, which then raises CancelledError."""
+        if self._under_way is not None:
+            loop, task = self._under_way
+            with suppress(RuntimeError):  # it has ended by itself
+                if task is not None:
+                    loop.call_soon_threadsafe(task.cancel)
+
     async def _round(
         self, settings: WitnessSettings, key: NoteKey, note: str, checkpoint: Checkpoint
     ) -> Round:
+        self._under_way = asyncio.get_running_loop(), asyncio.current_task()
         policy, lines, errors = settings.policy, list[str](), dict[str, DepinError]()
         have = {item.key for item in cosignatures_of(note, policy.keys)}
         now = time.monotonic()
@@ -148,6 +159,8 @@ class Asker:
                     item, answer = await done
                     name = item.client.asked.key.name
                     if isinstance(answer, DepinError):
+                        if answer.code == "witness.ahead" and self._moved_on(key, checkpoint):
+                            continue  # somebody else has asked about a newer one meanwhile
                         item.failed()
                         errors[name] = answer
                         about = {"code": answer.code, "message": str(answer)}
@@ -164,6 +177,10 @@ class Asker:
                 )
         names = tuple(item.key.name for item in settings.witnesses if item.key in have)
         return Round(checkpoint.size, names, enough, errors)
+
+    def _moved_on(self, key: NoteKey, checkpoint: Checkpoint) -> bool:
+        newest = read_note(self._workspace.log, CHECKPOINT, key)
+        return newest is not None and newest[1].size > checkpoint.size
 
     def _keep(self, key: NoteKey, note: str, lines: list[str], settings: WitnessSettings) -> bool:
         return keep_cosignatures(self._workspace.log, key, note, lines, settings.policy)
@@ -207,8 +224,9 @@ class AskingThread(Closing):
         self._thread.start()
 
     def close(self) -> None:
-        """End it after the round under way. Safe to call twice."""
+        """End it, and the round under way. Safe to call twice."""
         self._ended.set()
+        self._asker.cancel()
         self._thread.join(2 * TIMEOUT_S)
 
     def _run(self) -> None:
@@ -219,6 +237,8 @@ class AskingThread(Closing):
                 settings = self._asker.settings()
                 pause = _IDLE_S if settings is None else settings.every_s
                 self._said = ""
+            except asyncio.CancelledError:
+                return
             except DepinError as error:
                 if self._said != error.code:
                     self._said = error.code
@@ -237,11 +257,14 @@ def standing(root: Path, settings: WitnessSettings) -> dict[str, Any]:
     key = NoteKey(card.log_origin, card.log_key.raw)
     found: dict[str, Any] = {"quorum": settings.quorum}
     seen: dict[str, tuple[int, int]] = {}
-    for name, label in ((WITNESSED, "witnessed_size"), (CHECKPOINT, "size")):
-        read = read_note(workspace.log, name, key)
+    for label, read in (
+        ("witnessed_size", read_witnessed(workspace.log, key)),
+        ("size", read_note(workspace.log, CHECKPOINT, key)),
+    ):
         found[label] = None if read is None else read[1].size
-        for item in () if read is None else cosignatures_of(read[0], settings.policy.keys):
-            seen[item.key.vkey] = (read[1].size, item.time) if read is not None else (0, 0)
+        if read is not None:
+            for item in cosignatures_of(read[0], settings.policy.keys):
+                seen[item.key.vkey] = (read[1].size, item.time)
     found["witnesses"] = [
         {
             "name": item.key.name,
