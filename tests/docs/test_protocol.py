@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from depin_id import ack, cbor, cose, envelope, network
+from depin_id import ack, cbor, cose, envelope, network, witness
 from depin_id.claims import MAX_SECONDS
 from depin_id.senml import MAX_RECORDS
 from tests.docs.annotate import hex_of
@@ -85,6 +85,7 @@ def test_every_kind_of_the_code_is_in_the_table_of_kinds() -> None:
         ("records of a pack", [1, MAX_RECORDS]),
         ("items of an acknowledgement", [ack.MAX_ACK_ITEMS]),
         ("acknowledgement keys", [1, network.MAX_ACK_KEYS]),
+        ("witnesses of a card", [1, witness.MAX_WITNESSES, 128]),
         ("keys tried", [MAX_CANDIDATES]),
         ("subjects of one gateway", [MAX_SUBJECTS]),
     ],

@@ -307,9 +307,10 @@ def _take_request(connection: socket.socket) -> None:
 
 
 class Lying:
-    """An HTTP server that answers whatever a test says."""
+    """An HTTP server that answers whatever a test says, a byte at a time if it says so."""
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: bytes, *, drip_s: float = 0) -> None:
+        self._drip_s = drip_s
         self._server = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}/prefix"
         self._answer = answer
@@ -326,6 +327,9 @@ class Lying:
                 self.asked += 1
                 with suppress(OSError):
                     _take_request(connection)
+                    while self._drip_s:
+                        connection.sendall(b"x")
+                        time.sleep(self._drip_s)
                     connection.sendall(self._answer)
 
     def __enter__(self) -> Lying:
@@ -370,6 +374,17 @@ def test_whatever_a_witness_answers_is_an_error_of_ours(
     assert made.cosigned == ("w1",) and not made.enough
     assert (site.log / CHECKPOINT).read_bytes().startswith(before)
     assert site.size(WITNESSED) is None
+
+
+def test_an_answer_that_never_ends_is_cut_off(site: Site) -> None:
+    """Each byte comes in time; the whole does not."""
+    with Lying(b"", drip_s=0.05) as lying:
+        site.write(1, urls={0: lying.url})
+        started = time.monotonic()
+        made = site.asker(timeout_s=0.5).round()
+        assert time.monotonic() - started < WAIT_S / 2
+    assert made.errors["w0"].code in ("witness.timeout", "witness.unreachable")
+    assert "w0" not in made.cosigned
 
 
 def test_a_witness_cannot_answer_with_another_s_cosignature(site: Site) -> None:

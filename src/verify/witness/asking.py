@@ -121,12 +121,12 @@ class Asker:
             ConfigError: the settings. LogError, StateError, NetworkError: the log, its card.
         """
         settings = self.settings()
+        if settings is None:
+            return Round()
         card, _ = load_card(self._workspace.card)
         key = NoteKey(card.log_origin, card.log_key.raw)
-        found = None if settings is None else read_note(self._workspace.log, CHECKPOINT, key)
-        if settings is None or found is None:
-            return Round()
-        return asyncio.run(self._round(settings, key, *found))
+        found = read_note(self._workspace.log, CHECKPOINT, key)
+        return Round() if found is None else asyncio.run(self._round(settings, key, *found))
 
     def cancel(self) -> None:
         """Cut off the round under way in another thread, which then raises CancelledError."""
