@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 from depin_id import cbor, cose
 from depin_id.claims import is_uint
 from depin_id.did.key import did_key, parse_did_key
-from depin_id.errors import DepinError, NetworkError
+from depin_id.errors import DepinError, LogError, NetworkError
 from depin_id.keys import PublicKey, Signer, admit
+from depin_id.witness import WitnessPolicy
 
 KIND_CARD = "card"
 MAX_CARD_BYTES = 4096
@@ -24,6 +25,7 @@ MAX_ACK_KEYS = 8
 _NAME = re.compile(r"[a-z0-9-]{1,32}")
 _ORIGIN = re.compile(r"[A-Za-z0-9._/:-]{1,128}")
 _PAYLOAD_LABELS = set(range(1, 9))
+_WITNESSES = 9
 
 
 def _wrong(what: str) -> NoReturn:
@@ -53,6 +55,7 @@ class NetworkCard:
         ack_keys: keys that may sign acknowledgements, resumes and challenges; one or more.
         log_origin: origin line of the log's checkpoints.
         log_key: the log's Ed25519 key.
+        witnesses: who has to have cosigned the log's checkpoints; None when the card names none.
     """
 
     network: str
@@ -63,6 +66,7 @@ class NetworkCard:
     ack_keys: tuple[PublicKey, ...]
     log_origin: str
     log_key: PublicKey
+    witnesses: WitnessPolicy | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -78,6 +82,10 @@ class NetworkCard:
             _wrong("the log origin is not 1 to 128 characters of a name or path")
         if self.log_key.curve != "ed25519":
             _wrong("the log key is not an Ed25519 key")
+        if self.witnesses is not None:
+            own = {self.log_key.raw} | {key.raw for key in self.ack_keys}
+            if any(key.public.raw in own for key in self.witnesses.keys):
+                _wrong("an operating key is named as a witness of its own log")
 
     @property
     def root(self) -> PublicKey:
@@ -102,20 +110,25 @@ def sign_card(card: NetworkCard, root: Signer) -> bytes:
     """The signed card. Raises NetworkError when the signer is not the network's root."""
     if network_did(root.public_key) != card.network:
         _wrong("the signer is not the root of this network")
-    payload = cbor.encode(
-        {
-            1: card.network,
-            2: card.name,
-            3: card.number,
-            4: card.not_before,
-            5: card.not_after,
-            6: [key.cose_key for key in card.ack_keys],
-            7: card.log_origin,
-            8: card.log_key.raw,
-        }
-    )
+    value: dict[int, Any] = {
+        1: card.network,
+        2: card.name,
+        3: card.number,
+        4: card.not_before,
+        5: card.not_after,
+        6: [key.cose_key for key in card.ack_keys],
+        7: card.log_origin,
+        8: card.log_key.raw,
+    }
+    if card.witnesses is not None:
+        value[_WITNESSES] = card.witnesses.to_list()
     headers = {cose.HEADER_KID: root.public_key.kid}
-    return cose.sign1(headers, payload, kind=KIND_CARD, network=card.network, signer=root)
+    signed = cose.sign1(
+        headers, cbor.encode(value), kind=KIND_CARD, network=card.network, signer=root
+    )
+    if len(signed) > MAX_CARD_BYTES:
+        _wrong(f"the card has {len(signed)} bytes, {MAX_CARD_BYTES} fit: name fewer witnesses")
+    return signed
 
 
 def read_card(data: bytes, *, network: str | None = None) -> NetworkCard:
@@ -132,7 +145,7 @@ def read_card(data: bytes, *, network: str | None = None) -> NetworkCard:
     """
     sign1 = cose.parse_sign1(data, max_bytes=MAX_CARD_BYTES)
     payload = cbor.decode(sign1.payload, max_bytes=MAX_CARD_BYTES)
-    if not isinstance(payload, dict) or set(payload) != _PAYLOAD_LABELS:
+    if not isinstance(payload, dict) or set(payload) - {_WITNESSES} != _PAYLOAD_LABELS:
         _wrong("the payload is not the map of a card")
     if set(sign1.headers) != {cose.HEADER_ALG, cose.HEADER_KID}:
         _wrong("the protected header is not exactly alg and kid")
@@ -159,6 +172,7 @@ def read_card(data: bytes, *, network: str | None = None) -> NetworkCard:
         ack_keys=_read_keys(payload[6]),
         log_origin=payload[7],
         log_key=_read_log_key(payload[8]),
+        witnesses=_read_witnesses(payload[_WITNESSES]) if _WITNESSES in payload else None,
     )
 
 
@@ -174,6 +188,13 @@ def _read_log_key(value: Any) -> PublicKey:
     if not isinstance(value, bytes):
         _wrong("the log key is not a byte string")
     return admit("ed25519", value)
+
+
+def _read_witnesses(value: Any) -> WitnessPolicy:
+    try:
+        return WitnessPolicy.from_list(value)
+    except LogError as error:
+        _wrong(f"the witnesses are refused: {error.message}")
 
 
 def newer(current: NetworkCard | None, offered: NetworkCard) -> NetworkCard:

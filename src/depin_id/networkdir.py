@@ -19,6 +19,7 @@ from depin_id.network import (
     sign_card,
     signers_match,
 )
+from depin_id.witness import WitnessPolicy
 
 CARD_FILE: Final = "card.cbor"
 ROOT_FILE: Final = "root.key"
@@ -86,6 +87,7 @@ class NetworkDir:
         log_origin: str | None = None,
         days: int = 3650,
         passphrase: str | None = None,
+        witnesses: WitnessPolicy | None = None,
         wall: Callable[[], float] = time.time,
     ) -> NetworkDir:
         """Make a network: three fresh keys and card number 1.
@@ -95,6 +97,7 @@ class NetworkDir:
             log_origin: origin line of the log; by default one that names the root key.
             days: how long the card is valid.
             passphrase: seals the key files.
+            witnesses: who has to have cosigned the log's checkpoints.
 
         Raises:
             NetworkError: ``network.name``, ``network.card``, ``network.days``.
@@ -114,6 +117,7 @@ class NetworkDir:
             ack_keys=(ack.public_key,),
             log_origin=origin,
             log_key=log.public_key,
+            witnesses=witnesses,
         )
         signed = sign_card(card, root)
         make_directory(directory)
@@ -135,6 +139,7 @@ class NetworkDir:
         keep_old_ack: bool = True,
         log_origin: str | None = None,
         days: int = 3650,
+        witnesses: WitnessPolicy | None = None,
         wall: Callable[[], float] = time.time,
     ) -> NetworkDir:
         """Sign the next card; a crash leaves the old card with its keys or the new with its own.
@@ -144,6 +149,7 @@ class NetworkDir:
                 whose readers know both.
             keep_old_ack: name the old acknowledgement key too, so that what is on its way counts.
             log_origin: a new origin; None keeps it.
+            witnesses: who has to have cosigned the log from now on; None keeps them.
 
         Returns:
             The folder, opened anew.
@@ -168,6 +174,7 @@ class NetworkDir:
             ack_keys=tuple(names),
             log_origin=log_origin or old.log_origin,
             log_key=log.public_key,
+            witnesses=witnesses or old.witnesses,
         )
         signed = sign_card(card, root)
         lock = DirectoryLock(self.path)

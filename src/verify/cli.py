@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typer.main import get_command
 
 from depin_id.commands.common import app, run
-from verify.commands import demo, intake, looking, proving, setup
+from verify.commands import demo, intake, looking, proving, setup, witness, witnesses
 
 cli = app(
     "The aggregator: verify what devices sign, keep it in a log, prove it.\n\n"
@@ -28,6 +28,7 @@ for command in (
     looking.status,
     looking.explain,
     looking.receipt,
+    witnesses.witnesses,
     proving.audit,
     proving.rebuild,
     proving.export,
@@ -36,6 +37,9 @@ for command in (
     cli.command()(command)
 cli.command("check-receipt")(looking.check_receipt)
 cli.command("verify-dataset")(proving.verify_dataset)
+cli.command("compare-checkpoints")(witnesses.compare)
+cli.command("check-equivocation")(witnesses.check_equivocation)
+cli.add_typer(witness.commands, name="witness")
 
 
 @cli.command("version")

@@ -1,8 +1,9 @@
 """Receipts: one file that proves what became of one envelope, to anyone, offline, years later.
 
 A receipt holds the network card, the leaf, what opens its commitments (envelope, records, salt),
-the key that signed, and a C2SP tlog-proof with its signed checkpoint. Checking it needs nothing
-from the operator but, beforehand, the network's DID.
+the key that signed, and a C2SP tlog-proof with its signed and cosigned checkpoint, or the same as a
+COSE Receipt (RFC 9942). Checking it needs nothing from the operator but, beforehand, the network's
+DID.
 """
 
 from __future__ import annotations
@@ -15,16 +16,27 @@ from depin_id import cbor
 from depin_id.did.key import did_key
 from depin_id.envelope import MAX_BUNDLE, Envelope, parse_envelope
 from depin_id.errors import DatasetError, LogError
-from depin_id.keys import PublicKey
+from depin_id.keys import PublicKey, Signer
 from depin_id.network import NetworkCard, read_card
 from depin_id.senml import Decimal64
+from depin_id.witness import WitnessPolicy
 from verify.dataset.rows import CheckedEntry, OpenEntry, check_entry
 from verify.dataset.signed import difference
 from verify.entries import KIND_NAMES, Judged
 from verify.leaf import AdminLeaf, EnvelopeLeaf, Leaf, RecordRow, RecordsContent
-from verify.log import Checkpoint, NoteKey, TileLog, TlogProof, verify_tlog_proof
-from verify.log.files import read_bounded
-from verify.log.note import MAX_NOTE_BYTES, verify_checkpoint
+from verify.log import (
+    Checkpoint,
+    NoteKey,
+    TileLog,
+    TlogProof,
+    leaf_hash,
+    verify_inclusion,
+    verify_tlog_proof,
+)
+from verify.log.cose_receipt import check_cose_inclusion, sign_cose_inclusion
+from verify.log.cosignature import Cosignature, cosignatures_of, require_quorum
+from verify.log.cosigned import CHECKPOINT, read_note, read_witnessed
+from verify.log.note import verify_checkpoint
 from verify.reading import Reader
 from verify.replay import OpenedEntry
 from verify.verdict import is_verdict_code
@@ -33,9 +45,12 @@ MAX_RECEIPT = 2 << 20
 """2 MiB: every entry has one, whatever its envelope (128 KiB) became (1.5 MiB of records)."""
 _FORMAT = "depin-receipt/1"
 _FORMAT_AT, _CARD, _LEAF, _PROOF, _ENVELOPE, _RECORDS, _SALT, _KEY = range(1, 9)
-_REQUIRED = {_FORMAT_AT, _CARD, _LEAF, _PROOF}
+_COSE, _CHECKPOINT = 9, 10
+_REQUIRED = {_FORMAT_AT, _CARD, _LEAF}
+_PROOFS = ({_PROOF}, {_COSE, _CHECKPOINT})
 _OPENED = {_ENVELOPE, _SALT, _KEY}
-_BYTES = {_CARD, _LEAF, _ENVELOPE, _RECORDS, _SALT, _KEY}
+_BYTES = {_CARD, _LEAF, _ENVELOPE, _RECORDS, _SALT, _KEY, _COSE}
+_TEXTS = {_PROOF, _CHECKPOINT}
 _TRIES = 3
 
 
@@ -48,10 +63,13 @@ def _wrong(code: str, what: str, hint: str = "") -> LogError:
 # --- making -------------------------------------------------------------------------------------
 
 
-def make_receipt(reader: Reader, index: int) -> bytes:
-    """The receipt of an entry, under the published checkpoint.
+def make_receipt(reader: Reader, index: int, *, cose_signer: Signer | None = None) -> bytes:
+    """The receipt of an entry, under the newest checkpoint with its cosignatures, if there is one.
 
     An erased envelope's receipt proves its leaf alone, an entry of administration's its leaf.
+
+    Args:
+        cose_signer: the log's key; the proof is then a COSE Receipt, beside the checkpoint.
 
     Raises:
         LogError: ``receipt.unpublished`` when the entry is not in the log yet,
@@ -63,8 +81,12 @@ def make_receipt(reader: Reader, index: int) -> bytes:
         _FORMAT_AT: _FORMAT,
         _CARD: reader.fold.card_bytes,
         _LEAF: opened.stored.leaf,
-        _PROOF: _prove(reader, index).format(),
     }
+    proof = _prove(reader, index)
+    if cose_signer is None:
+        value[_PROOF] = proof.format()
+    else:
+        value |= _as_cose(reader, proof, opened.stored.leaf, cose_signer)
     if isinstance(opened.entry, Judged) and opened.private is not None:
         value |= _opening(reader, opened, opened.entry)
     data = cbor.encode(value)
@@ -92,6 +114,19 @@ def _opening(reader: Reader, opened: OpenedEntry, entry: Judged) -> dict[int, An
     return found
 
 
+def _as_cose(reader: Reader, proof: TlogProof, leaf: bytes, signer: Signer) -> dict[int, Any]:
+    card = reader.fold.card
+    if signer.public_key != card.log_key:
+        raise _wrong("key", "the signer is not the log's key", "give the key that the card names")
+    found = verify_checkpoint(proof.checkpoint, [reader.log_key()], origin=card.log_origin)
+    # What is signed is the root of a published checkpoint, whatever the tiles on disk say.
+    verify_inclusion(proof.index, found.size, leaf_hash(leaf), proof.hashes, found.root)
+    receipt = sign_cose_inclusion(
+        proof.index, found.size, leaf, proof.hashes, signer=signer, origin=card.log_origin
+    )
+    return {_COSE: receipt, _CHECKPOINT: proof.checkpoint}
+
+
 def _prove(reader: Reader, index: int) -> TlogProof:
     """Inclusion under the published checkpoint; a running writer may replace files meanwhile."""
     for left in reversed(range(_TRIES)):
@@ -105,16 +140,24 @@ def _prove(reader: Reader, index: int) -> TlogProof:
 
 def _prove_once(reader: Reader, index: int) -> TlogProof:
     key, folder = reader.log_key(), reader.workspace.log
-    note = read_bounded(folder / "checkpoint", MAX_NOTE_BYTES)
-    checkpoint = None if note is None else verify_checkpoint(note, [key], origin=key.name)
-    if note is None or checkpoint is None or index >= checkpoint.size:
-        raise _wrong(
-            "unpublished",
-            f"entry {index} is not in the published log yet",
-            "a running aggregator publishes within seconds; `depin-verify rebuild` does so now",
-        )
+    note, checkpoint = _published(reader, index)
     log = TileLog(folder, key.name, size=checkpoint.size)
-    return TlogProof(index, tuple(log.inclusion_proof(index)), note.decode())
+    return TlogProof(index, tuple(log.inclusion_proof(index)), note)
+
+
+def _published(reader: Reader, index: int) -> tuple[str, Checkpoint]:
+    """The newest checkpoint over the entry that has its quorum, else the newest of all."""
+    key, folder = reader.log_key(), reader.workspace.log
+    found = read_witnessed(folder, key)
+    if found is None or index >= found[1].size:
+        found = read_note(folder, CHECKPOINT, key)
+    if found is not None and index < found[1].size:
+        return found
+    raise _wrong(
+        "unpublished",
+        f"entry {index} is not in the published log yet",
+        "a running aggregator publishes within seconds; `depin-verify rebuild` does so now",
+    )
 
 
 # --- checking -----------------------------------------------------------------------------------
@@ -135,6 +178,7 @@ class CheckedReceipt:
         did: DID of the device, when the leaf's records name it, else the key's own did:key.
         rotated: the key is not the DID's own: that it is the device's rests on the log alone.
         records: each record as judged; None when the envelope became none.
+        cosignatures: of the witnesses that the policy or the card names.
     """
 
     card: NetworkCard
@@ -147,6 +191,7 @@ class CheckedReceipt:
     did: str = ""
     rotated: bool = False
     records: RecordsContent | None = None
+    cosignatures: tuple[Cosignature, ...] = ()
 
     @property
     def closed(self) -> bool:
@@ -163,6 +208,7 @@ class CheckedReceipt:
             "log_size": self.checkpoint.size,
             "root": self.checkpoint.root.hex(),
             "received_at": self.leaf.received_at,
+            "witnesses": [{"name": item.key.name, "time": item.time} for item in self.cosignatures],
         }
         if isinstance(self.leaf, AdminLeaf):
             return found | {"kind": KIND_NAMES.get(self.leaf.kind, str(self.leaf.kind))}
@@ -215,38 +261,70 @@ def row_json(row: RecordRow) -> dict[str, Any]:
     return found
 
 
-def check_receipt(data: bytes, *, network: str | None = None) -> CheckedReceipt:
+def check_receipt(
+    data: bytes, *, network: str | None = None, witnesses: WitnessPolicy | None = None
+) -> CheckedReceipt:
     """Check a receipt, from its bytes alone.
 
     Args:
         data: the receipt, at most 2 MiB.
         network: the network's DID, from a trusted place. Without it the card vouches for itself,
             and whoever made the receipt may have made the network too.
+        witnesses: who has to have cosigned the checkpoint, and how many of them; by default whom
+            the card names, if it names any.
 
     Raises:
-        LogError: ``receipt.*`` names what does not fit; ``log.*`` the proof does not prove it.
+        LogError: ``log.witness_quorum`` when too few have; ``receipt.*`` names what does not fit;
+            ``log.*`` the proof does not prove it.
         NetworkError, SignatureInvalid, KeyRefused, EncodingError, EnvelopeError: card, key or
             envelope does not verify.
     """
     value = _read(data)
     card = _card(value[_CARD], network)
-    keys = [NoteKey(card.log_origin, card.log_key.raw)]
-    checkpoint = verify_tlog_proof(value[_PROOF], value[_LEAF], keys, origin=card.log_origin)
-    proof = TlogProof.parse(value[_PROOF])
-    if proof.extra is not None:
-        raise _wrong("form", "the proof carries bytes that nothing authenticates")
-    checked = _open(value, proof.index)
+    index, checkpoint, note = _check_proof(value, card)
+    checked = _open(value, index)
     leaf, content = checked.leaf, checked.content
     _check_verdict(leaf)
-    proved = (card, network is not None, proof.index, checkpoint, leaf)
+    witnessed = _check_witnesses(note, checkpoint, card, witnesses or card.witnesses)
+    proved = (card, network is not None, index, checkpoint, leaf)
     if isinstance(leaf, AdminLeaf) or checked.entry.envelope is None:
-        return CheckedReceipt(*proved)
+        return CheckedReceipt(*proved, cosignatures=witnessed)
     envelope, key = _check_envelope(checked.entry.envelope, value[_KEY], card, leaf)
     own = did_key(key)
     if content is None:
-        return CheckedReceipt(*proved, envelope, key, own)
+        return CheckedReceipt(*proved, envelope, key, own, cosignatures=witnessed)
     _check_records(content, envelope, key)
-    return CheckedReceipt(*proved, envelope, key, content.did, content.did != own, content)
+    rotated = content.did != own
+    return CheckedReceipt(*proved, envelope, key, content.did, rotated, content, witnessed)
+
+
+def _check_proof(value: dict[int, Any], card: NetworkCard) -> tuple[int, Checkpoint, str]:
+    """Index, checkpoint and the signed note of it, from the proof in either encoding."""
+    origin = card.log_origin
+    keys = [NoteKey(origin, card.log_key.raw)]
+    if _PROOF in value:
+        checkpoint = verify_tlog_proof(value[_PROOF], value[_LEAF], keys, origin=origin)
+        proof = TlogProof.parse(value[_PROOF])
+        if proof.extra is not None:
+            raise _wrong("form", "the proof carries bytes that nothing authenticates")
+        return proof.index, checkpoint, proof.checkpoint
+    proved = check_cose_inclusion(value[_COSE], value[_LEAF], card.log_key, origin=origin)
+    checkpoint = verify_checkpoint(value[_CHECKPOINT], keys, origin=origin)
+    if (proved.size, proved.root) != (checkpoint.size, checkpoint.root):
+        raise _wrong("checkpoint", "the COSE Receipt is of another tree than the checkpoint")
+    return proved.index, checkpoint, value[_CHECKPOINT]
+
+
+def _check_witnesses(
+    note: str, checkpoint: Checkpoint, card: NetworkCard, policy: WitnessPolicy | None
+) -> tuple[Cosignature, ...]:
+    if policy is None:
+        return ()
+    # A log that cosigns with its own key is no witness of itself.
+    others = [key for key in policy.keys if key.public != card.log_key]
+    found = cosignatures_of(note, others)
+    require_quorum(checkpoint, found, policy)
+    return found
 
 
 @lru_cache(maxsize=16)
@@ -260,14 +338,14 @@ def _read(data: bytes) -> dict[int, Any]:
     if not isinstance(value, dict) or value.get(_FORMAT_AT) != _FORMAT:
         raise _wrong("form", "the bytes are no receipt of a known version", "update depin-id")
     labels = set(value)
-    if not _REQUIRED <= labels or labels - _REQUIRED - _OPENED - {_RECORDS}:
+    if labels - _OPENED - {_RECORDS} not in [_REQUIRED | proof for proof in _PROOFS]:
         raise _wrong("form", "the parts of the receipt are not exactly those it has to have")
     if labels & (_OPENED | {_RECORDS}) and not labels >= _OPENED:
         raise _wrong("incomplete", "envelope, salt and key are not all there, or all absent")
     if not all(type(value[label]) is bytes for label in labels & _BYTES):
         raise _wrong("form", "a part of the receipt is not a byte string")
-    if type(value[_PROOF]) is not str:
-        raise _wrong("form", "the proof is not a text")
+    if not all(type(value[label]) is str for label in labels & _TEXTS):
+        raise _wrong("form", "the proof or its checkpoint is not a text")
     return value
 
 

@@ -14,6 +14,7 @@ from verify.aggregator import Aggregator
 from verify.ingest import Downlink, Message
 from verify.ingest.mqtt import MqttSource
 from verify.ingest.options import TlsOptions
+from verify.witness.asking import AskingThread
 
 _CONTROL_S = 0.5
 _AGAIN_S = 1.0
@@ -123,6 +124,7 @@ def run(
             # From a thread of its own: the signal may come while this one holds the event's lock.
             signal.signal(number, lambda *_: threading.Thread(target=ended.set).start())
     handler = LiveHandler(root, on_event)
+    asking = AskingThread(root, on_event=on_event)
     try:
         card = handler.aggregator.fold.card
         source = MqttSource(
@@ -137,4 +139,5 @@ def run(
         )
         source.run(ended)
     finally:
+        asking.close()
         handler.close()

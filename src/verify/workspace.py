@@ -7,6 +7,7 @@ public/      what anyone may read: log/ (tiles, checkpoint), segments/ (Parquet)
 quarantine/  bytes of unknown devices
 snapshots/   state, so that a start need not replay everything
 network/     card and operating keys
+witnesses.toml  who is asked to cosign the log
 control/     requests to a running aggregator
 ```
 """

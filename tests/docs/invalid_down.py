@@ -21,11 +21,39 @@ def cards(made: Material) -> list[dict[str, Any]]:
             carried, cbor.encode(payload), kind="card", network=made.network, signer=root
         )
 
+    witness = ["witness.example/w1", made.key("witness").raw]
     rows: list[tuple[str, bytes, str, str]] = [
         ("of another network", sign_card(card, root), made.other_network, "network.foreign"),
         ("kid not the root's", signed({}, {4: bytes(8)}), made.network, "network.card"),
         ("a header too many", signed({}, {3: 0}), made.network, "network.card"),
-        ("a member too many", signed({9: 0}), made.network, "network.card"),
+        ("a member too many", signed({10: 0}), made.network, "network.card"),
+        ("no witnesses where they are named", signed({9: [1, []]}), made.network, "network.card"),
+        ("a quorum of none", signed({9: [0, [witness]]}), made.network, "network.card"),
+        ("a quorum above the witnesses", signed({9: [2, [witness]]}), made.network, "network.card"),
+        (
+            "a witness under two names",
+            signed({9: [1, [witness, ["witness.example/w2", witness[1]]]]}),
+            made.network,
+            "network.card",
+        ),
+        (
+            "a witness with a plus in its name",
+            signed({9: [1, [["w+1", witness[1]]]]}),
+            made.network,
+            "network.card",
+        ),
+        (
+            "the log as its own witness",
+            signed({9: [1, [["w", made.key("log").raw]]]}),
+            made.network,
+            "network.card",
+        ),
+        (
+            "a witness of small order",
+            signed({9: [1, [["w", b"\x01" + bytes(31)]]]}),
+            made.network,
+            "key.not_admissible",
+        ),
         ("name with capitals", signed({2: "Noise"}), made.network, "network.name"),
         ("no acknowledgement key", signed({6: []}), made.network, "network.card"),
         ("validity ends before it begins", signed({5: 1}), made.network, "network.card"),

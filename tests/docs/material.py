@@ -22,6 +22,8 @@ NAMES: dict[str, Curve] = {
     "device-p256": "p256",
     "gateway": "ed25519",
     "stranger": "ed25519",
+    "witness": "ed25519",
+    "witness-other": "ed25519",
 }
 NOON = 1_795_262_400
 """2026-11-21T12:00:00Z."""

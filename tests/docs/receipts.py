@@ -11,7 +11,16 @@ from tests.docs.logged import SECRET, records_content
 from tests.docs.material import NOON, Material
 from tests.docs.valid import Envelopes, card_cases
 from verify.leaf import AdminLeaf, EnvelopeLeaf
-from verify.log import Checkpoint, TlogProof, leaf_hash, node_hash, root_of, sign_checkpoint
+from verify.log import (
+    Checkpoint,
+    TlogProof,
+    cosign,
+    leaf_hash,
+    node_hash,
+    root_of,
+    sign_checkpoint,
+    sign_cose_inclusion,
+)
 from verify.store.data_key import DataKey, commitment
 
 ORIGIN = "example.net/noise-log"
@@ -24,7 +33,7 @@ class Log:
 
     def __init__(self, made: Material, envelopes: Envelopes, **changed: Any) -> None:
         self.made, key = made, DataKey(SECRET)
-        self.card = bytes.fromhex(card_cases(made)[0]["bytes"])
+        self.card, self.strict_card = (bytes.fromhex(case["bytes"]) for case in card_cases(made))
         self.envelopes = {
             ACCEPTED: envelopes.by_name["Ed25519, readings: 1"],
             REFUSED: envelopes.by_name["Ed25519, readings: 10"],
@@ -61,16 +70,39 @@ class Log:
             refused.encode(),
         ]
 
-    def proof(self, index: int, *, at: int | None = None, by: str = "log") -> str:
-        """The tlog-proof of a leaf; ``at`` is the index it claims, ``by`` the log key's name."""
+    def note(
+        self, *, by: str = "log", size: int = 4, witness: str = "", moved: bool = False
+    ) -> str:
+        """The signed checkpoint; the key ``witness`` has cosigned it (``moved``: another)."""
+        root = root_of([leaf_hash(leaf) for leaf in self.leaves[:size]])
+        signer, checkpoint = self.made.signers[by], Checkpoint(ORIGIN, size, root)
+        note = sign_checkpoint(checkpoint, ORIGIN, signer.public_key.raw, signer.sign)
+        if not witness:
+            return note
+        body = Checkpoint(ORIGIN, 5, root).body if moved else checkpoint.body
+        return note + cosign(body, "witness.example/w1", self.made.signers[witness], NOON)
+
+    def path(self, index: int) -> tuple[bytes, ...]:
+        """The inclusion proof of a leaf."""
         hashes = [leaf_hash(leaf) for leaf in self.leaves]
         pairs = [node_hash(*hashes[:2]), node_hash(*hashes[2:])]
-        signer = self.made.signers[by]
-        note = sign_checkpoint(
-            Checkpoint(ORIGIN, 4, root_of(hashes)), ORIGIN, signer.public_key.raw, signer.sign
-        )
-        path = (hashes[index ^ 1], pairs[1 - index // 2])
-        return TlogProof(index if at is None else at, path, note).format()
+        return hashes[index ^ 1], pairs[1 - index // 2]
+
+    def proof(self, index: int, *, at: int | None = None, **note: Any) -> str:
+        """The tlog-proof of a leaf; ``at`` is the index it claims, ``note`` of its checkpoint."""
+        noted = self.note(**note)
+        return TlogProof(index if at is None else at, self.path(index), noted).format()
+
+    def cose(self, index: int, *, by: str = "log", origin: str = ORIGIN) -> bytes:
+        """The COSE Receipt of a leaf."""
+        path, signer = self.path(index), self.made.signers[by]
+        return sign_cose_inclusion(index, 4, self.leaves[index], path, signer=signer, origin=origin)
+
+    def as_cose(self, index: int, **note: Any) -> dict[int, Any]:
+        """A receipt whose proof is a COSE Receipt."""
+        parts = self.parts(index)
+        del parts[4]
+        return parts | {9: self.cose(index), 10: self.note(**note)}
 
     def parts(self, index: int) -> dict[int, Any]:
         """A receipt as a map."""
@@ -92,6 +124,17 @@ def receipt_cases(made: Material, envelopes: Envelopes) -> list[dict[str, Any]]:
         ("refused, so without records", REFUSED, log.parts(REFUSED)),
         ("erased: the leaf alone", ACCEPTED, {label: accepted[label] for label in range(1, 5)}),
         ("administration", 0, log.parts(0)),
+        ("proved by a COSE Receipt, with its records", ACCEPTED, log.as_cose(ACCEPTED)),
+        (
+            "cosigned as its card asks, with its records",
+            ACCEPTED,
+            accepted | {2: log.strict_card, 4: log.proof(ACCEPTED, witness="witness")},
+        ),
+        (
+            "cosigned and proved by a COSE Receipt, with its records",
+            ACCEPTED,
+            log.as_cose(ACCEPTED, witness="witness") | {2: log.strict_card},
+        ),
     ]
     return [
         {"name": name, "network": made.network, "index": index, "bytes": cbor.encode(value).hex()}
@@ -105,6 +148,7 @@ def bad_receipts(made: Material, envelopes: Envelopes) -> list[dict[str, Any]]:
     good, levelled = log.parts(ACCEPTED), Log(made, envelopes, level="").parts(ACCEPTED)
     elsewhere = Log(made, envelopes, n=2).parts(ACCEPTED)
     stranger, here = made.key("stranger").cose_key, made.network
+    strict, cose = log.strict_card, log.as_cose(ACCEPTED)
     rows: list[tuple[str, dict[int, Any], str, str]] = [
         ("of another network", good, made.other_network, "network.foreign"),
         ("of an unknown version", good | {1: "depin-receipt/2"}, here, "receipt.form"),
@@ -120,6 +164,57 @@ def bad_receipts(made: Material, envelopes: Envelopes) -> list[dict[str, Any]]:
         ("another key", good | {8: stranger}, here, "receipt.key"),
         ("accepted without a level", levelled, here, "receipt.verdict"),
         ("leaf names another position", elsewhere, here, "receipt.position"),
+        ("no witness has cosigned", good | {2: strict}, here, "log.witness_quorum"),
+        (
+            "cosigned by a stranger",
+            good | {2: strict, 4: log.proof(ACCEPTED, witness="stranger")},
+            here,
+            "log.witness_quorum",
+        ),
+        (
+            "cosignature of another checkpoint",
+            good | {2: strict, 4: log.proof(ACCEPTED, witness="witness", moved=True)},
+            here,
+            "log.signature",
+        ),
+        ("both encodings of the proof", good | {9: cose[9], 10: cose[10]}, here, "receipt.form"),
+        ("no proof", {k: v for k, v in good.items() if k != 4}, here, "receipt.form"),
+        (
+            "a COSE Receipt without its checkpoint",
+            {k: v for k, v in cose.items() if k != 10},
+            here,
+            "receipt.form",
+        ),
+        (
+            "a COSE Receipt of another leaf",
+            cose | {9: log.cose(REFUSED)},
+            here,
+            "signature.invalid",
+        ),
+        (
+            "a COSE Receipt by another key",
+            cose | {9: log.cose(ACCEPTED, by="stranger")},
+            here,
+            "log.signature",
+        ),
+        (
+            "a COSE Receipt of another log",
+            cose | {9: log.cose(ACCEPTED, origin="example.net/other")},
+            here,
+            "log.origin",
+        ),
+        (
+            "a COSE Receipt beside another checkpoint",
+            cose | {10: log.note(size=3)},
+            here,
+            "receipt.checkpoint",
+        ),
+        (
+            "a COSE Receipt, and no witness has cosigned",
+            cose | {2: strict},
+            here,
+            "log.witness_quorum",
+        ),
     ]
     return [
         {

@@ -28,6 +28,8 @@ NOT_SAID = {"kid not the root's", "validity ends before it begins", "origin of a
             "unit with a space", "more than 4096 records", "two envelopes",
             "iss is no DID", "no claim at all", "log key of small order", "of another network",
             "protected header over 1024 bytes", "flags not sorted",
+            "a quorum above the witnesses", "a witness under two names",
+            "the log as its own witness", "a witness of small order",
             "decimal fraction not canonical"}  # fmt: skip
 FORM = ("envelope.malformed", "envelope.claims", "senml.", "ack.malformed", "challenge.malformed",
         "resume.malformed", "network.card", "network.name", "log.leaf", "log.records",

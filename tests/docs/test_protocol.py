@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from depin_id import ack, cbor, cose, envelope, network
+from depin_id import ack, cbor, cose, envelope, network, witness
 from depin_id.claims import MAX_SECONDS
 from depin_id.senml import MAX_RECORDS
 from tests.docs.annotate import hex_of
@@ -85,6 +85,7 @@ def test_every_kind_of_the_code_is_in_the_table_of_kinds() -> None:
         ("records of a pack", [1, MAX_RECORDS]),
         ("items of an acknowledgement", [ack.MAX_ACK_ITEMS]),
         ("acknowledgement keys", [1, network.MAX_ACK_KEYS]),
+        ("witnesses of a card", [1, witness.MAX_WITNESSES, 128]),
         ("keys tried", [MAX_CANDIDATES]),
         ("subjects of one gateway", [MAX_SUBJECTS]),
     ],
@@ -124,7 +125,7 @@ def test_decisions_are_numbered_without_a_gap_and_short() -> None:
 def test_guides_are_a_page() -> None:
     guides = sorted(Path(DOCS / "guides").glob("*.md"))
     assert {path.stem for path in guides} == {
-        *("aggregator-operator", "data-buyer", "device-maker", "owner"),
+        *("aggregator-operator", "data-buyer", "device-maker", "owner", "witness"),
     }
     assert all(len(path.read_text().split()) <= 700 for path in guides)
 

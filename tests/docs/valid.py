@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from depin_id import ack, cbor, cose
@@ -24,6 +25,7 @@ from depin_id.envelope import (
 )
 from depin_id.network import NetworkCard, sign_card, topics
 from depin_id.senml import encode_pack
+from depin_id.witness import WitnessKey, WitnessPolicy
 from tests.docs.material import NOON, Material
 from tests.docs.plain import sound
 
@@ -230,12 +232,24 @@ def card_of(made: Material) -> NetworkCard:
     )
 
 
+def witnesses_of(made: Material) -> WitnessPolicy:
+    """One of the two witnesses of the examples has to have cosigned."""
+    names = {"witness": "witness.example/w1", "witness-other": "witness.example/w2"}
+    return WitnessPolicy(tuple(WitnessKey(named, made.key(k)) for k, named in names.items()), 1)
+
+
 def card_cases(made: Material) -> list[dict[str, Any]]:
-    """The card, and the topics that follow from its name."""
-    data = sign_card(card_of(made), made.signers["root"])
+    """The card without and with witnesses, and the topics that follow from its name."""
+    plain = card_of(made)
     up, down = topics("example-noise", made.key("device").kid)
-    case = signed(made, data, "card", "root", made.network)
-    return [{"name": "network card", **case, "topics_of": "device", "up": up, "down": down}]
+    found = []
+    for name, card in (
+        ("network card", plain),
+        ("network card that names witnesses", replace(plain, witnesses=witnesses_of(made))),
+    ):
+        case = signed(made, sign_card(card, made.signers["root"]), "card", "root", made.network)
+        found.append({"name": name, **case, "topics_of": "device", "up": up, "down": down})
+    return found
 
 
 def down_cases(made: Material, envelopes: Envelopes) -> list[dict[str, Any]]:

@@ -11,13 +11,14 @@ from depin_id.commands.common import app, open_output, read_input, read_passphra
 from depin_id.commands.inspect import moment
 from depin_id.network import MAX_CARD_BYTES, NetworkCard, load_card, read_card
 from depin_id.networkdir import CARD_FILE, NetworkDir
+from depin_id.witness import WitnessKey, WitnessPolicy
 
 commands = app("Make a network and its card.")
 
 
 def card_fields(card: NetworkCard) -> dict[str, Any]:
     """A card in words."""
-    return {
+    found: dict[str, Any] = {
         "network": card.network,
         "name": card.name,
         "number": card.number,
@@ -27,6 +28,26 @@ def card_fields(card: NetworkCard) -> dict[str, Any]:
         "log_origin": card.log_origin,
         "log_key": card.log_key.raw.hex(),
     }
+    if card.witnesses is not None:
+        found["witness_quorum"] = card.witnesses.quorum
+        found["witnesses"] = [key.vkey for key in card.witnesses.keys]
+    return found
+
+
+Witnesses = Annotated[
+    list[str] | None, typer.Option("--witness", metavar="VKEY", help="A witness's key; repeat.")
+]
+Quorum = Annotated[
+    int | None, typer.Option(help="How many witnesses have to have cosigned; all by default.")
+]
+
+
+def witness_policy(keys: list[str] | None, quorum: int | None) -> WitnessPolicy | None:
+    """The policy that options name; None without any. Raises LogError, KeyRefused."""
+    if not keys and quorum is None:
+        return None
+    named = tuple(WitnessKey.parse(key) for key in keys or ())
+    return WitnessPolicy(named, len(named) if quorum is None else quorum)
 
 
 @commands.command()
@@ -38,6 +59,8 @@ def new(
     passphrase_file: Annotated[
         Path | None, typer.Option(help="Its first line seals the key files.")
     ] = None,
+    witness: Witnesses = None,
+    quorum: Quorum = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make a network: root, acknowledgement and log key (mode 0600), and the signed card.
@@ -45,7 +68,12 @@ def new(
     Example: depin-id network new net --name quiet-city
     """
     made = NetworkDir.create(
-        directory, name, log_origin=origin, days=days, passphrase=read_passphrase(passphrase_file)
+        directory,
+        name,
+        log_origin=origin,
+        days=days,
+        passphrase=read_passphrase(passphrase_file),
+        witnesses=witness_policy(witness, quorum),
     )
     show(card_fields(made.card), as_json=as_json)
 
@@ -74,3 +102,25 @@ def show_card(
     Example: depin-id network show card.cbor --json
     """
     show(card_fields(read_card(read_input(file, max_bytes=MAX_CARD_BYTES))), as_json=as_json)
+
+
+@commands.command()
+def witnesses(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The network's folder.")],
+    witness: Witnesses = None,
+    quorum: Quorum = None,
+    days: Annotated[int, typer.Option(help="How long the new card is valid.")] = 3650,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="Its first line opens the key files.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Sign the next card, which names the witnesses of the log; without --witness show them.
+
+    Example: depin-id network witnesses net --witness witness.example/w1+... --quorum 1
+    """
+    opened = NetworkDir(directory, passphrase=read_passphrase(passphrase_file))
+    policy = witness_policy(witness, quorum)
+    if policy is not None:
+        opened = opened.reissue(new_ack=False, days=days, witnesses=policy)
+    show(card_fields(opened.card), as_json=as_json)

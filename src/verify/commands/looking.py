@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from depin_id.commands.common import read_input, show
+from depin_id.commands.network import Quorum, Witnesses, witness_policy
 from depin_id.durable import replace_file
 from depin_id.errors import ConfigError, EncodingError, StateError
+from depin_id.networkdir import NetworkDir
 from depin_id.printable import printable
 from verify.commands.common import AsJson, Directory, flat, parse_position
 from verify.explain import explain as make_explanation
@@ -82,19 +84,27 @@ def receipt(
     device: Device = None,
     position: At = None,
     index: Index = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="The proof in it: tlog-proof or cose (RFC 9942).")
+    ] = "tlog-proof",
     as_json: AsJson = False,
 ) -> None:
     """Write a receipt that anyone can check offline, without the operator.
 
     Example: depin-verify receipt agg --device did:key:z6Mk... --position 1/0 -o r.receipt
     """
+    if format_ not in ("tlog-proof", "cose"):
+        raise ConfigError("usage", f"{format_[:40]!r} is no form of a proof: tlog-proof or cose")
     with Reader(directory) as reader:
         found = _indexes(reader, device, position, index)
         if not found:
             raise _nothing()
         # At a forked position the first entry stands; of a whole device the newest is meant.
         chosen = found[-1] if index is None and position is None else found[0]
-        data = make_receipt(reader, chosen)
+        signer = None
+        if format_ == "cose":
+            signer = NetworkDir(reader.workspace.operating).log_signer
+        data = make_receipt(reader, chosen, cose_signer=signer)
     replace_file(out, data, mode=0o644)
     show({"index": chosen, "bytes": len(data), "out": str(out)}, as_json=as_json)
 
@@ -104,15 +114,19 @@ def check_receipt(
     network: Annotated[
         str | None, typer.Option(help="The network's DID to pin; else the card vouches for itself.")
     ] = None,
+    witness: Witnesses = None,
+    quorum: Quorum = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a receipt offline; exit 2 with the reason when it does not hold.
+
+    Without --witness those have to have cosigned that the network's card names, if it names any.
 
     Example: depin-verify check-receipt r.receipt --network did:key:z6Mk...
     """
     data = read_input(file, max_bytes=MAX_RECEIPT)
     try:
-        checked = check(data, network=network)
+        checked = check(data, network=network, witnesses=witness_policy(witness, quorum))
     except EncodingError as error:
         raise EncodingError(
             error.code,
@@ -123,10 +137,11 @@ def check_receipt(
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     else:
+        seen = [f"{item['name']} at {item['time']}" for item in found.pop("witnesses")]
         show(
             {
                 name: ", ".join(map(str, value)) if isinstance(value, list) else value
-                for name, value in found.items()
+                for name, value in (found | {"witnesses": seen}).items()
                 if name != "readings"
             },
             as_json=False,

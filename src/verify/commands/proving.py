@@ -10,11 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from depin_id.commands.common import show
+from depin_id.commands.network import Quorum, Witnesses, witness_policy
 from depin_id.errors import DepinError
+from depin_id.network import load_card
+from depin_id.witness import WitnessPolicy
 from verify.audit import audit as run_audit
 from verify.commands.common import AsJson, Directory, flat, progress
 from verify.dataset import export as export_table
 from verify.dataset import verify_dataset as check_dataset
+from verify.dataset.check import CARD, LOG_FOLDER
+from verify.log import NoteKey
+from verify.log.cosigned import verify_witnessed
 from verify.rebuild import rebuild as make_again
 from verify.workspace import Workspace
 
@@ -38,14 +44,28 @@ def audit(directory: Directory, as_json: AsJson = False) -> None:
         sys.exit(1)
 
 
+def _witnessed(folder: Path, network: str | None, policy: WitnessPolicy | None) -> int | None:
+    """How many entries a quorum of witnesses has seen; None when nobody asks for one."""
+    card, _ = load_card(folder / CARD, network=network)
+    policy = policy or card.witnesses
+    if policy is None:
+        return None
+    key = NoteKey(card.log_origin, card.log_key.raw)
+    return verify_witnessed(folder / LOG_FOLDER, key, policy)[0].size
+
+
 def verify_dataset(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="A published folder: log/, segments/, card.cbor.")
     ],
     network: Annotated[str | None, typer.Option(help="The network's DID to pin.")] = None,
+    witness: Witnesses = None,
+    quorum: Quorum = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a published dataset against its log, from public files alone; exit 1 if it differs.
+
+    Without --witness those have to have cosigned the log that the card names, if it names any.
 
     Example: depin-verify verify-dataset agg/public
     """
@@ -53,6 +73,7 @@ def verify_dataset(
     try:
         with progress("entries") as report:
             result = check_dataset(folder, keys=None, network=network, progress=report)
+        witnessed = _witnessed(folder, network, witness_policy(witness, quorum))
     except DepinError as error:
         # Without a key nothing was looked at, so nothing was found to differ.
         if error.code != "dataset.key" and error.code.startswith(("dataset.", "log.")):
@@ -67,6 +88,7 @@ def verify_dataset(
             "checkpoint": result.checkpoint.size,
             "covered": result.covered,
             "complete": result.complete,
+            "witnessed": witnessed,
             "segments": result.segments,
             "opened": result.opened,
             "closed": result.closed,

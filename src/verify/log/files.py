@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from depin_id.errors import LogError
@@ -168,6 +170,24 @@ def sync_directories(directories: set[Path]) -> None:
     except OSError as error:
         raise LogError("log.io", f"cannot sync the folders of the log: {error}") from error
     directories.clear()
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold a log's folder while its checkpoint is read and replaced, against threads and processes.
+
+    Raises:
+        LogError: ``log.io`` when there is no such folder.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise LogError("log.io", f"cannot open {folder}: {error}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def drop_partials(directory: Path, level: int, index: int) -> None:

@@ -66,22 +66,31 @@ def verify_inclusion(
     Raises:
         LogError: ``log.proof`` when it does not prove that.
     """
-    _check_size(size)
-    if not _is_number(index) or index >= size:
-        raise LogError("log.proof", f"index {index!r} is not in a tree of {size} leaves")
-    _check_hash(leaf, "the leaf hash")
     _check_hash(root, "the root")
-    _check_proof(proof)
-    # Below `inner` the path has siblings on both sides; above it only left neighbours are left.
-    inner = (index ^ (size - 1)).bit_length()
-    border = (index >> inner).bit_count()
-    _check_length(proof, inner + border)
-    if _climb(leaf, proof, index, inner) != root:
+    if root_from_inclusion(index, size, leaf, proof) != root:
         raise LogError(
             "log.proof",
             f"the inclusion proof of leaf {index} does not lead to the root of size {size}",
             hint="the entry, the proof or the checkpoint is not from this log",
         )
+
+
+def root_from_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes]) -> bytes:
+    """The root that an inclusion proof leads to; whether it is the log's is for the caller to say.
+
+    Raises:
+        LogError: ``log.proof`` when the proof is none of a leaf at ``index`` of ``size``.
+    """
+    _check_size(size)
+    if not _is_number(index) or index >= size:
+        raise LogError("log.proof", f"index {index!r} is not in a tree of {size} leaves")
+    _check_hash(leaf, "the leaf hash")
+    _check_proof(proof)
+    # Below `inner` the path has siblings on both sides; above it only left neighbours are left.
+    inner = (index ^ (size - 1)).bit_length()
+    border = (index >> inner).bit_count()
+    _check_length(proof, inner + border)
+    return _climb(leaf, proof, index, inner)
 
 
 def verify_consistency(
@@ -120,12 +129,30 @@ def verify_consistency(
     if old_size == 0:
         _check_length(proof, 0)
         return
-    _check_grown(old_size, new_size, proof, old_root, new_root)
+    if root_from_consistency(old_size, new_size, proof, old_root) != new_root:
+        raise LogError("log.proof", f"the proof does not lead to the new root of size {new_size}")
 
 
-def _check_grown(
-    old_size: int, new_size: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes
-) -> None:
+def root_from_consistency(
+    old_size: int, new_size: int, proof: Sequence[bytes], old_root: bytes
+) -> bytes:
+    """The new root that a consistency proof leads to, from an old root that it has to fit.
+
+    Args:
+        old_size: leaves of the old tree, at least 1.
+        new_size: leaves of the new tree, more than ``old_size``.
+        proof: hashes as in RFC 6962 section 2.1.2.
+        old_root: root of the old tree, 32 bytes.
+
+    Raises:
+        LogError: ``log.proof`` when the proof does not begin with the old tree.
+    """
+    _check_size(old_size)
+    _check_size(new_size)
+    if not 0 < old_size < new_size:
+        raise LogError("log.proof", f"no proof leads from {old_size} to {new_size} leaves")
+    _check_hash(old_root, "the old root")
+    _check_proof(proof)
     shift = (old_size & -old_size).bit_length() - 1  # height of the old tree's last subtree
     inner = ((old_size - 1) ^ (new_size - 1)).bit_length() - shift
     if old_size == 1 << shift:
@@ -141,8 +168,7 @@ def _check_grown(
             old = node_hash(sibling, old)
     if old != old_root:
         raise LogError("log.proof", f"the proof does not lead to the old root of size {old_size}")
-    if _climb(seed, rest, position, inner) != new_root:
-        raise LogError("log.proof", f"the proof does not lead to the new root of size {new_size}")
+    return _climb(seed, rest, position, inner)
 
 
 def _climb(start: bytes, proof: Sequence[bytes], position: int, inner: int) -> bytes:

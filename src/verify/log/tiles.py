@@ -15,6 +15,7 @@ from depin_id.errors import LogError
 from verify.log.files import (
     check_unchanged,
     drop_partials,
+    exclusive,
     publish,
     read_bounded,
     read_tile,
@@ -245,7 +246,8 @@ class TileLog:
         """Put a signed checkpoint at ``<directory>/checkpoint``, durably.
 
         Args:
-            note: the signed checkpoint, of this log, at a size whose tiles are durable.
+            note: the signed checkpoint, of this log, at a size whose tiles are durable. The same
+                one again keeps the cosignatures that it has.
 
         Raises:
             LogError: ``log.checkpoint`` when it is not of this log; ``log.rewrite`` when it would
@@ -260,6 +262,10 @@ class TileLog:
                 f"the checkpoint of size {checkpoint.size} is not of what is stored",
                 hint="flush the log first, then sign its checkpoint",
             )
+        with exclusive(self.directory):
+            self._replace_checkpoint(checkpoint, note)
+
+    def _replace_checkpoint(self, checkpoint: Checkpoint, note: str) -> None:
         path = self.directory / "checkpoint"
         published = read_bounded(path, MAX_NOTE_BYTES)
         if published is not None:
@@ -270,6 +276,8 @@ class TileLog:
                     "log.rewrite",
                     f"a checkpoint of size {old.size} is published, which this one does not extend",
                 )
+        if published is not None and published.startswith(note.encode()):
+            return  # with the cosignatures that it has got since
         changed: set[Path] = set()
         publish(path, note.encode(), changed)
         sync_directories(changed)
