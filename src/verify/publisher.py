@@ -52,6 +52,14 @@ class Publisher:
                 f"published log of {size}",
                 hint="restore the newest journal; a published log is never rewritten",
             )
+        promised = self._log.promised()
+        if promised > self._journal.size:
+            raise StateError(
+                "state.rewrites_log",
+                f"a checkpoint of {promised} entries is published, the journal has "
+                f"{self._journal.size}",
+                hint="restore the newest journal; what was signed is never taken back",
+            )
 
     def catch_up(self) -> None:
         """Give the log every entry that the journal has and it has not, e.g. after a crash."""

@@ -132,13 +132,21 @@ def check_schema(connection: sqlite3.Connection, path: Path, *, known: int) -> N
     Raises:
         StateError: ``state.schema`` or ``state.corrupt``.
     """
+    found = schema_of(connection, path)
+    if found != known:
+        raise StateError(
+            "state.schema",
+            f"{path} has schema version {found}, this program writes {known}",
+            hint="`depin-verify migrate DIR` brings it up to date"
+            if found < known
+            else "a newer release wrote it: upgrade this software",
+        )
+
+
+def schema_of(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version of a store. Raises StateError ``state.corrupt``."""
     with guarded(path):
         row = connection.execute("SELECT schema FROM meta").fetchone()
     if row is None or not isinstance(row[0], int):
         raise corrupt(path, "has no schema version")
-    if row[0] != known:
-        raise StateError(
-            "state.schema",
-            f"{path} has schema version {row[0]}, this program knows {known}",
-            hint="use the release that wrote it, or a newer one",
-        )
+    return row[0]
