@@ -12,11 +12,12 @@ from verify.dataset import verify_dataset
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Every file below a folder with its digest; locks hold no content."""
+    """Every file below a folder with its digest; not locks, nor what readers of SQLite leave."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.endswith("lock")
+        if path.is_file() and not path.name.endswith(("lock", "-shm"))
+        if not path.name.endswith("-wal") or path.stat().st_size
     }
 
 

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from depin_id.durable import DirectoryLock, read_file, replace_file, sync_directory
 from depin_id.errors import StateError
-from verify.dataset.builder import SEGMENT_ENTRIES
 from verify.dataset.segment import stored_files
 from verify.operations.places import Place
 from verify.snapshot import covered
@@ -149,14 +148,9 @@ def _strip_all(
 
 
 def _covered_by_full_segments(workspace: Workspace) -> int:
-    """Up to which entry the segments are never written again from the journal."""
-    ends = [
-        segment.end
-        for segments in stored_files(workspace.segments).values()
-        for segment in segments
-        if segment.end % SEGMENT_ENTRIES == 0
-    ]
-    return max(ends, default=0)
+    """Up to which entry the segments are never written again: the last one may grow."""
+    stored = stored_files(workspace.segments).values()
+    return max((segment.start for segments in stored for segment in segments), default=0)
 
 
 def _replace(beside: Path, path: Path) -> None:

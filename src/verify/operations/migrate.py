@@ -17,7 +17,15 @@ from typing import Any, Final
 
 from depin_id.durable import DirectoryLock, sync_directory
 from depin_id.errors import StateError
-from verify.operations.copying import Store, copy_database, empty_folder, write_manifest
+from verify.operations.copying import (
+    MANIFEST,
+    Copied,
+    Store,
+    copy_database,
+    empty_folder,
+    read_manifest,
+    write_manifest,
+)
 from verify.store import keystore, quarantine
 from verify.store.database import connect, corrupt, guarded, schema_of, transaction
 from verify.store.journal_chain import journal_paths
@@ -92,8 +100,9 @@ def migrate(
 
     Args:
         root: the directory; nothing else may run on it.
-        backup: a new or empty folder for the files as they were; needed when there is something to
-            do. It holds the keys too: remove it when the new release is trusted.
+        backup: a new or empty folder for the files as they were, or that of a migration that was
+            cut off; needed when there is something to do. It may hold keys: remove it when the new
+            release is trusted.
         dry_run: only say what would be done.
         steps: see :data:`STEPS`.
         step_done: called between the writes; crash tests put theirs in its place.
@@ -166,16 +175,28 @@ def _way(item: Outdated, steps: Mapping[str, Mapping[int, Step]]) -> Sequence[St
 
 
 def _keep(workspace: Workspace, files: Sequence[Outdated], folder: Path) -> Path:
-    if folder.resolve().is_relative_to(workspace.root.resolve()):
+    """Keep the files as they are; what a migration that was cut off kept is left alone."""
+    root = str(workspace.root.resolve())
+    if folder.resolve().is_relative_to(root):
         raise StateError(
             "state.argument", f"{folder} is inside {workspace.root}", hint="name one elsewhere"
         )
-    empty_folder(folder)
-    store = Store(folder)
-    kept = [store.keep_database(item.path, f"{item.store}/{item.path.name}") for item in files]
-    if any(item.store == "keys" for item in files) and (workspace.root / _MASTER).is_file():
-        kept.append(store.keep_file(workspace.root / _MASTER, _MASTER))
-    write_manifest(folder, {"format": FORMAT, "network": ""}, kept)
+    kept: list[Copied] = []
+    if (folder / MANIFEST).exists():
+        content, kept = read_manifest(folder, FORMAT)
+        if content.get("root") != root:
+            raise StateError("state.foreign", f"{folder} is not of {root}", hint="name a new one")
+    elif not folder.is_dir() or {path.name for path in folder.iterdir()} - VERSIONS.keys():
+        empty_folder(folder)
+    store, known = Store(folder), {item.path for item in kept}
+    for item in files:
+        path = f"{item.store}/{item.path.name}"
+        if path not in known:
+            kept.append(store.keep_database(item.path, path))
+    master = workspace.keys / "master.key"
+    if _MASTER not in known and any(item.store == "keys" for item in files) and master.is_file():
+        kept.append(store.keep_file(master, _MASTER))
+    write_manifest(folder, {"format": FORMAT, "network": "", "root": root}, kept)
     return folder
 
 
