@@ -74,6 +74,7 @@ def connect(
     """
     if not create and not path.is_file():
         raise StateError("state.missing", f"{path} does not exist", hint="create the store first")
+    immutable = immutable or (read_only and _is_still(path))
     mode = "ro" if read_only or immutable else "rwc" if create else "rw"
     uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}" + (
         "&immutable=1" if immutable else ""
@@ -91,6 +92,18 @@ def connect(
             connection.close()
             raise
     return connection
+
+
+def _is_still(path: Path) -> bool:
+    """Whether the file lies on a read-only disk, with nothing beside it that belongs to it.
+
+    SQLite could not make the files there that reading a database in WAL mode takes.
+    """
+    with guarded(path):
+        if not os.statvfs(path).f_flag & os.ST_RDONLY:
+            return False
+        log = path.with_name(path.name + "-wal")
+        return not log.exists() or not log.stat().st_size
 
 
 def use_wal(connection: sqlite3.Connection, path: Path) -> None:
