@@ -43,11 +43,7 @@ class Watchdog:
     """``depin-verify run``, started again whenever it ends, as a service manager does it."""
 
     def __init__(self, root: Path, broker: Mosquitto, log: Path) -> None:
-        self._make = lambda: Process(
-            "verify.cli",
-            *("run", root, "--mqtt", f"mqtt://127.0.0.1:{broker.port}", "--json-logs"),
-            log=log,
-        )
+        self._root, self._broker = root, broker
         self.log_file = log
         self.process = self._make()
         self.limit: int | None = None
@@ -55,6 +51,11 @@ class Watchdog:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
+
+    def _make(self) -> Process:
+        url = f"mqtt://127.0.0.1:{self._broker.port}"
+        command = ("run", self._root, "--mqtt", url, "--json-logs")
+        return Process("verify.cli", *command, log=self.log_file)
 
     @property
     def log(self) -> str:
