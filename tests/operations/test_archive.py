@@ -167,7 +167,7 @@ def test_a_backup_of_a_small_journal_is_restored_with_its_archive(tmp_path: Path
     made = restore(copy, tmp_path / "again", keys=keys, published=public)
     with pytest.raises(StateError) as caught:
         audit(tmp_path / "again")
-    assert caught.value.code == "state.archived" and not made.fetched
+    assert caught.value.code == "state.archived" and not made.fetched and not made.public
     made = restore(copy, tmp_path / "whole", keys=keys, published=public, archive=cold)
     assert made.fetched == ["journal-000001.db"]
     shutil.rmtree(net.root)

@@ -19,6 +19,7 @@ from typing import Any, Final
 from depin_id.durable import make_directory, replace_file, sync_directory
 from depin_id.errors import LogError, StateError
 from verify import snapshot
+from verify.aggregator import Aggregator
 from verify.leaf import parse_leaf
 from verify.operations.archive import fetch_into
 from verify.operations.backup import CHECKPOINT, FORMAT, KEYS_FORMAT
@@ -52,6 +53,9 @@ class RestoreReport:
         missing: how many published entries the journal has not; 0 unless read-only.
         first_missing: the first of them.
         unsigned: leaves in the published tiles beyond the checkpoint that the journal has not.
+        public: whether log and segments were made again; that takes the keys, and every file of
+            the journal whole.
+        fetched: files that came from the archive.
     """
 
     network: str
@@ -63,6 +67,7 @@ class RestoreReport:
     missing: int = 0
     first_missing: Missing | None = None
     unsigned: int = 0
+    public: bool = False
     fetched: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -78,6 +83,7 @@ class RestoreReport:
             "missing": self.missing,
             "first_missing": None if self.first_missing is None else self.first_missing.to_json(),
             "unsigned": self.unsigned,
+            "public": self.public,
             "fetched": self.fetched,
         }
 
@@ -140,6 +146,7 @@ def restore(
         work.gather(published, checkpoints)
         work.reconcile(material or Material(), read_only=read_only, progress=progress)
         work.prepare_public()
+        work.publish()
         _sync_tree(staging)
         with guarded(target):
             os.rename(staging, target)  # over the empty folder
@@ -313,6 +320,18 @@ class _Restore:
         with Journal.open(workspace.journal, read_only=True) as journal:
             if not any(info.stripped for info in journal.files()):
                 (workspace.journal / ARCHIVED).unlink()
+
+    def publish(self) -> None:
+        """Open it as it will be opened, and make what follows from the journal."""
+        if not self.report.keys or self.report.read_only:
+            return
+        try:
+            with Aggregator(self._workspace.root):
+                pass
+            self.report.public = True
+        except StateError as error:
+            if error.code != "state.archived":
+                raise
 
     def _known(self) -> Published:
         if self._published is None:
