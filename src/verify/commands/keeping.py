@@ -51,7 +51,9 @@ def backup(
 
 
 def restore(
-    source: Annotated[Path, typer.Argument(metavar="FROM", help="What `backup` wrote.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="FROM", help="What `depin-verify backup` wrote.")
+    ],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
     keys: Annotated[Path | None, typer.Option(help="The backup of the keys.")] = None,
     published: Annotated[
@@ -91,7 +93,7 @@ def restore(
     Published entries that the backup has not are made again from the published segments. If that
     is not possible for all of them, it is refused, and what is missing is named.
 
-    Example: depin-verify restore /backups/agg agg --keys /vault/agg --published /srv/public
+    Example: depin-verify restore /backups/agg agg --keys /vault/agg --published mirror/public
     """
     material = Material(
         envelopes=_envelopes(envelopes or []),

@@ -116,7 +116,7 @@ def gather(
             raise StateError(
                 "state.missing",
                 f"{folder} has no published log",
-                hint="name the folder `public` of the aggregator, or a copy of it",
+                hint="name the folder public of the aggregator, or a copy of it",
             )
         found.folder = folder
         if (folder / "card.cbor").is_file():
