@@ -51,9 +51,7 @@ def backup(
 
 
 def restore(
-    source: Annotated[
-        Path, typer.Argument(metavar="FROM", help="What `depin-verify backup` wrote.")
-    ],
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="A backup.")],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
     keys: Annotated[Path | None, typer.Option(help="The backup of the keys.")] = None,
     published: Annotated[
