@@ -110,6 +110,9 @@ def _handler(store: Store) -> type[BaseHTTPRequestHandler]:
             if taken is None:
                 return
             key, query, body = taken
+            if key.startswith("nobucket/"):
+                self._fail(404, "NoSuchBucket")
+                return
             if "uploadId" in query:
                 store.uploads[query["uploadId"]][int(query["partNumber"])] = body
             else:

@@ -242,6 +242,11 @@ def test_credentials_are_never_said(
 
 
 def test_a_store_that_is_not_there_is_said(tmp_path: Path, s3: Store) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    with pytest.raises(DepinError) as caught:
+        open_place("s3://nobucket/agg", endpoint=s3.url).put(tmp_path / "file", "file")
+    assert caught.value.code == "archive.store" and "bucket" in caught.value.hint
+    assert "\n" not in caught.value.message
     place: Place = open_place("s3://cold/agg", endpoint="http://127.0.0.1:9")
     with pytest.raises(DepinError) as caught:
         place.digest("x")

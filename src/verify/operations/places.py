@@ -142,8 +142,13 @@ class Bucket(Place):
     def _put(self, source: Path, file: str) -> None:
         import obstore
 
-        with self._said():
-            obstore.put(self._store, self._prefix + file, source, chunk_size=8 << 20)
+        try:
+            with self._said():
+                obstore.put(self._store, self._prefix + file, source, chunk_size=8 << 20)
+        except FileNotFoundError as error:
+            raise TransportError(
+                "archive.store", f"{self.name}: {_plain(error)}", hint="make the bucket first"
+            ) from None
 
     def get(self, file: str, target: Path) -> tuple[int, str]:
         hasher, size = hashlib.sha256(), 0
