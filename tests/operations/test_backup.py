@@ -178,6 +178,34 @@ def test_a_newer_backup_is_not_put_under_an_older_journal(disaster: Disaster) ->
     refused("state.exists", lambda: backup(disaster.target, disaster.folder / "full"))
 
 
+def test_cut_off_it_leaves_the_older_backup_whole_and_can_be_repeated(
+    disaster: Disaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Cut(Exception):
+        pass
+
+    def cut(*_: Any) -> None:
+        raise Cut
+
+    for earlier in (False, True):  # the first backup of all, and one over an older one
+        held = disaster.net.size if earlier else 0
+        speak(disaster.net, disaster.device, 2)
+        with monkeypatch.context() as patch, pytest.raises(Cut):
+            patch.setattr(backups, "write_manifest", cut)
+            disaster.back_up()
+        if earlier:
+            made = restore(disaster.copy, disaster.folder / "older", nothing_newer=True)
+            assert made.entries == held
+        disaster.back_up()
+        assert backup(disaster.net.root, disaster.copy).entries == disaster.net.size
+    again = disaster.folder / "again"
+    leftover = disaster.folder / ".again.restoring"
+    (leftover / "journal").mkdir(parents=True)
+    restore(disaster.copy, again, keys=disaster.keys, nothing_newer=True)
+    assert not leftover.exists()
+    check(again, disaster.net.did)
+
+
 def test_a_changed_backup_is_refused_and_leaves_nothing(disaster: Disaster) -> None:
     disaster.back_up()
     files = [p for p in disaster.copy.rglob("*") if p.is_file() and p.name != ".backup.lock"]

@@ -47,7 +47,7 @@ _LOCK: Final = ".backup.lock"
 _OURS: Final = {_LOCK, "journal", "keys", "network", "profiles", "public", "quarantine"} | {
     "snapshots"
 }
-"""What a first backup that was cut off may have left."""
+"""Names in a folder of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class _Claim(Closing):
                 self.network = content["network"]
                 self.entries = found if type(found) is int else 0
                 self.old = {item.path: item for item in files}
-            elif any(path.name not in _OURS for path in target.iterdir()):
+            elif not all(_is_rest(path.name) for path in target.iterdir()):
                 empty_folder(target)  # says what is wrong
         except BaseException:
             self.close()
@@ -201,6 +201,11 @@ class _Claim(Closing):
                 f"{self.store.folder} holds a backup of {self.network}",
                 hint="name another folder",
             )
+
+
+def _is_rest(name: str) -> bool:
+    """Whether a first backup that was cut off may have left it."""
+    return name in _OURS or name.startswith(("policy.toml.", ".policy.toml.", f".{MANIFEST}."))
 
 
 def _checkpoint(workspace: Workspace) -> tuple[int, Path] | None:
