@@ -15,9 +15,9 @@ from depin_id.errors import DatasetError, DepinError
 from depin_id.network import load_card
 from verify.dataset import DatasetReport, verify_dataset
 from verify.entries import ERASE, Erased, decode_delta, delta_kind
-from verify.log import Checkpoint, NoteKey, leaf_hash, node_hash
+from verify.log import Checkpoint, NoteKey, leaf_hash
 from verify.log.files import read_bounded
-from verify.log.merkle import EMPTY_ROOT, fold_right
+from verify.log.merkle import EMPTY_ROOT, Frontier
 from verify.log.note import MAX_NOTE_BYTES
 from verify.reappraise import Counts, Difference, Reappraiser, check_forgotten, difference_of
 from verify.store import Journal, KeyStore
@@ -105,7 +105,8 @@ def audit(root: Path, *, progress: Progress | None = None) -> AuditReport:
 
     Raises:
         StateError: ``state.missing``, ``state.permissions``, ``state.master_key``: the directory
-            cannot be looked at at all. Everything else is in the report.
+            cannot be looked at at all; ``state.archived``: a file of the journal that is needed is
+            in an archive. Everything else is in the report.
     """
     workspace = Workspace(Path(root))
     workspace.check()
@@ -137,6 +138,8 @@ def _run(work: _Audit, report: AuditReport) -> None:
             report.difference = difference
             return
         except DepinError as error:
+            if error.code == "state.archived":
+                raise  # nothing differs: it cannot be looked at from here
             report.difference = difference_of(error, work.at)
             return
     report.stage = ""
@@ -208,17 +211,12 @@ class _Audit:
 
     def _roots_at(self, sizes: set[int], stop: int) -> dict[int, bytes]:
         """Roots over the first leaves of the journal; memory is one hash a level and a root."""
-        peaks: list[tuple[int, bytes]] = []
+        tree = Frontier()
         roots = {0: EMPTY_ROOT} if 0 in sizes else {}
         for stored in self._journal.entries(0, stop):
-            height, value = 0, leaf_hash(stored.leaf)
-            while peaks and peaks[-1][0] == height:
-                value = node_hash(peaks.pop()[1], value)
-                height += 1
-            peaks.append((height, value))
-            size = stored.index + 1
-            if size in sizes:
-                roots[size] = fold_right([peak for _, peak in peaks])
+            tree.add(leaf_hash(stored.leaf))
+            if tree.size in sizes:
+                roots[tree.size] = tree.root()
             if stored.index % _EVERY == 0:
                 self._say("tree", stored.index, stop)
         return roots

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typer.main import get_command
 
 from depin_id.commands.common import app, run
-from verify.commands import demo, intake, looking, proving, setup, witness, witnesses
+from verify.commands import demo, intake, keeping, looking, proving, setup, witness, witnesses
 
 cli = app(
     "The aggregator: verify what devices sign, keep it in a log, prove it.\n\n"
@@ -32,6 +32,10 @@ for command in (
     proving.audit,
     proving.rebuild,
     proving.export,
+    keeping.backup,
+    keeping.restore,
+    keeping.archive,
+    keeping.migrate,
     demo.demo,
 ):
     cli.command()(command)

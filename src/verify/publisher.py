@@ -69,6 +69,14 @@ class Publisher:
                 f"published log of {size}",
                 hint="restore the newest journal; a published log is never rewritten",
             )
+        promised = self._log.promised()
+        if promised > self._journal.size:
+            raise StateError(
+                "state.rewrites_log",
+                f"a checkpoint of {promised} entries is published, the journal has "
+                f"{self._journal.size}",
+                hint="restore the newest journal; what was signed is never taken back",
+            )
 
     def committed(self, entries: Sequence[CheckedEntry]) -> None:
         """Take what was just committed: publishing it later need not read it again."""

@@ -83,7 +83,11 @@ class Opener:
         return refs
 
     def _unseal(self, stored: StoredEntry, refs: list[bytes], at: int) -> bytes | None:
-        if not stored.sealed or any(self._keys.erased(ref) for ref in refs):
+        if any(self._keys.erased(ref) for ref in refs):
+            return None
+        if stored.archived:
+            raise archived(stored)
+        if not stored.sealed:
             return None
         data = stored.sealed
         for ref in reversed(refs):
@@ -100,6 +104,15 @@ class Opener:
         salt = self._keys.get(bare.ref, month_of(at)).salt(stored.index)
         entry = decode_delta(stored.delta, registration, self._fold.did_of)
         return OpenedEntry(stored, entry, at, None, salt, registration, False)
+
+
+def archived(stored: StoredEntry) -> StateError:
+    """The error for an entry whose sealed part is not here."""
+    return StateError(
+        "state.archived",
+        f"the sealed part of entry {stored.index} is in the archived {stored.archived}",
+        hint=f"`depin-verify archive DIR --from PLACE --file {stored.archived}` brings it back",
+    )
 
 
 def leaf_time(stored: StoredEntry) -> int:

@@ -156,6 +156,18 @@ def _snapshots(directory: Path) -> list[tuple[int, bytes, Path]]:
     return sorted(found, reverse=True)
 
 
+def newest(directory: Path) -> Path | None:
+    """The file of the newest snapshot; None without one."""
+    found = _snapshots(directory)
+    return found[0][2] if found else None
+
+
+def covered(directory: Path) -> int:
+    """How many entries the newest snapshot holds; 0 without one."""
+    found = _snapshots(directory)
+    return found[0][0] if found else 0
+
+
 def save(
     fold: Fold,
     directory: Path,

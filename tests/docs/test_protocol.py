@@ -125,7 +125,7 @@ def test_decisions_are_numbered_without_a_gap_and_short() -> None:
 def test_guides_are_a_page() -> None:
     guides = sorted(Path(DOCS / "guides").glob("*.md"))
     assert {path.stem for path in guides} == {
-        *("aggregator-operator", "data-buyer", "device-maker", "owner", "witness"),
+        *("aggregator-operator", "data-buyer", "device-maker", "operations", "owner", "witness"),
     }
     assert all(len(path.read_text().split()) <= 700 for path in guides)
 

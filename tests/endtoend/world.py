@@ -104,8 +104,16 @@ class Process:
             return file.read().decode(errors="replace")
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         return self._process.poll() is None
+
+    def wait(self) -> int:
+        """Wait until it ends by itself; gives the exit status."""
+        return self._process.wait(PATIENCE)
 
     def end(self, how: signal.Signals) -> int:
         """Send a signal and wait; gives the exit status."""

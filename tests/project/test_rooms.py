@@ -24,7 +24,7 @@ DISTRIBUTION = {
     "serial": "pyserial",
     "pydantic_core": "pydantic",
 }
-EXTRAS = {"depin_id": [], "verify": ["verify", "demo"], "firmware_bridge": ["bridge", "demo"]}
+EXTRAS = {"depin_id": [], "verify": ["verify", "demo", "s3"], "firmware_bridge": ["bridge", "demo"]}
 LINES_TO_AIM_AT = 400
 LINES_AT_MOST = 450
 
@@ -81,7 +81,7 @@ def test_every_import_is_a_declared_dependency(room: str) -> None:
 def test_every_dependency_is_imported_somewhere() -> None:
     about = project()["project"]
     lines = list(about["dependencies"])
-    for extra in ("verify", "bridge", "demo"):
+    for extra in ("verify", "bridge", "demo", "s3"):
         lines += about["optional-dependencies"][extra]
     declared = {re.split(r"[\s\[<>=!~;]", line, maxsplit=1)[0].lower() for line in lines}
     used = {

@@ -51,6 +51,31 @@ def fold_right(hashes: Sequence[bytes]) -> bytes:
     return root
 
 
+class Frontier:
+    """A tree that only grows: one hash a level, so any number of leaves takes no room.
+
+    Attributes:
+        size: number of leaves.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._peaks: list[tuple[int, bytes]] = []
+
+    def add(self, leaf: bytes) -> None:
+        """Add the hash of a leaf, 32 bytes."""
+        height, value = 0, leaf
+        while self._peaks and self._peaks[-1][0] == height:
+            value = node_hash(self._peaks.pop()[1], value)
+            height += 1
+        self._peaks.append((height, value))
+        self.size += 1
+
+    def root(self) -> bytes:
+        """The root over all leaves so far."""
+        return fold_right([peak for _, peak in self._peaks])
+
+
 def verify_inclusion(
     index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes
 ) -> None:

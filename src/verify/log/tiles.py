@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -281,6 +282,14 @@ class TileLog:
         changed: set[Path] = set()
         publish(path, note.encode(), changed)
         sync_directories(changed)
+
+    def promised(self) -> int:
+        """Size of the published checkpoint; 0 without one that can be read."""
+        with suppress(LogError):
+            note = read_bounded(self.directory / "checkpoint", MAX_NOTE_BYTES)
+            if note is not None:
+                return Checkpoint.parse(split_note(note)[0]).size
+        return 0
 
     def _checked_size(self, size: int | None) -> int:
         end = self._size if size is None else size

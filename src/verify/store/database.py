@@ -74,6 +74,7 @@ def connect(
     """
     if not create and not path.is_file():
         raise StateError("state.missing", f"{path} does not exist", hint="create the store first")
+    immutable = immutable or (read_only and _is_still(path))
     mode = "ro" if read_only or immutable else "rwc" if create else "rw"
     uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}" + (
         "&immutable=1" if immutable else ""
@@ -91,6 +92,18 @@ def connect(
             connection.close()
             raise
     return connection
+
+
+def _is_still(path: Path) -> bool:
+    """Whether the file lies on a read-only disk, with nothing beside it that belongs to it.
+
+    SQLite could not make the files there that reading a database in WAL mode takes.
+    """
+    with guarded(path):
+        if not os.statvfs(path).f_flag & os.ST_RDONLY:
+            return False
+        log = path.with_name(path.name + "-wal")
+        return not log.exists() or not log.stat().st_size
 
 
 def use_wal(connection: sqlite3.Connection, path: Path) -> None:
@@ -132,13 +145,21 @@ def check_schema(connection: sqlite3.Connection, path: Path, *, known: int) -> N
     Raises:
         StateError: ``state.schema`` or ``state.corrupt``.
     """
+    found = schema_of(connection, path)
+    if found != known:
+        raise StateError(
+            "state.schema",
+            f"{path} has schema version {found}, this program writes {known}",
+            hint="`depin-verify migrate DIR` brings it up to date"
+            if found < known
+            else "a newer release wrote it: upgrade this software",
+        )
+
+
+def schema_of(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version of a store. Raises StateError ``state.corrupt``."""
     with guarded(path):
         row = connection.execute("SELECT schema FROM meta").fetchone()
     if row is None or not isinstance(row[0], int):
         raise corrupt(path, "has no schema version")
-    if row[0] != known:
-        raise StateError(
-            "state.schema",
-            f"{path} has schema version {row[0]}, this program knows {known}",
-            hint="use the release that wrote it, or a newer one",
-        )
+    return row[0]

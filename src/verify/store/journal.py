@@ -193,7 +193,7 @@ class Journal(Closing):
                     break
                 number += 1
                 if row.count:
-                    yield row.unpack()
+                    yield file.unpack(row)
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[StoredEntry]:
         """Entries [start, stop) in order, across files; memory of one batch.
@@ -230,6 +230,7 @@ class Journal(Closing):
             recent.leaves[at],
             recent.deltas[at],
             recent.sealed[at],
+            recent.archived,
         )
 
     def position(

@@ -17,7 +17,10 @@ NAME = re.compile(r"journal-(\d{6,12})\.db")
 
 @dataclass(frozen=True, slots=True)
 class JournalFileInfo:
-    """One file of the journal: entries [first, first + count); `digest` ends its chain."""
+    """One file of the journal: entries [first, first + count); `digest` ends its chain.
+
+    Of a `stripped` one the sealed column is in an archive.
+    """
 
     path: Path
     sequence: int
@@ -25,6 +28,7 @@ class JournalFileInfo:
     count: int
     sealed: bool
     digest: bytes
+    stripped: bool = False
 
 
 def file_name(sequence: int) -> str:
@@ -88,4 +92,5 @@ def info_of(file: JournalFile) -> JournalFileInfo:
         tail.first - head.first,
         head.is_sealed,
         tail.digest,
+        file.stripped,
     )

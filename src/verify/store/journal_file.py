@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from depin_id.closing import Closing
 from depin_id.durable import sync_directory
 from depin_id.errors import StateError
 from verify.store.database import (
@@ -28,6 +29,7 @@ from verify.store.journal_schema import (
     discard,
     have_types,
     is_finished,
+    is_stripped,
     is_writable,
     read_head,
 )
@@ -36,9 +38,11 @@ from verify.store.packing import (
     BatchRow,
     NewBatch,
     Position,
+    StoredBatch,
     chained_digest,
     pack_column,
     pack_positions,
+    stripped_digest,
     unpack_position,
 )
 
@@ -52,13 +56,16 @@ class Tail:
     digest: bytes
 
 
-class JournalFile:
+class JournalFile(Closing):
     """One file, open. One thread at a time. Made by :meth:`create` and :meth:`open`."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, head: Head, tail: Tail) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, head: Head, tail: Tail, stripped: bool
+    ) -> None:
         self.path = path
         self.head = head
         self.tail = tail
+        self.stripped = stripped
         self._connection = connection
 
     @staticmethod
@@ -107,7 +114,8 @@ class JournalFile:
                     connection.execute("PRAGMA wal_autocheckpoint=4000")
                 elif head.is_sealed:
                     check_length(connection, path)
-            file = cls(path, connection, head, Tail(head.batch, head.first, head.previous))
+            tail = Tail(head.batch, head.first, head.previous)
+            file = cls(path, connection, head, tail, is_stripped(connection, path))
             file.load_tail()
         except BaseException:
             connection.close()
@@ -202,8 +210,23 @@ class JournalFile:
         Raises:
             StateError: ``state.corrupt``.
         """
-        if chained_digest(previous, replace(row, digest=b"")) != row.digest:
+        if self.stripped:
+            intact = self._digest_of_rest(row.number) == stripped_digest(previous, row)
+        else:
+            intact = chained_digest(previous, replace(row, digest=b"")) == row.digest
+        if not intact:
             raise corrupt(self.path, f"batch {row.number} is not what was written")
+
+    def _digest_of_rest(self, number: int) -> bytes | None:
+        with guarded(self.path):
+            row = self._connection.execute(
+                "SELECT digest FROM stripped WHERE number = ?", (number,)
+            ).fetchone()
+        return None if row is None or not isinstance(row[0], bytes) else row[0]
+
+    def unpack(self, row: BatchRow) -> StoredBatch:
+        """A row of this file with its columns unpacked. Raises StateError ``state.corrupt``."""
+        return row.unpack(self.path.name if self.stripped else "")
 
     def digest_before(self, number: int) -> bytes:
         """The digest that batch `number` is chained to."""

@@ -28,6 +28,8 @@ CREATE TABLE positions(
     PRIMARY KEY(stream, epoch, n)) WITHOUT ROWID;
 CREATE TABLE offsets(source TEXT PRIMARY KEY, offset BLOB NOT NULL) WITHOUT ROWID;
 """
+STRIPPED_TABLE = "CREATE TABLE stripped(number INTEGER PRIMARY KEY, digest BLOB NOT NULL);"
+"""Only in a file whose sealed column was moved to an archive: what checks the rest of each row."""
 COLUMNS = (
     "number, first, count, received_at, source, offset, note, "
     "leaves, deltas, sealed, positions, digest"
@@ -117,3 +119,10 @@ def read_head(connection: sqlite3.Connection, path: Path) -> Head:
     if not have_types(row, "isiiibiIB"):
         raise corrupt(path, "has a damaged header")
     return Head(*row)
+
+
+def is_stripped(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the sealed column of the file was moved to an archive."""
+    with guarded(path):
+        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name='stripped'").fetchone()
+    return found is not None

@@ -34,7 +34,7 @@ from verify.store.database import (
     use_wal,
 )
 
-_SCHEMA = 1
+SCHEMA = 1
 _WRAPPED = 24 + 32 + 16
 _TABLES = """
 CREATE TABLE meta(schema INTEGER NOT NULL, proof BLOB NOT NULL);
@@ -258,7 +258,7 @@ class KeyStore(Closing):
     def _connect(self, read_only: bool) -> sqlite3.Connection:
         connection = connect(self.path, read_only=read_only)
         try:
-            check_schema(connection, self.path, known=_SCHEMA)
+            check_schema(connection, self.path, known=SCHEMA)
             with guarded(self.path):
                 proof = connection.execute("SELECT proof FROM meta").fetchone()[0]
                 if not read_only:
@@ -319,7 +319,7 @@ def _write_empty(path: Path, proof: bytes) -> None:
         try:
             os.chmod(temporary, 0o600)
             connection.executescript(_TABLES)
-            connection.execute("INSERT INTO meta VALUES (?,?)", (_SCHEMA, proof))
+            connection.execute("INSERT INTO meta VALUES (?,?)", (SCHEMA, proof))
         finally:
             connection.close()
         temporary.rename(path)

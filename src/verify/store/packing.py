@@ -6,7 +6,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -56,7 +56,10 @@ class NewBatch:
 
 @dataclass(slots=True)
 class StoredEntry:
-    """One entry as it was written; `received_at` in milliseconds, unix."""
+    """One entry as it was written; `received_at` in milliseconds, unix.
+
+    `archived` names the file that holds the sealed part when it was moved to an archive.
+    """
 
     index: int
     batch: int
@@ -64,6 +67,7 @@ class StoredEntry:
     leaf: bytes
     delta: bytes
     sealed: bytes
+    archived: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +83,13 @@ class StoredBatch:
     leaves: list[bytes]
     deltas: list[bytes]
     sealed: list[bytes]
+    archived: str = ""
 
     def entries(self) -> list[StoredEntry]:
         """The batch entry by entry."""
         columns = zip(self.leaves, self.deltas, self.sealed, strict=True)
         return [
-            StoredEntry(index, self.number, self.received_at, leaf, delta, sealed)
+            StoredEntry(index, self.number, self.received_at, leaf, delta, sealed, self.archived)
             for index, (leaf, delta, sealed) in enumerate(columns, self.first)
         ]
 
@@ -106,12 +111,16 @@ class BatchRow:
     positions: bytes
     digest: bytes
 
-    def unpack(self) -> StoredBatch:
+    def unpack(self, archived: str = "") -> StoredBatch:
         """The row with its columns unpacked.
+
+        Args:
+            archived: the file that holds its sealed column, when this row has it no more.
 
         Raises:
             StateError: ``state.corrupt``.
         """
+        sealed = [b""] * self.count if archived else unpack_column(self.sealed, self.count)
         return StoredBatch(
             self.number,
             self.first,
@@ -121,7 +130,8 @@ class BatchRow:
             self.note,
             unpack_column(self.leaves, self.count),
             unpack_column(self.deltas, self.count),
-            unpack_column(self.sealed, self.count),
+            sealed,
+            archived,
         )
 
 
@@ -234,3 +244,12 @@ def chained_digest(previous: bytes, row: BatchRow) -> bytes:
     for part in (source, row.offset or b"", row.note, *columns):
         hasher.update(part)
     return hasher.digest()
+
+
+def stripped_digest(previous: bytes, row: BatchRow) -> bytes:
+    """As :func:`chained_digest`, of a row whose sealed column is in an archive.
+
+    It binds what is left of the row, and the digest that the whole row has.
+    """
+    left = chained_digest(previous, replace(row, sealed=b"", digest=b""))
+    return hashlib.sha256(b"depin-stripped/1\x00" + row.digest + left).digest()

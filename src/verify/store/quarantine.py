@@ -13,7 +13,7 @@ from depin_id.closing import Closing
 from depin_id.durable import DirectoryLock, make_directory, sync_directory
 from verify.store.database import check_schema, connect, guarded, transaction, use_wal
 
-_SCHEMA = 1
+SCHEMA = 1
 ROW_BYTES = 128
 """What an item counts beside its bytes: empty data would else cost nothing."""
 
@@ -200,7 +200,7 @@ class Quarantine(Closing):
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self.path)
         try:
-            check_schema(connection, self.path, known=_SCHEMA)
+            check_schema(connection, self.path, known=SCHEMA)
             with guarded(self.path):
                 use_wal(connection, self.path)
         except BaseException:
