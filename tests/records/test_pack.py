@@ -15,7 +15,7 @@ from tests.records.support import HERE, NOW, POLICY, PROFILES, after, judge
 from verify.checks import pack
 from verify.checks.clock import Sealing
 from verify.checks.pack import PackOutcome, judge_pack, stored
-from verify.checks.records import MAX_SERIES, SubjectState
+from verify.checks.records import MAX_SERIES, SubjectState, judge_records
 from verify.checks.slots import MAX_RANGES
 from verify.policy import Policy
 from verify.profile import Profile
@@ -199,9 +199,31 @@ def test_any_order_is_judged_alike() -> None:
         _judge_alike([plain[:20] + plain[40:60] + plain[20:40]], profile)
 
 
+def test_many_values_in_a_window_are_judged_alike() -> None:
+    dense = replace(PROFILES["noise"], slot_ms=250, period_ms=1000)
+    quarters = [
+        record._replace(time=Decimal64(100 * (NOW // 1000 - 100) + 25 * at, -2))
+        for at, record in enumerate(_plain(300))
+    ]
+    for size in (1, 7, 30, 50, 100):
+        packs = [quarters[at : at + size] for at in range(0, 300, size)]
+        _judge_alike(packs, dense)
+        _judge_alike(packs[::-1], dense)
+
+
+def test_times_before_1970_are_stored_alike() -> None:
+    early = Sealing(-3000, 3000, 0, False, 0)
+    relative = [record._replace(time=Decimal64(0)) for record in _plain(1)]
+    columns = decode_columns(encode_pack(relative))
+    known: dict[str, Any] = {"profile": PROFILES["noise"], "policy": POLICY, "sealing": early}
+    known |= {"received_at": 3000, "state": SubjectState(), "registered": HERE}
+    expected = stored(judge_records(relative, **known))
+    assert _shown(judge_pack(columns, **known)) == _shown(expected)
+
+
 def test_bounds_of_what_is_remembered_are_judged_alike() -> None:
     held = {f"s{at}": ((1, 2),) for at in range(MAX_SERIES - 1)}
     both = _plain(3) + _plain(3, name="lceq")
-    _judge_alike([_plain(3), both], state=SubjectState(held))
+    _judge_alike([both], state=SubjectState(held))
     gaps = tuple((at, at + 1) for at in range(0, 2 * MAX_RANGES, 2))
     _judge_alike([_plain(9), _plain(9, -50)], state=SubjectState({"laeq": gaps}))
