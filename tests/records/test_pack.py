@@ -196,6 +196,8 @@ def test_any_order_is_judged_alike() -> None:
             _judge_alike([pack[::-1] for pack in packs], profile)
             _judge_alike([*packs, *packs], profile)
         _judge_alike([plain[::2], plain[1::2], plain], profile)
+        for cut in range(1, 17):
+            _judge_alike([plain[:cut], plain[cut:60]], profile)
         _judge_alike([plain[:20] + plain[40:60] + plain[20:40]], profile)
 
 

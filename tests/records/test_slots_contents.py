@@ -154,7 +154,7 @@ def test_a_range_that_begins_elsewhere_or_is_gone_is_a_change() -> None:
 def test_what_is_kept_is_the_beginning_of_a_window(packs: list[list[int]]) -> None:
     kept: Kept = ()
     seen: set[bytes] = set()
-    for pack in packs:
+    for pack in (range(10), range(20, 30), *packs):
         samples = {bytes([at]) * 13 for at in pack}
         kept = merged(kept, ((7, b"".join(sorted(samples))),))
         seen = set(sorted(seen | samples)[:MAX_KEPT])
