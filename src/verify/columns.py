@@ -13,6 +13,8 @@ from depin_id.senml.decimal64 import unchecked
 
 Value = Decimal64 | str | bool | bytes
 
+MAX_TIME_MS: Final = 1 << 50
+"""Bound on the times of records, ms since 1970 (some 35,000 years)."""
 CONTEXT: Final = "record.context"
 """Flag: the record describes others (a position) and is no measurement; it fills no slot."""
 

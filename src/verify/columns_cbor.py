@@ -18,10 +18,8 @@ from depin_id.claims import Place
 from depin_id.errors import DepinError, LogError
 from depin_id.senml import Decimal64
 from depin_id.senml.patterns import INTEGER, NUMBER, SHORT_TEXT, read_number
-from verify.columns import RecordColumns, is_one
+from verify.columns import MAX_TIME_MS, RecordColumns, is_one
 
-MAX_TIME_MS: Final = 1 << 50
-"""Bound on the times of records, ms since 1970 (some 35,000 years)."""
 FEW: Final = 3
 """So few rows are written one by one: short columns save nothing."""
 _MEMO: Final = 1 << 14

@@ -17,8 +17,8 @@ from depin_id.claims import Place, is_uint
 from depin_id.envelope import MAX_POSITION
 from depin_id.errors import EncodingError, EnvelopeError, LogError
 from depin_id.senml import Decimal64
-from verify.columns import RecordColumns, RecordRow, Rows, Value
-from verify.columns_cbor import FEW, MAX_TIME_MS, cells_of, read_rows, write_rows
+from verify.columns import MAX_TIME_MS, RecordColumns, RecordRow, Rows, Value
+from verify.columns_cbor import FEW, cells_of, read_rows, write_rows
 from verify.store.data_key import commitment
 
 __all__ = [

@@ -15,7 +15,8 @@ from tests.records.support import HERE, NOW, POLICY, PROFILES, after, judge
 from verify.checks import pack
 from verify.checks.clock import Sealing
 from verify.checks.pack import PackOutcome, judge_pack, stored
-from verify.checks.records import SubjectState
+from verify.checks.records import MAX_SERIES, SubjectState, judge_records
+from verify.checks.slots import MAX_RANGES
 from verify.policy import Policy
 from verify.profile import Profile
 
@@ -108,11 +109,19 @@ def _shown(outcome: PackOutcome) -> tuple[object, ...]:
 def test_columns_and_records_are_judged_alike(
     packs: Sequence[list[Record]], profile: Profile, sealing: Sealing, policy: Policy
 ) -> None:
-    state = SubjectState()
+    _judge_alike(packs, profile, sealing, policy)
+
+
+def _judge_alike(
+    packs: Sequence[Sequence[Record]],
+    profile: Profile = PROFILES["noise"],
+    sealing: Sealing = _SEALED[0],
+    policy: Policy = POLICY,
+    state: SubjectState | None = None,
+) -> None:
+    state = SubjectState() if state is None else state
     for records in packs:
-        sent = encode_pack(records)
-        columns = decode_columns(sent)
-        assert decode_pack(sent) == records
+        columns = decode_columns(encode_pack(records))
         expected = judge(records, profile, sealing=sealing, state=state, policy=policy)
         found = judge_pack(
             columns,
@@ -123,6 +132,7 @@ def test_columns_and_records_are_judged_alike(
             state=state,
             registered=HERE,
         )
+        assert decode_pack(encode_pack(records)) == records
         assert _shown(found) == _shown(stored(expected))
         state = after(state, expected)
 
@@ -154,3 +164,68 @@ def test_plain_packs_are_judged_by_column(monkeypatch: pytest.MonkeyPatch) -> No
             registered=HERE,
         )
         assert outcome.columns is not None and set(outcome.columns.codes) == {""}
+
+
+def test_each_deviation_alone_is_judged_alike() -> None:
+    plain = _plain(60)
+    low, high = (plain[0]._replace(value=Decimal64(at)) for at in (-1, 141))
+    for odd in (low, high):
+        _judge_alike([[odd, *plain[1:]], [*plain[:-1], odd]])
+        _judge_alike([[odd._replace(value=Decimal64(-1, -1)), *plain[1:]]])
+    _judge_alike([plain], replace(PROFILES["noise"], max_records=59))
+    _judge_alike([_plain(3, name="lceq")])  # the required name is missing
+    _judge_alike([_plain(3, unit="Pa")])
+    _judge_alike([_plain(3, name="lat", unit="lat")])
+    for age in (0, 30, 31, 2_592_000 + 60, 2_592_000 + 30, -31, -90, -91):
+        for sealing in _SEALED:
+            _judge_alike([_plain(60, -age), _plain(1, -age)], sealing=sealing)
+            relative = [record._replace(time=Decimal64(-age)) for record in plain]
+            _judge_alike([relative, relative[:1]], sealing=sealing)
+
+
+def test_any_order_is_judged_alike() -> None:
+    plain = _plain(200, -200)
+    tens = [plain[at : at + 10] for at in range(0, 200, 10)]
+    ones = [[record] for record in plain[:50]]
+    without_slots = replace(PROFILES["noise"], slot_ms=0)
+    for profile in (PROFILES["noise"], without_slots):
+        for packs in (tens, ones):
+            _judge_alike(packs, profile)
+            _judge_alike(packs[::-1], profile)
+            _judge_alike([*packs[::2], *packs[1::2]], profile)
+            _judge_alike([pack[::-1] for pack in packs], profile)
+            _judge_alike([*packs, *packs], profile)
+        _judge_alike([plain[::2], plain[1::2], plain], profile)
+        for cut in range(1, 17):
+            _judge_alike([plain[:cut], plain[cut:60]], profile)
+        _judge_alike([plain[:20] + plain[40:60] + plain[20:40]], profile)
+
+
+def test_many_values_in_a_window_are_judged_alike() -> None:
+    dense = replace(PROFILES["noise"], slot_ms=250, period_ms=1000)
+    quarters = [
+        record._replace(time=Decimal64(100 * (NOW // 1000 - 100) + 25 * at, -2))
+        for at, record in enumerate(_plain(300))
+    ]
+    for size in (1, 7, 30, 50, 100):
+        packs = [quarters[at : at + size] for at in range(0, 300, size)]
+        _judge_alike(packs, dense)
+        _judge_alike(packs[::-1], dense)
+
+
+def test_times_before_1970_are_stored_alike() -> None:
+    early = Sealing(-3000, 3000, 0, False, 0)
+    relative = [record._replace(time=Decimal64(0)) for record in _plain(1)]
+    columns = decode_columns(encode_pack(relative))
+    known: dict[str, Any] = {"profile": PROFILES["noise"], "policy": POLICY, "sealing": early}
+    known |= {"received_at": 3000, "state": SubjectState(), "registered": HERE}
+    expected = stored(judge_records(relative, **known))
+    assert _shown(judge_pack(columns, **known)) == _shown(expected)
+
+
+def test_bounds_of_what_is_remembered_are_judged_alike() -> None:
+    held = {f"s{at}": ((1, 2),) for at in range(MAX_SERIES - 1)}
+    both = _plain(3) + _plain(3, name="lceq")
+    _judge_alike([both], state=SubjectState(held))
+    gaps = tuple((at, at + 1) for at in range(0, 2 * MAX_RANGES, 2))
+    _judge_alike([_plain(9), _plain(9, -50)], state=SubjectState({"laeq": gaps}))

@@ -141,3 +141,21 @@ def test_constant_or_sparse_readings_make_no_window() -> None:
     assert _digests("rain", "m", six[:11], 1000) == []
     assert len(_digests("rain", "m", six[:12], 1000)) == 1
     assert _digests("rain", "m", six, 0) == []
+
+
+def test_a_range_that_begins_elsewhere_or_is_gone_is_a_change() -> None:
+    before, after = ((1, 2), (5, 6)), ((1, 2), (4, 6))
+    assert changes(before, after) == ((4, 6), (5, 5))
+    assert patched(before, changes(before, after)) == after
+    assert changes(before, before) == () and patched(before, ((5, 5),)) == ((1, 2),)
+
+
+@given(st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=MAX_KEPT), max_size=4))
+def test_what_is_kept_is_the_beginning_of_a_window(packs: list[list[int]]) -> None:
+    kept: Kept = ()
+    seen: set[bytes] = set()
+    for pack in (range(10), range(20, 30), *packs):
+        samples = {bytes([at]) * 13 for at in pack}
+        kept = merged(kept, ((7, b"".join(sorted(samples))),))
+        seen = set(sorted(seen | samples)[:MAX_KEPT])
+        assert kept == ((7, b"".join(sorted(seen))),)

@@ -16,6 +16,7 @@ from depin_id.claims import Claims
 from depin_id.envelope import Provenance
 from depin_id.senml import Decimal64
 from verify.checks import Finding
+from verify.columns import MAX_TIME_MS
 from verify.policy import Policy
 
 RELATIVE_LIMIT_S: Final = 1 << 28
@@ -305,6 +306,8 @@ class RecordClock:
         surely = high if low is None else low
         if most + surely > self._latest or least + high < self._earliest:
             return None
+        if least + min(surely, high) < 0 or most + max(surely, high) > MAX_TIME_MS:
+            return None  # is cut to be stored
         flags = time_flags((low, high, nominal), self._policy)
         return TimedColumn(
             None if low is None else [time + low for time in times_ms],

@@ -26,8 +26,7 @@ from verify.checks.records import (
     judge_records,
 )
 from verify.checks.slots import Ranges, fill_all
-from verify.columns import RecordColumns, RecordRow, is_one
-from verify.leaf import MAX_TIME_MS
+from verify.columns import MAX_TIME_MS, RecordColumns, RecordRow, is_one
 from verify.policy import Policy
 from verify.profile import Field, Profile
 
