@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typer.main import get_command
 
 from depin_id.commands.common import app, run
-from verify.commands import demo, intake, looking, proving, setup
+from verify.commands import demo, intake, keys, looking, proving, setup
 
 cli = app(
     "The aggregator: verify what devices sign, keep it in a log, prove it.\n\n"
@@ -34,6 +34,7 @@ for command in (
     demo.demo,
 ):
     cli.command()(command)
+cli.add_typer(keys.commands, name="keys")
 cli.command("check-receipt")(looking.check_receipt)
 cli.command("verify-dataset")(proving.verify_dataset)
 

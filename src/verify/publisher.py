@@ -5,7 +5,7 @@ Nothing is published before its entries are durable, and nothing here can change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from depin_id.errors import StateError
 from depin_id.keys import Signer
@@ -29,14 +29,14 @@ class Publisher:
         keys: KeyStore,
         fold: Fold,
         log_signer: Signer,
+        former: Sequence[Signer] = (),
     ) -> None:
         self._workspace = workspace
         self._journal = journal
         self._keys = keys
         self._fold = fold
-        self._signer = log_signer
+        self.sign_with(log_signer, former)
         self._log = TileLog(workspace.log, fold.card.log_origin)
-        self.published: Checkpoint | None = None
         self._check_history()
 
     def _check_history(self) -> None:
@@ -52,6 +52,14 @@ class Publisher:
                 f"published log of {size}",
                 hint="restore the newest journal; a published log is never rewritten",
             )
+
+    def sign_with(self, signer: Signer, former: Sequence[Signer] = ()) -> None:
+        """Sign checkpoints with the card's log key, and with former ones that are still kept.
+
+        Readers that hold an older card go on verifying the log until they have the new one.
+        """
+        self._signer, self._former = signer, tuple(former)
+        self.published: Checkpoint | None = None
 
     def catch_up(self) -> None:
         """Give the log every entry that the journal has and it has not, e.g. after a crash."""
@@ -70,6 +78,10 @@ class Publisher:
         checkpoint = self._log.checkpoint()
         card = self._fold.card
         note = sign_checkpoint(checkpoint, card.log_origin, card.log_key.raw, self._signer.sign)
+        for other in self._former:
+            raw = other.public_key.raw
+            signed = sign_checkpoint(checkpoint, card.log_origin, raw, other.sign)
+            note += signed.removeprefix(checkpoint.body + "\n")
         self._log.publish_checkpoint(note)
         self.published = checkpoint
         return checkpoint
