@@ -2,7 +2,8 @@
 
 The root names the keys on a card; the aggregator keeps their private halves in ``network/``, as
 ``ack-N.key`` and ``log-N.key`` for card N. A new key waits as ``pending-ack.key`` until a card
-names it. The card in force is the journal's: a crash while it changes is put right at the next start.
+names it. The card in force is the journal's: a crash while it changes is put right at the next
+start.
 """
 
 from __future__ import annotations
