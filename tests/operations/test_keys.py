@@ -322,6 +322,7 @@ def test_a_stolen_acknowledgement_key_while_everything_runs(tmp_path: Path) -> N
                 spool=tmp_path / "spool",
             ) as sender,
         ):
+            until(lambda: "mqtt.subscribed" in process.log, "the start", process=process)
             sender.send([reading("laeq", 50, "dB")])
             assert until(lambda: sender.flush(1), "the first", process=process)
             request = CardRequest.from_json(json.dumps(new_keys(Workspace(root), ("ack", "log"))))
