@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typer.main import get_command
 
 from depin_id.commands.common import app, run
-from verify.commands import demo, intake, keys, looking, proving, setup
+from verify.commands import demo, intake, keys, looking, proving, setup, watching
 
 cli = app(
     "The aggregator: verify what devices sign, keep it in a log, prove it.\n\n"
@@ -28,6 +28,8 @@ for command in (
     looking.status,
     looking.explain,
     looking.receipt,
+    watching.whatif,
+    watching.tail,
     proving.audit,
     proving.rebuild,
     proving.export,

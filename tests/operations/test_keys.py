@@ -181,7 +181,7 @@ def test_cards_that_may_not_follow(site: Site) -> None:
     file = site.folder / "offered.cbor"
     before = load_card(Workspace(site.root).card)
     offered = {what: (code, make(site)) for what, (code, make) in REFUSED.items()}
-    wrong = []
+    wrong: list[object] = []
     for what, (code, data) in offered.items():
         file.write_bytes(data)
         told = site.run("keys", "activate", site.root, file)
