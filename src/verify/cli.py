@@ -30,6 +30,7 @@ for command in (
     looking.receipt,
     watching.whatif,
     watching.tail,
+    watching.doctor,
     proving.audit,
     proving.rebuild,
     proving.export,

@@ -1,9 +1,10 @@
-"""``depin-verify whatif`` and ``tail``."""
+"""``depin-verify whatif``, ``tail`` and ``doctor``."""
 
 from __future__ import annotations
 
 import json
 import signal
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +12,19 @@ from typing import Annotated, Any
 
 import typer
 
-from depin_id.commands.common import read_input, silence
+from depin_id.commands.common import read_input, read_passphrase, silence
 from depin_id.errors import ConfigError
 from depin_id.printable import printable
 from verify.commands.common import AsJson, Directory, parse_moment, progress
+from verify.doctor import Setup
+from verify.doctor import doctor as look
+from verify.doctor.finding import Broker
+from verify.doctor.machine import clock_is_synchronised
+from verify.ingest.options import TlsOptions
 from verify.tail import Wanted, references
 from verify.tail import tail as follow_log
 from verify.whatif import whatif as judge_again
+from verify.workspace import Workspace
 
 MAX_POLICY = 1 << 20
 
@@ -131,3 +138,40 @@ def _line(entry: dict[str, Any]) -> str:
     epoch, n = entry["position"]
     words = [entry["reference"], f"{epoch}/{n}", entry["verdict"], entry["level"], *entry["flags"]]
     return f"{head}  " + " ".join(printable(word) for word in words if word)
+
+
+def doctor(
+    directory: Directory,
+    mqtt: Annotated[str | None, typer.Option(help="Try this broker: mqtts://host[:port].")] = None,
+    ca: Annotated[Path | None, typer.Option(help="Authorities (PEM) for mqtts.")] = None,
+    cert: Annotated[Path | None, typer.Option(help="Own certificate (PEM), for mTLS.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None,
+    username: Annotated[str | None, typer.Option(help="At the broker.")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="Its first line, mode 0600.")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every page of the journal.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong with a set-up and what to do about it; exit 1 if something is.
+
+    Example: depin-verify doctor agg --mqtt mqtts://broker.example:8883 --ca ca.pem
+    """
+    tls = None
+    if ca is not None or cert is not None or key is not None:
+        tls = TlsOptions(ca_file=ca, cert_file=cert, key_file=key)
+    broker = None
+    if mqtt is not None:
+        broker = Broker(mqtt, tls, username, read_passphrase(password_file))
+    found = look(Setup(Workspace(directory), broker, deep=deep, synchronised=clock_is_synchronised))
+    wrong = any(item.severity == "error" for item in found)
+    if as_json:
+        items = [item.to_json() for item in found]
+        print(json.dumps({"ok": not wrong, "findings": items}, indent=2, ensure_ascii=False))
+    else:
+        for item in found:
+            print(printable(f"{item.severity}: {item.code}: {item.what} ({item.where})"))
+            if item.hint:
+                print(printable(f"  {item.hint}"))
+        if not wrong:
+            print("ok")
+    if wrong:
+        sys.exit(1)
