@@ -18,6 +18,7 @@ cli = app(
 for command in (
     setup.init,
     setup.enrol,
+    setup.enrolments,
     setup.rotate,
     setup.revoke,
     setup.erase,

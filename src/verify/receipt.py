@@ -215,13 +215,17 @@ def row_json(row: RecordRow) -> dict[str, Any]:
     return found
 
 
-def check_receipt(data: bytes, *, network: str | None = None) -> CheckedReceipt:
+def check_receipt(
+    data: bytes, *, network: str | None = None, least_card: int = 0
+) -> CheckedReceipt:
     """Check a receipt, from its bytes alone.
 
     Args:
         data: the receipt, at most 2 MiB.
         network: the network's DID, from a trusted place. Without it the card vouches for itself,
             and whoever made the receipt may have made the network too.
+        least_card: number of the oldest card that is believed. A log key that was stolen signs
+            for ever under the card that names it: ask for a receipt under a newer one.
 
     Raises:
         LogError: ``receipt.*`` names what does not fit; ``log.*`` the proof does not prove it.
@@ -230,6 +234,12 @@ def check_receipt(data: bytes, *, network: str | None = None) -> CheckedReceipt:
     """
     value = _read(data)
     card = _card(value[_CARD], network)
+    if card.number < least_card:
+        raise _wrong(
+            "card_old",
+            f"the receipt is under card {card.number}, number {least_card} or later is asked for",
+            "ask the operator, or a copy of the log, for a receipt of the same entry made now",
+        )
     keys = [NoteKey(card.log_origin, card.log_key.raw)]
     checkpoint = verify_tlog_proof(value[_PROOF], value[_LEAF], keys, origin=card.log_origin)
     proof = TlogProof.parse(value[_PROOF])

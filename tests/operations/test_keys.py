@@ -382,3 +382,23 @@ def test_who_missed_the_card_gets_it_again(tmp_path: Path) -> None:
             assert len(send(envelopes[0])) == 2
             assert len(send(envelopes[1])) == 1
             assert len(send(envelopes[1])) == 2
+
+
+def test_the_devices_of_one_network_are_taken_into_another(site: Site) -> None:
+    """Under their present keys; without those that were revoked."""
+    kept, turned, gone = (site.device(name) for name in ("kept", "turned", "gone"))
+    for device in (kept, turned, gone):
+        site.ok("enrol", site.root, site.document(device))
+    fresh = site.device("fresh")
+    site.ok("rotate", site.root, turned.did, fresh.did)
+    revoked = site.ok("revoke", site.root, gone.did, "--json").json
+    again = site.ok("revoke", site.root, gone.did, "--json").json
+    assert revoked["changed"] and again == {"did": gone.did, "changed": False}
+    documents = site.folder / "devices.jsonl"
+    documents.write_text(site.ok("enrolments", site.root).out)
+    NetworkDir.create(site.folder / "net2", "testnet-2")
+    site.ok("init", site.folder / "agg2", "--network", site.folder / "net2")
+    policy = site.folder / "policy.toml"
+    site.ok("policy", site.folder / "agg2", policy)
+    taken = site.ok("enrol", site.folder / "agg2", documents, "--json").json
+    assert taken["enrolled"] == [kept.did, fresh.did] and not taken["refused"]

@@ -12,6 +12,7 @@ import typer
 from depin_id.commands.common import read_input, show
 from depin_id.durable import replace_file
 from depin_id.errors import ConfigError, EncodingError, StateError
+from depin_id.network import load_card
 from depin_id.printable import printable
 from verify.commands.common import AsJson, Directory, flat, parse_position
 from verify.explain import explain as make_explanation
@@ -104,6 +105,10 @@ def check_receipt(
     network: Annotated[
         str | None, typer.Option(help="The network's DID to pin; else the card vouches for itself.")
     ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(help="The newest card you know: a receipt under an older one is refused."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a receipt offline; exit 2 with the reason when it does not hold.
@@ -111,8 +116,9 @@ def check_receipt(
     Example: depin-verify check-receipt r.receipt --network did:key:z6Mk...
     """
     data = read_input(file, max_bytes=MAX_RECEIPT)
+    least = 0 if card is None else load_card(card, network=network)[0].number
     try:
-        checked = check(data, network=network)
+        checked = check(data, network=network, least_card=least)
     except EncodingError as error:
         raise EncodingError(
             error.code,
