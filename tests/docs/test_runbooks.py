@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ from depin_id.device_file import read_enrolment
 from depin_id.errors import LogError
 from depin_id.network import load_card
 from tests.brokers import mosquitto
-from tests.project.tree import ROOT, project
+from tests.docs.warm import warm
+from tests.project.tree import ROOT
 from verify.receipt import check_receipt
 
 TEXT = (ROOT / "docs" / "guides" / "runbooks.md").read_text("utf-8")
@@ -44,17 +45,25 @@ depin-bridge init gw --network net/card.cbor --name roof --url mqtts://broker.ex
 """
 
 
-def _bash(script: str, folder: Path, **names: str) -> str:
-    """Run a session with the console scripts of this source tree; gives what it printed."""
-    commands = "".join(
-        f'{name}() {{ "$PYTHON" -m {target.partition(":")[0]} "$@"; }}\n'
-        for name, target in project()["project"]["scripts"].items()
-    )
-    path = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
+@pytest.fixture(scope="module")
+def commands() -> Iterator[str]:
+    with warm() as functions:
+        yield functions
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, commands: str) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    _bash(commands, SITE, folder)
+    return folder
+
+
+def _bash(commands: str, script: str, folder: Path, **names: str) -> str:
+    """Run a session; gives what it printed."""
     done = subprocess.run(
         ["bash", "-c", f"set -euo pipefail\n{commands}{script}"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": path, "PYTHON": sys.executable, "NO_COLOR": "1"} | names,
+        env=os.environ | names,
         capture_output=True,
         text=True,
         timeout=280,
@@ -64,32 +73,26 @@ def _bash(script: str, folder: Path, **names: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    _bash(SITE, folder)
-    return folder
-
-
 def _named(site: Path) -> dict[str, str]:
     network = load_card(site / "net" / "card.cbor")[0].network
     return {"NETWORK": network, "DEVICE": read_enrolment(site / "dev").did}
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story[0])
-def test_the_runbook(site: Path, tmp_path: Path, story: tuple[str, ...]) -> None:
+def test_the_runbook(commands: str, site: Path, tmp_path: Path, story: tuple[str, ...]) -> None:
+    script = "".join(BLOCKS[name] for name in story)
     shutil.copytree(site, tmp_path / "site")
     names = _named(site) | {"BROKER": "mqtt://127.0.0.1:1"}
     if story[0] == "broker":
         with mosquitto(tmp_path) as broker:
             names["BROKER"] = f"mqtt://127.0.0.1:{broker.port}"
-            shown = _bash("".join(BLOCKS[name] for name in story), tmp_path / "site", **names)
+            shown = _bash(commands, script, tmp_path / "site", **names)
         assert "broker." not in shown
         return
     lost = {"ack_request": "ack-1.key", "log_key": ""}.get(story[0], "")
     if lost:
         (tmp_path / "site" / "agg" / "network" / lost).unlink()
-    shown = _bash("".join(BLOCKS[name] for name in story), tmp_path / "site", **names)
+    shown = _bash(commands, script, tmp_path / "site", **names)
     if "new_device" in story:
         assert re.search(r"^accepted +1$", shown, re.MULTILINE)
     if "stolen_log_key" in story:
