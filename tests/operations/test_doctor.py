@@ -26,9 +26,9 @@ from tests.brokers import Tls, free_port, mosquitto
 from tests.verify.cli_site import Site
 from verify import cardchange
 from verify.aggregator import HEARTBEAT_MS, QUARANTINE_BYTES, Aggregator, wall_clock
-from verify.doctor import Finding, Setup, doctor, machine
+from verify.doctor import Diagnosis, Setup, doctor, machine
 from verify.doctor import stores as store_checks
-from verify.doctor.finding import Broker
+from verify.doctor.diagnosis import Broker
 from verify.ingest.options import TlsOptions
 from verify.operating import new_keys
 from verify.setup import init
@@ -174,6 +174,15 @@ def test_what_is_not_ours(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(os, "geteuid", lambda: 4242)
     monkeypatch.setattr(os, "getuid", lambda: 4242)
     assert "directory.owner" in _codes(setup)
+
+
+def test_a_journal_that_may_not_be_looked_into(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there: to say that it is missing would send somebody to make another one."""
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    (found,) = doctor(setup)
+    assert found.code == "state.permissions" and str(setup.workspace.journal) in found.what
 
 
 def test_a_card_out_of_its_time(setup: Setup) -> None:
@@ -326,7 +335,7 @@ def _shake_hands(listener: socket.socket, context: ssl.SSLContext) -> None:
 # --- the broker ---------------------------------------------------------------------------------
 
 
-def _broker(setup: Setup, url: str, ca: Path | None = None, **who: str) -> list[Finding]:
+def _broker(setup: Setup, url: str, ca: Path | None = None, **who: str) -> list[Diagnosis]:
     tls = None if ca is None else TlsOptions(ca_file=ca)
     return doctor(replace(setup, broker=Broker(url, tls, **who)))
 

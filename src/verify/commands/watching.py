@@ -18,7 +18,7 @@ from depin_id.printable import printable
 from verify.commands.common import AsJson, Directory, parse_moment, progress
 from verify.doctor import Setup
 from verify.doctor import doctor as look
-from verify.doctor.finding import Broker
+from verify.doctor.diagnosis import Broker
 from verify.doctor.machine import clock_is_synchronised
 from verify.ingest.options import TlsOptions
 from verify.tail import Wanted, references

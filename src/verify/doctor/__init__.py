@@ -1,6 +1,6 @@
 """What is wrong with a set-up: look-ups that change nothing, each with what to do about it."""
 
-from verify.doctor.finding import Finding, Setup
+from verify.doctor.diagnosis import Diagnosis, Setup
 from verify.doctor.run import CHECKS, doctor
 
-__all__ = ["CHECKS", "Finding", "Setup", "doctor"]
+__all__ = ["CHECKS", "Diagnosis", "Setup", "doctor"]

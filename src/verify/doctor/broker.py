@@ -18,21 +18,21 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from depin_id.network import load_card
 from depin_id.networkdir import CARD_FILE
-from verify.doctor.finding import Broker, Finding, Setup
+from verify.doctor.diagnosis import Broker, Diagnosis, Setup
 from verify.ingest.options import BrokerAddress, TlsOptions, parse_broker_url
 
 ANSWER_S = 10.0
 _SOON = timedelta(days=30)
 
 
-def check_broker(setup: Setup) -> Iterator[Finding]:
+def check_broker(setup: Setup) -> Iterator[Diagnosis]:
     """Try it as ``depin-verify run`` would, and once without a name."""
     if setup.broker is None:
         return
     address = parse_broker_url(setup.broker.url)
     where = str(address)
     if not address.tls and not _is_loopback(address.host):
-        yield Finding(
+        yield Diagnosis(
             "broker.plain",
             "error",
             "the connection leaves this machine without TLS",
@@ -45,7 +45,7 @@ def check_broker(setup: Setup) -> Iterator[Finding]:
     except OSError as error:
         hint = "is it running, and is the address right?"
         what = str(error.strerror or error)
-        yield Finding("broker.unreachable", "error", what, where, hint)
+        yield Diagnosis("broker.unreachable", "error", what, where, hint)
         return
     context = (setup.broker.tls or TlsOptions()).context() if address.tls else None
     if context is not None:
@@ -58,11 +58,11 @@ def check_broker(setup: Setup) -> Iterator[Finding]:
     answer = _connect(address, context, setup.broker, topic)
     if answer.refused:
         hint = "look at name, password and certificate, here and at the broker"
-        yield Finding("broker.refused", "error", answer.refused, where, hint)
+        yield Diagnosis("broker.refused", "error", answer.refused, where, hint)
         return
     if not answer.subscribed:
         hint = f"let the aggregator read {topic} and write depin/v1/{card.name}/down/+"
-        yield Finding("broker.acl", "error", f"it may not read {topic}", where, hint)
+        yield Diagnosis("broker.acl", "error", f"it may not read {topic}", where, hint)
     if not _is_loopback(address.host) or address.username or setup.broker.username:
         yield from _open_to_all(address, context, topic, where)
 
@@ -76,7 +76,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _certificate(address: BrokerAddress, context: ssl.SSLContext) -> Iterator[Finding]:
+def _certificate(address: BrokerAddress, context: ssl.SSLContext) -> Iterator[Diagnosis]:
     where = str(address)
     try:
         with (
@@ -86,17 +86,17 @@ def _certificate(address: BrokerAddress, context: ssl.SSLContext) -> Iterator[Fi
             data = secured.getpeercert(binary_form=True) or b""
     except ssl.SSLCertVerificationError as error:
         hint = "give the authority with --ca; name the host as the certificate does"
-        yield Finding("broker.certificate", "error", error.verify_message, where, hint)
+        yield Diagnosis("broker.certificate", "error", error.verify_message, where, hint)
         return
     except (ssl.SSLError, OSError) as error:
         hint = "is this a TLS port?"
-        yield Finding("broker.tls", "error", str(error), where, hint)
+        yield Diagnosis("broker.tls", "error", str(error), where, hint)
         return
     ends = x509.load_der_x509_certificate(data).not_valid_after_utc
     if ends - datetime.now(UTC) < _SOON:
         what = f"its certificate expires on {ends:%Y-%m-%d}"
         hint = "renew it"
-        yield Finding("broker.certificate_expires", "warning", what, where, hint)
+        yield Diagnosis("broker.certificate_expires", "warning", what, where, hint)
 
 
 @dataclass
@@ -151,11 +151,11 @@ def _connect(
 
 def _open_to_all(
     address: BrokerAddress, context: ssl.SSLContext | None, topic: str, where: str
-) -> Iterator[Finding]:
+) -> Iterator[Diagnosis]:
     anyone = None if context is None else _without_certificate(context)
     found = _connect(address, anyone, None, topic)
     if not found.refused and found.subscribed:
-        yield Finding(
+        yield Diagnosis(
             "broker.anonymous",
             "warning",
             f"whoever has no name may read {topic}",

@@ -11,7 +11,7 @@ from depin_id.durable import read_file
 from depin_id.errors import DepinError
 from depin_id.network import load_card
 from depin_id.networkdir import CARD_FILE, ROOT_FILE
-from verify.doctor.finding import Finding, Setup, of_error
+from verify.doctor.diagnosis import Diagnosis, Setup, of_error
 from verify.operating import card_is_behind, key_files
 from verify.policy import Policy
 from verify.profile import load_profiles
@@ -22,7 +22,7 @@ EXPIRES_SOON_S = 60 * DAY_S
 _MAX_POLICY = 1 << 20
 
 
-def check_folders(setup: Setup) -> Iterator[Finding]:
+def check_folders(setup: Setup) -> Iterator[Diagnosis]:
     """Who may read and write the directory."""
     work = setup.workspace
     private = (work.root, work.journal, work.keys, work.operating, work.quarantine)
@@ -32,11 +32,11 @@ def check_folders(setup: Setup) -> Iterator[Finding]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            yield Finding("directory.unreadable", "error", str(error.strerror), str(folder))
+            yield Diagnosis("directory.unreadable", "error", str(error.strerror), str(folder))
             continue
         mode = stat.S_IMODE(about.st_mode)
         if mode & 0o077:
-            yield Finding(
+            yield Diagnosis(
                 "directory.mode",
                 "error" if folder != work.root or mode & 0o022 else "warning",
                 f"mode {mode:04o}: others may look in",
@@ -44,7 +44,7 @@ def check_folders(setup: Setup) -> Iterator[Finding]:
                 f"chmod 700 {folder}",
             )
         if os.geteuid() not in (0, about.st_uid):
-            yield Finding(
+            yield Diagnosis(
                 "directory.owner",
                 "warning",
                 f"it belongs to user {about.st_uid}, this is user {os.geteuid()}",
@@ -52,7 +52,7 @@ def check_folders(setup: Setup) -> Iterator[Finding]:
                 "look as the user that runs the aggregator",
             )
         elif not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-            yield Finding(
+            yield Diagnosis(
                 "directory.not_writable",
                 "error",
                 "the aggregator cannot write there",
@@ -61,7 +61,7 @@ def check_folders(setup: Setup) -> Iterator[Finding]:
             )
 
 
-def check_keys(setup: Setup) -> Iterator[Finding]:
+def check_keys(setup: Setup) -> Iterator[Diagnosis]:
     """The operating keys against the card, the master key, and keys that have no place here."""
     work = setup.workspace
     folder = work.operating
@@ -72,7 +72,7 @@ def check_keys(setup: Setup) -> Iterator[Finding]:
     for role, named in (("ack", card.ack_keys), ("log", (card.log_key,))):
         held = [file for file in files if file.role == role and file.number == card.number]
         if not any(file.key in named for file in held):
-            yield Finding(
+            yield Diagnosis(
                 "keys.card",
                 "error",
                 f"the {role} key that card {card.number} names is not {role}-{card.number}.key",
@@ -82,14 +82,14 @@ def check_keys(setup: Setup) -> Iterator[Finding]:
     for file in files:
         if file.status == "pending":
             hint = "get a card signed for it, then `depin-verify keys activate`"
-            yield Finding("keys.pending", "note", "no card names it yet", str(file.path), hint)
+            yield Diagnosis("keys.pending", "note", "no card names it yet", str(file.path), hint)
         elif file.status == "former":
             hint = "`depin-verify keys retire` when readers and devices have the new card"
             what = f"a key of card {file.number} is kept"
-            yield Finding("keys.former", "note", what, str(file.path), hint)
+            yield Diagnosis("keys.former", "note", what, str(file.path), hint)
     for path in (folder / ROOT_FILE, work.root / ROOT_FILE):
         if path.exists():
-            yield Finding(
+            yield Diagnosis(
                 "keys.root_here",
                 "error",
                 "the network's root key lies on the machine that runs the aggregator",
@@ -99,33 +99,35 @@ def check_keys(setup: Setup) -> Iterator[Finding]:
     yield from _master(work.keys / "master.key")
 
 
-def _master(path: Path) -> Iterator[Finding]:
+def _master(path: Path) -> Iterator[Diagnosis]:
     data = read_file(path, max_bytes=64, private=True)
     if data is None:
         hint = "restore it: without it nothing that is stored can be opened"
-        yield Finding("keys.master", "error", "the key store has no master key", str(path), hint)
+        yield Diagnosis("keys.master", "error", "the key store has no master key", str(path), hint)
     elif len(data) != 32:
-        yield Finding("keys.master", "error", "the master key is damaged", str(path), "restore it")
+        yield Diagnosis(
+            "keys.master", "error", "the master key is damaged", str(path), "restore it"
+        )
 
 
-def check_card(setup: Setup) -> Iterator[Finding]:
+def check_card(setup: Setup) -> Iterator[Diagnosis]:
     """The card's validity, and whether what is published is the one in force."""
     work, now_s = setup.workspace, setup.now_ms() // 1000
     path = work.operating / CARD_FILE
     card, data = load_card(path)
     again = "sign the next card with the root key: `depin-id network reissue`"
     if now_s > card.not_after:
-        yield Finding("card.expired", "error", f"card {card.number} expired", str(path), again)
+        yield Diagnosis("card.expired", "error", f"card {card.number} expired", str(path), again)
     elif now_s > card.not_after - EXPIRES_SOON_S:
         days = (card.not_after - now_s) // DAY_S
         what = f"card {card.number} expires in {days} days"
-        yield Finding("card.expires", "warning", what, str(path), again)
+        yield Diagnosis("card.expires", "warning", what, str(path), again)
     if now_s < card.not_before:
         hint = "set the clock right, here or where the card was signed"
         what = f"card {card.number} is not valid yet"
-        yield Finding("card.not_yet", "error", what, str(path), hint)
+        yield Diagnosis("card.not_yet", "error", what, str(path), hint)
     if card_is_behind(work, data):
-        yield Finding(
+        yield Diagnosis(
             "card.published",
             "error",
             "the published card is not the one in force",
@@ -134,14 +136,14 @@ def check_card(setup: Setup) -> Iterator[Finding]:
         )
 
 
-def check_settings(setup: Setup) -> Iterator[Finding]:
+def check_settings(setup: Setup) -> Iterator[Diagnosis]:
     """The state that the journal gives: it opens, and card and policy are those of the files."""
     work = setup.workspace
     with Reader(setup.root) as reader:
         card, policy = reader.fold.card_bytes, reader.fold.policy
     held = read_file(work.operating / CARD_FILE, max_bytes=1 << 16)
     if held != card:
-        yield Finding(
+        yield Diagnosis(
             "card.journal",
             "error",
             "the card beside the keys is not the one that the journal has in force",
@@ -158,7 +160,7 @@ def check_settings(setup: Setup) -> Iterator[Finding]:
         yield of_error(error, work.policy)
         return
     if found.digest != policy.digest:
-        yield Finding(
+        yield Diagnosis(
             "policy.differs",
             "warning",
             "the file is not the policy in force",

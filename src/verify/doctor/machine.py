@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 
-from verify.doctor.finding import Finding, Setup
+from verify.doctor.diagnosis import Diagnosis, Setup
 
 LOCK_FILE = "journal.lock"
 SQLITE_AT_LEAST = (3, 37, 0)
@@ -54,17 +54,17 @@ def holder(setup: Setup) -> int | None:
     return None
 
 
-def check_lock(setup: Setup) -> Iterator[Finding]:
+def check_lock(setup: Setup) -> Iterator[Diagnosis]:
     """Who holds the directory."""
     pid = holder(setup)
     if pid is not None:
-        yield Finding("lock.held", "note", f"process {pid} runs it", str(setup.root))
+        yield Diagnosis("lock.held", "note", f"process {pid} runs it", str(setup.root))
 
 
-def check_clock(setup: Setup) -> Iterator[Finding]:
+def check_clock(setup: Setup) -> Iterator[Diagnosis]:
     """Whether the clock is kept by somebody."""
     if setup.synchronised() is False:
-        yield Finding(
+        yield Diagnosis(
             "clock.not_synchronised",
             "warning",
             "the system does not keep its clock in step with others",
@@ -76,12 +76,12 @@ def check_clock(setup: Setup) -> Iterator[Finding]:
 # --- disk ---------------------------------------------------------------------------------------
 
 
-def check_disk(setup: Setup) -> Iterator[Finding]:
+def check_disk(setup: Setup) -> Iterator[Diagnosis]:
     """Room, and whether what is written stays written."""
     about = os.statvfs(setup.root)
     free = about.f_bavail * about.f_frsize
     if free < setup.min_free:
-        yield Finding(
+        yield Diagnosis(
             "disk.full",
             "error",
             f"{free >> 20} MiB are free",
@@ -90,13 +90,15 @@ def check_disk(setup: Setup) -> Iterator[Finding]:
         )
     if about.f_files and about.f_favail < about.f_files // 50:
         what = f"{about.f_favail} of {about.f_files} files are left"
-        yield Finding("disk.files", "error", what, str(setup.root), "remove small files elsewhere")
+        yield Diagnosis(
+            "disk.files", "error", what, str(setup.root), "remove small files elsewhere"
+        )
     if about.f_flag & os.ST_RDONLY:
         hint = "find out why (often a failing disk), then mount it writable"
-        yield Finding("disk.read_only", "error", "it is mounted read-only", str(setup.root), hint)
+        yield Diagnosis("disk.read_only", "error", "it is mounted read-only", str(setup.root), hint)
     kind, options = _mount(setup)
     if kind in _REMOTE:
-        yield Finding(
+        yield Diagnosis(
             "disk.network",
             "error",
             f"the file system is {kind}: locks and durable writes cannot be relied on",
@@ -106,11 +108,11 @@ def check_disk(setup: Setup) -> Iterator[Finding]:
     if kind in _FORGETS:
         hint = "put the directory on a disk"
         what = f"the file system is {kind}: it is gone when the machine stops"
-        yield Finding("disk.memory", "error", what, str(setup.root), hint)
+        yield Diagnosis("disk.memory", "error", what, str(setup.root), hint)
     if {"nobarrier", "barrier=0"} & options:
         what = "it is mounted without write barriers: a power cut may lose what was acknowledged"
         hint = "mount it with barriers"
-        yield Finding("disk.barrier", "error", what, str(setup.root), hint)
+        yield Diagnosis("disk.barrier", "error", what, str(setup.root), hint)
 
 
 def _mount(setup: Setup) -> tuple[str, set[str]]:
@@ -135,22 +137,24 @@ def _mount(setup: Setup) -> tuple[str, set[str]]:
 # --- versions -----------------------------------------------------------------------------------
 
 
-def check_versions(_: Setup) -> Iterator[Finding]:
+def check_versions(_: Setup) -> Iterator[Diagnosis]:
     """Python, SQLite and what is installed."""
     if sys.version_info < PYTHON_AT_LEAST:
         what = f"Python {sys.version.split()[0]}"
-        yield Finding("versions.python", "error", what, sys.executable, "use Python 3.11 or later")
+        yield Diagnosis(
+            "versions.python", "error", what, sys.executable, "use Python 3.11 or later"
+        )
     if sqlite3.sqlite_version_info < SQLITE_AT_LEAST:
         what = f"SQLite {sqlite3.sqlite_version}"
         hint = "use a Python that is built with SQLite 3.37 or later"
-        yield Finding("versions.sqlite", "warning", what, sys.executable, hint)
+        yield Diagnosis("versions.sqlite", "warning", what, sys.executable, hint)
     with contextlib.suppress(PackageNotFoundError):
         what = f"the other distribution 'verify' {version('verify')} has the same import name"
-        yield Finding("versions.name", "error", what, "this environment", "pip uninstall verify")
+        yield Diagnosis("versions.name", "error", what, "this environment", "pip uninstall verify")
     yield from _requirements()
 
 
-def _requirements() -> Iterator[Finding]:
+def _requirements() -> Iterator[Diagnosis]:
     try:
         lines = requires("depin-id") or []
     except PackageNotFoundError:
@@ -168,7 +172,7 @@ def _requirements() -> Iterator[Finding]:
         if not held or _number(held) < _number(found[2]):
             what = f"{found[1]} {held or 'is missing'}, {found[2]} or later is needed"
             hint = 'pip install "depin-id[verify]"'
-            yield Finding("versions.dependency", "error", what, "this environment", hint)
+            yield Diagnosis("versions.dependency", "error", what, "this environment", hint)
 
 
 def _number(text: str) -> tuple[int, ...]:
@@ -178,7 +182,7 @@ def _number(text: str) -> tuple[int, ...]:
 # --- ports --------------------------------------------------------------------------------------
 
 
-def check_ports(setup: Setup) -> Iterator[Finding]:
+def check_ports(setup: Setup) -> Iterator[Diagnosis]:
     """Ports of the aggregator, and plain MQTT, that others can reach without TLS."""
     pid = holder(setup)
     own = _sockets_of(setup, pid) if pid else set()
@@ -186,7 +190,7 @@ def check_ports(setup: Setup) -> Iterator[Finding]:
         if ipaddress.ip_address(address).is_loopback or not (inode in own or port == MQTT_PORT):
             continue
         if not _speaks_tls(address, port):
-            yield Finding(
+            yield Diagnosis(
                 "ports.open",
                 "error" if inode in own else "warning",
                 "others can reach this port, and it does not speak TLS",

@@ -7,8 +7,8 @@ from typing import Final
 
 from depin_id.errors import DepinError
 from verify.doctor.broker import check_broker
+from verify.doctor.diagnosis import Diagnosis, Setup, of_error
 from verify.doctor.files import check_card, check_folders, check_keys, check_settings
-from verify.doctor.finding import Finding, Setup, of_error
 from verify.doctor.machine import (
     check_clock,
     check_disk,
@@ -24,7 +24,7 @@ from verify.doctor.stores import (
     try_check,
 )
 
-CHECKS: Final[dict[str, Callable[[Setup], Iterator[Finding]]]] = {
+CHECKS: Final[dict[str, Callable[[Setup], Iterator[Diagnosis]]]] = {
     "versions": check_versions,
     "folders": check_folders,
     "disk": check_disk,
@@ -42,13 +42,13 @@ CHECKS: Final[dict[str, Callable[[Setup], Iterator[Finding]]]] = {
 }
 
 
-def doctor(setup: Setup) -> list[Finding]:
+def doctor(setup: Setup) -> list[Diagnosis]:
     """Look at everything; what one check cannot look at is a finding of its own."""
     try:
         setup.workspace.check()
     except DepinError as error:
         return [of_error(error, setup.root)]
-    found: list[Finding] = []
+    found: list[Diagnosis] = []
     for check in CHECKS.values():
         # One cause is told once, by the check that comes first.
         for finding in try_check(check(setup), setup.root):

@@ -17,7 +17,7 @@ GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """Something about a set-up.
 
     Attributes:
@@ -38,9 +38,9 @@ class Finding:
         return asdict(self)
 
 
-def of_error(error: DepinError, where: object) -> Finding:
+def of_error(error: DepinError, where: object) -> Diagnosis:
     """The finding for an error of ours."""
-    return Finding(error.code, "error", error.message, str(where), error.hint)
+    return Diagnosis(error.code, "error", error.message, str(where), error.hint)
 
 
 @dataclass(frozen=True)
