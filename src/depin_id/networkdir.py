@@ -31,7 +31,8 @@ def _key_files(directory: Path, number: int) -> tuple[Path, Path]:
     return directory / f"ack-{number}.key", directory / f"log-{number}.key"
 
 
-def _validity(days: int, wall: Callable[[], float]) -> tuple[int, int]:
+def validity(days: int, wall: Callable[[], float]) -> tuple[int, int]:
+    """From now on for so many days, as seconds since 1970. Raises NetworkError ``network.days``."""
     if not 1 <= days <= _MAX_DAYS:
         raise NetworkError("network.days", f"a card is valid for 1 to {_MAX_DAYS} days")
     now = int(wall())
@@ -107,7 +108,7 @@ class NetworkDir:
         root = SoftwareSigner.generate()
         ack, log = SoftwareSigner.generate(), SoftwareSigner.generate()
         origin = log_origin or f"depin/{check_name(name)}/{root.public_key.kid.hex()}"
-        not_before, not_after = _validity(days, wall)
+        not_before, not_after = validity(days, wall)
         card = NetworkCard(
             network=network_did(root.public_key),
             name=name,
@@ -164,7 +165,7 @@ class NetworkDir:
         names = [ack.public_key]
         if keep_old_ack and new_ack:
             names.append(self.ack_signer.public_key)
-        not_before, not_after = _validity(days, wall)
+        not_before, not_after = validity(days, wall)
         card = NetworkCard(
             network=old.network,
             name=old.name,

@@ -13,6 +13,9 @@ from verify.sealing import SealedEntry
 from verify.store import Journal
 
 _PER_MS = 4096
+FIRST_CARD = 1
+MAX_TOLD = 65_536
+"""How many recipients are remembered to have got the card; beyond it they get it again."""
 
 
 class Acknowledger:
@@ -21,7 +24,9 @@ class Acknowledger:
     def __init__(self, fold: Fold, journal: Journal, signer: Signer) -> None:
         self._fold = fold
         self._journal = journal
-        self._signer = signer
+        self.signer = signer
+        self._told: set[bytes] = set()
+        self._told_card = b""
         # Above whatever was said before a restart, unless the clock was set back far.
         self._number = (fold.last_received_at + 1) * _PER_MS
 
@@ -30,10 +35,28 @@ class Acknowledger:
         first = batch.drafts[0].index if batch.drafts else self._journal.size
         downlinks = []
         for thumbprint, answers in batch.answers.items():
+            downlinks += self._card_for(thumbprint, answers)
             items = [self._item(answer, first, sealed) for answer in answers]
             for part in split_items(items):
                 downlinks.append(self._sign(thumbprint, part, batch.nonces.get(thumbprint), now_ms))
         return downlinks
+
+    def _card_for(self, thumbprint: bytes, answers: list[Answer]) -> list[Downlink]:
+        """The card, before what is signed by a key that the recipient may not know yet.
+
+        Told once to each, and again when something comes twice: an acknowledgement that was not
+        understood frees nothing. The first card of a network came with the device.
+        """
+        data = self._fold.card_bytes
+        if self._fold.card.number <= FIRST_CARD:
+            return []
+        if self._told_card != data or len(self._told) >= MAX_TOLD:
+            self._told, self._told_card = set(), data
+        twice = any(answer.entry is not None and not answer.code for answer in answers)
+        if thumbprint in self._told and not twice:
+            return []
+        self._told.add(thumbprint)
+        return [Downlink(thumbprint[:8], data)]
 
     def _item(self, answer: Answer, first: int, sealed: list[SealedEntry]) -> AckItem:
         if answer.entry is None:
@@ -62,7 +85,7 @@ class Acknowledger:
             items,
             self._beacon(thumbprint),
         )
-        data = sign_ack(ack, network=card.network, signer=self._signer)
+        data = sign_ack(ack, network=card.network, signer=self.signer)
         return Downlink(thumbprint[:8], data)
 
     def _beacon(self, thumbprint: bytes) -> bytes | None:

@@ -15,9 +15,11 @@ from depin_id.did.key import parse_did_key
 from depin_id.durable import replace_file
 from depin_id.enrolment import Enrolment, read_enrolments
 from depin_id.errors import ConfigError, DepinError
+from depin_id.network import read_card
 from verify.aggregator import Aggregator
 from verify.batch import Summary
-from verify.entries import Enrolled, Revoked, Rotated
+from verify.entries import CardSet, Enrolled, Revoked, Rotated
+from verify.operating import check_successor, retire, settle, stage
 from verify.policy import Policy
 from verify.profile import find_profile, load_profiles
 from verify.registry import Device
@@ -30,7 +32,8 @@ def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
     """Carry out one request; gives a JSON-ready answer.
 
     Args:
-        request: ``{"op": "enrol" | "rotate" | "revoke" | "erase" | "policy" | "resume", ...}``.
+        request: ``{"op": "enrol" | "rotate" | "revoke" | "erase" | "policy" | "resume" | "card" |
+            "retire", ...}``.
 
     Raises:
         ConfigError: ``admin.request``, ``registry.*``, ``policy.invalid``, ``enrolment.*``.
@@ -43,6 +46,8 @@ def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
         "erase": _erase,
         "policy": _policy,
         "resume": _resume,
+        "card": _card,
+        "retire": _retire,
     }
     operation = operations.get(str(request.get("op")))
     if operation is None:
@@ -168,10 +173,12 @@ def _rotate(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
 
 def _revoke(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
     did = _text(request, "did")
-    _device(aggregator, did)
+    if _device(aggregator, did).revoked_at is not None:
+        # A second entry would change nothing: a revocation takes effect once, and for ever.
+        return {"did": did, "changed": False}
     reason = str(request.get("reason") or "")[:MAX_REASON]
     index = aggregator.administer([Revoked(did, aggregator.now(), reason)])
-    return {"did": did, "index": index}
+    return {"did": did, "changed": True, "index": index}
 
 
 # --- erasure --------------------------------------------------------------------------------------
@@ -181,6 +188,29 @@ def _erase(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]
     device = _device(aggregator, _text(request, "did"))
     index = aggregator.erase(device)
     return {"did": device.did, "index": index}
+
+
+# --- card and operating keys ---------------------------------------------------------------------
+
+
+def _card(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        data = bytes.fromhex(_text(request, "card"))
+    except ValueError:
+        raise ConfigError("admin.request", "the card is not hexadecimal") from None
+    workspace, current = aggregator.workspace, aggregator.fold.card
+    card = read_card(data, network=current.network)
+    check_successor(current, card, aggregator.now() // 1000)
+    stage(workspace.operating, card)
+    index = aggregator.administer([CardSet(data)])
+    aggregator.use_keys(settle(workspace, aggregator.fold.card_bytes))
+    return {"card": card.number, "index": index}
+
+
+def _retire(aggregator: Aggregator, _: Mapping[str, Any]) -> dict[str, Any]:
+    gone = retire(aggregator.workspace)
+    aggregator.use_keys(settle(aggregator.workspace, aggregator.fold.card_bytes))
+    return {"removed": gone}
 
 
 # --- policy and resume ----------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from verify.checks.quota import Bucket, take
 from verify.entries import Admin, Counted, Erased, Tick
 from verify.fold import Fold
 from verify.ingest import Downlink, Message
+from verify.operating import card_is_behind, former_log_signers, publish_card, settle
 from verify.publisher import Publisher
 from verify.registry import Device
 from verify.replay import journal_lookup, replay
@@ -92,12 +93,11 @@ class Aggregator(Closing):
         self._closed = False
         self._broken: Exception | None = None
         self.unpublished: DepinError | None = None
-        operating = NetworkDir(self.workspace.operating)
         self.journal = Journal.open(self.workspace.journal)
         try:
             self.keys = KeyStore.open(self.workspace.keys)
             try:
-                self._open(operating, progress)
+                self._open(progress)
             except BaseException:
                 self.keys.close()
                 raise
@@ -105,10 +105,11 @@ class Aggregator(Closing):
             self.journal.close()
             raise
 
-    def _open(self, operating: NetworkDir, progress: Callable[[int, int], None] | None) -> None:
+    def _open(self, progress: Callable[[int, int], None] | None) -> None:
         self.fold: Fold = snapshot.load(self.workspace.snapshots, self.keys, self.journal)
         self._snapshot_size = self.fold.size
         replay(self.journal, self.keys, self.fold, progress=progress)
+        operating = settle(self.workspace, self.fold.card_bytes)
         self.quarantine = Quarantine.open(
             self.workspace.quarantine,
             max_total_bytes=QUARANTINE_BYTES,
@@ -126,8 +127,8 @@ class Aggregator(Closing):
         self.publisher = Publisher(
             self.workspace, self.journal, self.keys, self.fold, operating.log_signer
         )
-        self.ack_signer = operating.ack_signer
         self._acknowledger = Acknowledger(self.fold, self.journal, operating.ack_signer)
+        self.use_keys(operating)
         self._strangers: dict[str, Bucket] = {}
         self._published_at = self._ticked_at = self._dataset_at = 0
         # An erasure that was cut off, or undone by restoring an older key store, is finished now.
@@ -138,6 +139,19 @@ class Aggregator(Closing):
         for kid in self.quarantine.kids():
             if self.fold.registry.candidates(kid):
                 self.take_parked(kid)
+
+    def use_keys(self, operating: NetworkDir) -> None:
+        """Acknowledge and sign the log with these keys of the card in force; publish the card.
+
+        Raises LogError, StateError: the checkpoint that goes with the card cannot be written.
+        """
+        former = former_log_signers(self.workspace.operating, operating.card)
+        self.publisher.sign_with(operating.log_signer, former)
+        self.ack_signer = self._acknowledger.signer = operating.ack_signer
+        if card_is_behind(self.workspace, self.fold.card_bytes):
+            # First a checkpoint that the new card's key signed, then the card that names it.
+            self.publisher.publish_log()
+            publish_card(self.workspace, self.fold.card_bytes)
 
     def close(self) -> None:
         """Publish, take a snapshot, release the directory. Safe to call twice."""

@@ -8,7 +8,18 @@ from importlib.metadata import PackageNotFoundError, version
 from typer.main import get_command
 
 from depin_id.commands.common import app, run
-from verify.commands import demo, intake, keeping, looking, proving, setup, witness, witnesses
+from verify.commands import (
+    demo,
+    intake,
+    keeping,
+    keys,
+    looking,
+    proving,
+    setup,
+    watching,
+    witness,
+    witnesses,
+)
 
 cli = app(
     "The aggregator: verify what devices sign, keep it in a log, prove it.\n\n"
@@ -18,6 +29,7 @@ cli = app(
 for command in (
     setup.init,
     setup.enrol,
+    setup.enrolments,
     setup.rotate,
     setup.revoke,
     setup.erase,
@@ -29,6 +41,9 @@ for command in (
     looking.explain,
     looking.receipt,
     witnesses.witnesses,
+    watching.whatif,
+    watching.tail,
+    watching.doctor,
     proving.audit,
     proving.rebuild,
     proving.export,
@@ -39,6 +54,7 @@ for command in (
     demo.demo,
 ):
     cli.command()(command)
+cli.add_typer(keys.commands, name="keys")
 cli.command("check-receipt")(looking.check_receipt)
 cli.command("verify-dataset")(proving.verify_dataset)
 cli.command("compare-checkpoints")(witnesses.compare)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from depin_id.errors import StateError
+from depin_id.errors import NetworkError, StateError
 from depin_id.network import NetworkCard, read_card
 from verify.checks.sequence import Recorded
 from verify.checks.slots import rescaled
@@ -225,8 +225,13 @@ class Fold:
         return 1 if profile is None else profile.slot_ms or 1
 
     def _take_card(self, card: bytes) -> None:
-        network = None if self._card is None else self._card.network
-        self._card = read_card(card, network=network)
+        old = self._card
+        new = read_card(card, network=None if old is None else old.network)
+        if old is not None and new.number <= old.number:
+            raise NetworkError(
+                "network.card_old", f"card number {new.number} after number {old.number}"
+            )
+        self._card = new
         self.card_bytes = card
 
 

@@ -39,16 +39,16 @@ class Publisher:
         keys: KeyStore,
         fold: Fold,
         log_signer: Signer,
+        former: Sequence[Signer] = (),
     ) -> None:
         self._workspace = workspace
         self._journal = journal
         self._keys = keys
         self._fold = fold
-        self._signer = log_signer
+        self.sign_with(log_signer, former)
         self._log = TileLog(workspace.log, fold.card.log_origin)
         self._leaves: list[bytes] = []
         self._tail = Tail()
-        self.published: Checkpoint | None = None
         self._check_history()
         # What stops it is told when segments are due; until then acceptance goes on.
         with suppress(DepinError):
@@ -87,6 +87,14 @@ class Publisher:
             self._leaves.extend([entry.entry.leaf for entry in entries])
         self._tail.add(entries)
 
+    def sign_with(self, signer: Signer, former: Sequence[Signer] = ()) -> None:
+        """Sign checkpoints with the card's log key, and with former ones that are still kept.
+
+        Readers that hold an older card go on verifying the log until they have the new one.
+        """
+        self._signer, self._former = signer, tuple(former)
+        self.published: Checkpoint | None = None
+
     def catch_up(self) -> None:
         """Give the log every entry that the journal has and it has not, e.g. after a crash."""
         leaves, self._leaves = self._leaves, []
@@ -107,6 +115,10 @@ class Publisher:
         checkpoint = self._log.checkpoint()
         card = self._fold.card
         note = sign_checkpoint(checkpoint, card.log_origin, card.log_key.raw, self._signer.sign)
+        for other in self._former:
+            raw = other.public_key.raw
+            signed = sign_checkpoint(checkpoint, card.log_origin, raw, other.sign)
+            note += signed.removeprefix(checkpoint.body + "\n")
         self._log.publish_checkpoint(note)
         self.published = checkpoint
         return checkpoint

@@ -77,7 +77,7 @@ class Counts:
     readings: int = 0
 
 
-class _Redraft(Batch):
+class Redraft(Batch):
     """Makes the draft of one entry again; ``ref`` is the reference that was drawn for it."""
 
     def __init__(self, fold: Fold, ref: bytes | None) -> None:
@@ -289,7 +289,7 @@ class Reappraiser:
         if self._rests_on_erased(judgement, entry):
             self._take_undecidable(opened, entry, leaf, private)
             return
-        draft = _Redraft(self.fold, entry.ref).redraft(auth, judgement, receipt, inner)
+        draft = Redraft(self.fold, entry.ref).redraft(auth, judgement, receipt, inner)
         if draft is None:
             raise Difference(index, "verdict", "no entry", entry.code)
         self._compare(opened, entry, private, draft)

@@ -262,7 +262,11 @@ def row_json(row: RecordRow) -> dict[str, Any]:
 
 
 def check_receipt(
-    data: bytes, *, network: str | None = None, witnesses: WitnessPolicy | None = None
+    data: bytes,
+    *,
+    network: str | None = None,
+    least_card: int = 0,
+    witnesses: WitnessPolicy | None = None,
 ) -> CheckedReceipt:
     """Check a receipt, from its bytes alone.
 
@@ -270,6 +274,8 @@ def check_receipt(
         data: the receipt, at most 2 MiB.
         network: the network's DID, from a trusted place. Without it the card vouches for itself,
             and whoever made the receipt may have made the network too.
+        least_card: number of the oldest card that is believed. A log key that was stolen signs
+            for ever under the card that names it: ask for a receipt under a newer one.
         witnesses: who has to have cosigned the checkpoint, and how many of them; by default whom
             the card names, if it names any.
 
@@ -281,6 +287,12 @@ def check_receipt(
     """
     value = _read(data)
     card = _card(value[_CARD], network)
+    if card.number < least_card:
+        raise _wrong(
+            "card_old",
+            f"the receipt is under card {card.number}, number {least_card} or later is asked for",
+            "ask the operator, or a copy of the log, for a receipt of the same entry made now",
+        )
     index, checkpoint, note = _check_proof(value, card)
     checked = _open(value, index)
     leaf, content = checked.leaf, checked.content

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from depin_id.errors import DepinError
+from depin_id.durable import read_file
+from depin_id.errors import ConfigError, DepinError
 from verify import control
+from verify.admin import perform
 from verify.aggregator import Aggregator
 from verify.ingest import Downlink, Message
 from verify.ingest.mqtt import MqttSource
@@ -17,6 +19,7 @@ from verify.ingest.options import TlsOptions
 from verify.witness.asking import AskingThread
 
 _CONTROL_S = 0.5
+MAX_POLICY = 1 << 20
 _AGAIN_S = 1.0
 """How long publishing waits after it failed; twice as long each time, up to the longest."""
 _AGAIN_AT_MOST_S = 300.0
@@ -37,7 +40,12 @@ class LiveHandler:
         self._served_at = 0.0
         self._publish_at = 0.0
         self._again_s = 0.0
+        self._reload = threading.Event()
         self.aggregator = Aggregator(root)
+
+    def reload_policy(self) -> None:
+        """Take up ``policy.toml`` of the directory between two batches; from any thread."""
+        self._reload.set()
 
     def commit(self, messages: Sequence[Message]) -> Sequence[Downlink]:
         """Commit a batch; see :meth:`verify.aggregator.Aggregator.commit`."""
@@ -101,6 +109,23 @@ class LiveHandler:
             done = control.serve(self.aggregator)
             if done:
                 self._on_event("requests", {"done": done})
+            if self._reload.is_set():
+                self._reload.clear()
+                self._take_policy()
+
+    def _take_policy(self) -> None:
+        """The policy of the file; what is wrong with it leaves the one in force as it is."""
+        file = self.aggregator.workspace.policy
+        try:
+            data = read_file(file, max_bytes=MAX_POLICY)
+            if data is None:
+                raise ConfigError("policy.invalid", f"there is no file {file}")
+            request = {"op": "policy", "toml": data.decode("utf-8", "replace")}
+            self._on_event("policy", perform(self.aggregator, request))
+        except DepinError as error:
+            self._failed("policy.refused", error)
+            if self.aggregator.broken:
+                self._reopen()
 
 
 def run(
@@ -113,7 +138,7 @@ def run(
     on_event: OnEvent,
     stop: threading.Event | None = None,
 ) -> None:
-    """Run until SIGTERM or SIGINT, or until ``stop`` is set.
+    """Run until SIGTERM or SIGINT, or until ``stop`` is set; SIGHUP takes up ``policy.toml``.
 
     Raises:
         StateError, TransportError: the directory or the broker cannot be used.
@@ -125,6 +150,10 @@ def run(
             signal.signal(number, lambda *_: threading.Thread(target=ended.set).start())
     handler = LiveHandler(root, on_event)
     asking = AskingThread(root, on_event=on_event)
+    if stop is None:
+        signal.signal(
+            signal.SIGHUP, lambda *_: threading.Thread(target=handler.reload_policy).start()
+        )
     try:
         card = handler.aggregator.fold.card
         source = MqttSource(

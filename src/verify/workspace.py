@@ -14,6 +14,8 @@ control/     requests to a running aggregator
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,8 +89,24 @@ class Workspace:
         return self.root / "control"
 
     def check(self) -> None:
-        """Refuse (StateError ``state.missing``) a directory that ``init`` did not make."""
-        if not self.journal.is_dir():
+        """Refuse a directory that ``init`` did not make, or that is somebody else's.
+
+        Raises StateError ``state.missing`` or ``state.permissions``.
+        """
+        try:
+            found = stat.S_ISDIR(self.journal.stat().st_mode)
+            readable = os.access(self.journal, os.R_OK | os.X_OK)
+        except (FileNotFoundError, NotADirectoryError):
+            found = readable = False
+        except OSError:
+            found, readable = True, False
+        if found and not readable:
+            raise StateError(
+                "state.permissions",
+                f"{self.journal} may not be looked into by this user",
+                hint="do it as the user that runs the aggregator",
+            )
+        if not found:
             raise StateError(
                 "state.missing",
                 f"{self.root} is not an aggregator's directory",

@@ -87,6 +87,7 @@ def test_the_whole_way(tmp_path: Path) -> None:
         (["network", "show", "missing"], "file.missing"),
         (["network", "show", "text"], "encoding.malformed"),
         (["device", "new", "d", "--curve", "p521"], "usage"),
+        (["device", "new", "d", "--profile", "zz zz"], "usage"),
         (["device", "new", "d", "--lat", "1"], "usage"),
         (["device", "new", "d", "--lat", "1", "--lon", "x"], "enrolment.malformed"),
         (["device", "new", "text/d"], "state.io"),

@@ -125,9 +125,12 @@ def test_decisions_are_numbered_without_a_gap_and_short() -> None:
 def test_guides_are_a_page() -> None:
     guides = sorted(Path(DOCS / "guides").glob("*.md"))
     assert {path.stem for path in guides} == {
-        *("aggregator-operator", "data-buyer", "device-maker", "operations", "owner", "witness"),
+        *("aggregator-operator", "data-buyer", "device-maker", "operations", "owner"),
+        *("runbooks", "witness"),
     }
-    assert all(len(path.read_text().split()) <= 700 for path in guides)
+    # Who has a runbook open reads one section of it.
+    limits = {"runbooks": 1700}
+    assert all(len(path.read_text().split()) <= limits.get(path.stem, 700) for path in guides)
 
 
 def _commands() -> list[tuple[str, list[str]]]:

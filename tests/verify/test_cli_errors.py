@@ -13,7 +13,7 @@ from tests.verify.cli_site import Site
 
 COMMANDS = (
     "init enrol rotate revoke erase policy resume run ingest status explain receipt check-receipt "
-    "audit verify-dataset rebuild export demo version"
+    "audit verify-dataset rebuild export demo version keys enrolments whatif tail doctor"
 ).split()
 
 
@@ -55,6 +55,16 @@ ERRORS: list[tuple[str, list[str]]] = [
     ("did.", ["rotate", "{agg}", "{did}", "did:key:zzz"]),
     ("dataset.", ["export", "{agg}", "--format", "xlsx", "-o", "{folder}/r"]),
     ("dataset.key", ["verify-dataset", "{folder}"]),
+    ("usage", ["keys", "new", "{agg}"]),
+    ("state.missing", ["keys", "list", "{folder}"]),
+    ("file.missing", ["keys", "activate", "{agg}", "{folder}/nowhere"]),
+    ("encoding.malformed", ["keys", "activate", "{agg}", "{file}"]),
+    ("network.card_old", ["keys", "activate", "{agg}", "{folder}/net/card.cbor"]),
+    ("file.missing", ["whatif", "{agg}", "--policy", "{folder}/nowhere"]),
+    ("policy.invalid", ["whatif", "{agg}", "--policy", "{file}"]),
+    ("state.missing", ["tail", "{folder}"]),
+    ("state.missing", ["enrolments", "{folder}"]),
+    ("explain.unknown", ["tail", "{agg}", "--device", "did:key:z6MkNobody"]),
 ]
 
 

@@ -126,7 +126,7 @@ def _print_anything() -> None:
         sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
-def _silence() -> None:
+def silence() -> None:
     """Nobody reads standard output any more: the interpreter must not complain at exit."""
     handle = os.open(os.devnull, os.O_WRONLY)
     os.dup2(handle, sys.stdout.fileno())
@@ -152,7 +152,7 @@ def run(command: Callable[..., Any], argv: list[str] | None, name: str) -> None:
         print("stopped", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        _silence()
+        silence()
         sys.exit(0)
     except OSError as error:
         _report(

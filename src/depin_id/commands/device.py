@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,8 @@ from depin_id.enrolment import Enrolment, parse_degrees
 from depin_id.errors import ConfigError
 
 commands = app("Make a device and show what a network needs to know of it.")
+
+_PROFILE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}(@[0-9]{1,9})?")
 
 
 def _print(enrolment: Enrolment, as_json: bool) -> None:
@@ -58,6 +61,12 @@ def new(
     """
     if curve not in ("ed25519", "p256"):
         raise ConfigError("usage", f"there is no curve {curve[:40]!r}", hint="ed25519 or p256")
+    if profile and _PROFILE.fullmatch(profile) is None:
+        raise ConfigError(
+            "usage",
+            f"{profile[:40]!r} is not the name of a profile",
+            hint="1 to 32 of a-z, 0-9 and -, with its version: noise@1",
+        )
     with Device.create(
         directory,
         curve="p256" if curve == "p256" else "ed25519",

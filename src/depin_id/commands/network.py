@@ -1,4 +1,4 @@
-"""``depin-id network``: make a network, print and write its card."""
+"""``depin-id network``: make a network, print and write its card, sign the next one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from depin_id.commands.common import app, open_output, read_input, read_passphra
 from depin_id.commands.inspect import moment
 from depin_id.network import MAX_CARD_BYTES, NetworkCard, load_card, read_card
 from depin_id.networkdir import CARD_FILE, NetworkDir
+from depin_id.reissue import MAX_REQUEST, CardRequest, reissue
 from depin_id.witness import WitnessKey, WitnessPolicy
 
 commands = app("Make a network and its card.")
@@ -90,6 +91,36 @@ def card(
     _, data = load_card(directory / CARD_FILE)
     with open_output(output) as file:
         file.write(data)
+
+
+@commands.command("reissue")
+def next_card(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Holds root.key, card.cbor.")],
+    request: Annotated[
+        str, typer.Option(help="From `depin-verify keys new`: the public keys to name; - is stdin.")
+    ],
+    drop_old_ack: Annotated[
+        bool, typer.Option("--drop-old-ack", help="Name no acknowledgement key of the card before.")
+    ] = False,
+    days: Annotated[int, typer.Option(help="How long the card is valid.")] = 3650,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="Its first line opens the root key.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Sign the next card with the root key, for operating keys that were made elsewhere.
+
+    Example: depin-id network reissue net --request request.json
+    """
+    text = read_input(request, max_bytes=MAX_REQUEST)
+    made = reissue(
+        directory,
+        CardRequest.from_json(text),
+        drop_old_ack=drop_old_ack,
+        days=days,
+        passphrase=read_passphrase(passphrase_file),
+    )
+    show(card_fields(made), as_json=as_json)
 
 
 @commands.command("show")

@@ -13,6 +13,7 @@ from depin_id.commands.common import read_input, show
 from depin_id.commands.network import Quorum, Witnesses, witness_policy
 from depin_id.durable import replace_file
 from depin_id.errors import ConfigError, EncodingError, StateError
+from depin_id.network import load_card
 from depin_id.networkdir import NetworkDir
 from depin_id.printable import printable
 from verify.commands.common import AsJson, Directory, flat, parse_position
@@ -116,6 +117,10 @@ def check_receipt(
     ] = None,
     witness: Witnesses = None,
     quorum: Quorum = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(help="The newest card you know: a receipt under an older one is refused."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a receipt offline; exit 2 with the reason when it does not hold.
@@ -125,8 +130,10 @@ def check_receipt(
     Example: depin-verify check-receipt r.receipt --network did:key:z6Mk...
     """
     data = read_input(file, max_bytes=MAX_RECEIPT)
+    least = 0 if card is None else load_card(card, network=network)[0].number
     try:
-        checked = check(data, network=network, witnesses=witness_policy(witness, quorum))
+        policy = witness_policy(witness, quorum)
+        checked = check(data, network=network, least_card=least, witnesses=policy)
     except EncodingError as error:
         raise EncodingError(
             error.code,

@@ -1,18 +1,22 @@
-"""``depin-verify init``, ``enrol``, ``rotate``, ``revoke``, ``erase``, ``policy``, ``resume``."""
+"""``depin-verify init``, ``policy``, ``resume``, and who is in: ``enrol``, ``revoke``, ..."""
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from depin_id.commands.common import read_input, show
+from depin_id.did.key import did_key
 from depin_id.errors import ConfigError, DepinError
 from depin_id.network import load_card
 from verify.commands.common import AsJson, Directory, parse_moment
 from verify.control import perform_on
+from verify.reading import Reader
 from verify.setup import init as make
 from verify.workspace import Workspace
 
@@ -96,6 +100,28 @@ def _show_enrolled(answer: dict[str, Any]) -> None:
     taken = answer["parked"]["accepted"] + answer["parked"]["sightings"]
     if taken:
         print(f"taken up from quarantine: {taken}")
+
+
+def enrolments(directory: Directory, as_json: AsJson = False) -> None:
+    """Print the enrolment documents of all devices, one a line: for another aggregator or network.
+
+    Not those that were revoked or erased; a device that was given another key
+    is printed with that one.
+
+    Example: depin-verify enrolments agg > devices.jsonl
+    """
+    with Reader(directory) as reader:
+        found = [
+            replace(device.enrolment, did=did_key(key), key=key).to_json()
+            for device in reader.fold.registry
+            if device.revoked_at is None and not device.erased
+            for key in (device.keys[-1].key,)
+        ]
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for document in found:
+        print(json.dumps(document, ensure_ascii=False))
 
 
 def rotate(

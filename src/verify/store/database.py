@@ -106,6 +106,16 @@ def _is_still(path: Path) -> bool:
         return not log.exists() or not log.stat().st_size
 
 
+def is_quiet(path: Path) -> bool:
+    """Whether everything is in the file itself: no write-ahead log beside it, or an empty one."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size == 0
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise os_failure(error, path) from error
+
+
 def use_wal(connection: sqlite3.Connection, path: Path) -> None:
     """Switches to write-ahead logging: readers never block the writer."""
     mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]

@@ -51,6 +51,7 @@ class Journal(Closing):
         self.directory = directory
         self.network = ""
         self.read_only = read_only
+        self._traceless = False
         self.step: Callable[[str], None] = _nothing
         self._lock = lock
         self._infos: list[JournalFileInfo] = []
@@ -86,8 +87,13 @@ class Journal(Closing):
         return cls.open(directory)
 
     @classmethod
-    def open(cls, directory: Path, *, read_only: bool = False) -> Journal:
+    def open(cls, directory: Path, *, read_only: bool = False, traceless: bool = False) -> Journal:
         """Opens a journal and finishes what a crash may have interrupted.
+
+        Args:
+            read_only: beside a writer, or without the right to write.
+            traceless: read-only, and no file is left beside those of a journal at rest. If a
+                writer begins meanwhile ``state.corrupt`` may be raised: open it again without.
 
         Raises:
             StateError: ``state.missing``, ``state.locked``, ``state.schema``, ``state.gap`` (a
@@ -100,6 +106,7 @@ class Journal(Closing):
             )
         lock = None if read_only else DirectoryLock(directory, "journal.lock")
         journal = cls(directory, read_only=read_only, lock=lock)
+        journal._traceless = traceless and read_only
         try:
             journal._scan()
             if not read_only:
@@ -131,7 +138,7 @@ class Journal(Closing):
         infos: list[JournalFileInfo] = []
         previous: JournalFileInfo | None = None
         for path in journal_paths(self.directory):
-            file = JournalFile.open(path, read_only=True)
+            file = JournalFile.open(path, read_only=True, traceless=self._traceless)
             self._keep(file.head.sequence, file)
             check_joint(path, file.head, previous, self.network)
             previous = info_of(file)
@@ -356,7 +363,8 @@ class Journal(Closing):
         if file is None:
             if self._closed:
                 raise closed(self.directory)
-            file = JournalFile.open(self.directory / file_name(sequence), read_only=True)
+            path = self.directory / file_name(sequence)
+            file = JournalFile.open(path, read_only=True, traceless=self._traceless)
             self._keep(sequence, file)
         else:
             self._open.move_to_end(sequence)

@@ -16,6 +16,7 @@ from verify.store.database import (
     connect,
     corrupt,
     guarded,
+    is_quiet,
     transaction,
     truncate_wal,
     use_wal,
@@ -93,8 +94,11 @@ class JournalFile(Closing):
         step("renamed")
 
     @classmethod
-    def open(cls, path: Path, *, read_only: bool) -> JournalFile:
+    def open(cls, path: Path, *, read_only: bool, traceless: bool = False) -> JournalFile:
         """Opens a file as what it is: sealed ones for reading only, for ever.
+
+        Args:
+            traceless: for reading, leave no file beside it, as :meth:`Journal.open`.
 
         Raises:
             StateError: ``state.missing``, ``state.schema``, ``state.corrupt``, ``state.io``.
@@ -103,7 +107,8 @@ class JournalFile(Closing):
             raise StateError(
                 "state.missing", f"{path} does not exist", hint="restore the file from a backup"
             )
-        connection = connect(path, read_only=read_only, immutable=is_finished(path))
+        immutable = is_finished(path) or (read_only and traceless and is_quiet(path))
+        connection = connect(path, read_only=read_only, immutable=immutable)
         try:
             check_schema(connection, path, known=SCHEMA)
             with guarded(path):

@@ -29,6 +29,7 @@ from verify.store.database import (
     connect,
     corrupt,
     guarded,
+    is_quiet,
     transaction,
     truncate_wal,
     use_wal,
@@ -63,6 +64,7 @@ class KeyStore(Closing):
         clock: Callable[[], float],
         cache: int,
         read_only: bool,
+        traceless: bool = False,
     ) -> None:
         """Use :meth:`create` or :meth:`open`."""
         self.path = path
@@ -73,7 +75,7 @@ class KeyStore(Closing):
         self._cache: OrderedDict[Pair, DataKey] = OrderedDict()
         self._lock = None if read_only else DirectoryLock(path.parent, "keys.lock")
         try:
-            self._connection = self._connect(read_only)
+            self._connection = self._connect(read_only, traceless)
         except BaseException:
             self._release()
             raise
@@ -121,8 +123,13 @@ class KeyStore(Closing):
         clock: Callable[[], float] = time.time,
         cache: int = 100_000,
         read_only: bool = False,
+        traceless: bool = False,
     ) -> KeyStore:
         """Opens a store; arguments as :meth:`create`.
+
+        Args:
+            read_only: beside a writer, or without the right to write.
+            traceless: read-only, and no file is left beside a store at rest.
 
         Raises:
             StateError: ``state.missing``, ``state.locked``, ``state.schema``, ``state.corrupt``,
@@ -137,6 +144,7 @@ class KeyStore(Closing):
             clock=clock,
             cache=cache,
             read_only=read_only,
+            traceless=traceless,
         )
 
     def ensure(self, pairs: Iterable[Pair]) -> None:
@@ -255,8 +263,9 @@ class KeyStore(Closing):
             self._connection.close()
         self._release()
 
-    def _connect(self, read_only: bool) -> sqlite3.Connection:
-        connection = connect(self.path, read_only=read_only)
+    def _connect(self, read_only: bool, traceless: bool) -> sqlite3.Connection:
+        immutable = read_only and traceless and is_quiet(self.path)
+        connection = connect(self.path, read_only=read_only, immutable=immutable)
         try:
             check_schema(connection, self.path, known=SCHEMA)
             with guarded(self.path):
