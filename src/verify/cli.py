@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typer.main import get_command
 
 from depin_id.commands.common import app, run
-from verify.commands import demo, intake, looking, proving, setup
+from verify.commands import demo, intake, looking, proving, setup, simulate
 
 cli = app(
     "The aggregator: verify what devices sign, keep it in a log, prove it.\n\n"
@@ -32,6 +32,7 @@ for command in (
     proving.rebuild,
     proving.export,
     demo.demo,
+    simulate.simulate,
 ):
     cli.command()(command)
 cli.command("check-receipt")(looking.check_receipt)
