@@ -57,5 +57,5 @@ lock: ## choose versions anew: requirements/dev.txt (with hashes) and constraint
 	PYTHON="$(LOCK)/bin/python" bash ci/lock.sh $(ARGS)
 
 clean: ## remove everything that was made here
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
