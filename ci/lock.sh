@@ -23,8 +23,8 @@ compile() {
 
 mkdir -p build
 compile pyproject.toml requirements/dev.txt --all-extras "$@"
-# What the bench compares with lives in environments of its own.
-for source in bench/peers/requirements/*.in; do
+# What the bench compares with, and the audit's tool, live in environments of their own.
+for source in bench/peers/requirements/*.in ci/*.in; do
     compile "$source" "${source%.in}.txt" "$@"
 done
 {

@@ -9,23 +9,12 @@ one process, for machines with little time.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from tests.fuzz.target import CORPUS, HERE, MAX_INPUT, MAX_KEPT
-
-BUILD = HERE.parents[1] / "build" / "fuzz"
-TIMEOUT_S, RSS_MB = 10, 2048
-MOST_KEPT = 150
-
-
-def has_atheris() -> bool:
-    """Whether atheris is installed."""
-    return importlib.util.find_spec("atheris") is not None
+from tests.fuzz.settings import BUILD, CORPUS, MAX_KEPT, MOST_KEPT, has_atheris
 
 
 def _arguments() -> argparse.Namespace:
@@ -89,11 +78,9 @@ def _keep(name: str) -> None:
     seeds = set(TARGETS[name].seeds)
     kept = sorted({data for data in found if 0 < len(data) <= MAX_KEPT} - seeds, key=len)
     text = "".join(f"{data.hex()}\n" for data in kept[:MOST_KEPT])
-    Path(CORPUS / f"{name}.hex").write_text(text)
+    (CORPUS / f"{name}.hex").write_text(text)
     print(f"{name}: {min(len(kept), MOST_KEPT)} of {len(found)} inputs kept")
 
-
-assert MAX_KEPT <= MAX_INPUT
 
 if __name__ == "__main__":
     sys.exit(main())

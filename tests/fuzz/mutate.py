@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from random import Random
 
-from tests.fuzz.target import MAX_INPUT, Target
+from tests.fuzz.settings import MAX_INPUT
+from tests.fuzz.target import Target
 
 _ODD = (
     *(b"\x00", b"\xff", b"\x7f", b"\x80", b"\x1b" + b"\xff" * 8, b"\x3b" + b"\xff" * 8, b"\x9f"),

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from depin_id.errors import DepinError
-
-HERE = Path(__file__).resolve().parent
-CORPUS = HERE / "corpus"
-MAX_INPUT = 4096
-MAX_KEPT = 2048
-"""Bytes of an input that is kept."""
+from tests.fuzz.settings import CORPUS
 
 
 @dataclass(frozen=True)

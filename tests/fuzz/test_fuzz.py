@@ -8,7 +8,8 @@ import time
 import pytest
 
 from tests.fuzz.mutate import run
-from tests.fuzz.target import CORPUS, MAX_KEPT, Target
+from tests.fuzz.settings import CORPUS, MAX_KEPT
+from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS
 
 SLOWEST_S = 5.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -141,9 +142,11 @@ _JSON = MqttJson(
 def take_sensor(data: bytes) -> None:
     """What sensors say to the bridge: topics with JSON, and lines in three formats."""
     head, _, body = data.partition(b"\n")
-    for read in (lambda: _JSON.read(text(head), body), *(partial(r, data) for r in _LINES)):
+    reads: list[Callable[[], object]] = [lambda: _JSON.read(text(head), body)]
+    reads += [partial(read, data) for read in _LINES]
+    for take in reads:
         try:
-            read()
+            take()
         except DepinError as error:
             assert error.code
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.fuzz.__main__ import BUILD, RSS_MB, TIMEOUT_S, has_atheris
-from tests.fuzz.target import MAX_INPUT
+from tests.fuzz.settings import BUILD, MAX_INPUT, RSS_MB, TIMEOUT_S, has_atheris
 
 
 def main() -> None:
@@ -47,7 +46,7 @@ def main() -> None:
     atheris.Fuzz()
 
 
-def _dispatch(takes: list[Callable[[bytes], None]]) -> Callable[[bytes], None]:
+def _dispatch(takes: Sequence[Callable[[bytes], None]]) -> Callable[[bytes], None]:
     def take(data: bytes) -> None:
         if data:
             takes[data[0] % len(takes)](data[1:])
