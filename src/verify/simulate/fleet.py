@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from math import gcd
 from typing import Final, Literal
 
@@ -86,7 +87,7 @@ class Plan:
         """When the last reading has been delivered, seconds since 1970."""
         return self.start + self.run_s + 120
 
-    @property
+    @cached_property
     def counts(self) -> dict[str, int]:
         """How many devices do what: at least one of each cheat that is asked for."""
         return {name: max(1, int(share * self.devices)) for name, share in self.shares.items()}
@@ -110,7 +111,7 @@ class Plan:
             rank -= count
         return ""
 
-    @property
+    @cached_property
     def _stride(self) -> int:
         stride = max(1, self.devices * 618 // 1_000)
         while gcd(stride, self.devices) != 1:
