@@ -36,7 +36,7 @@ def main() -> int:
         print("\n".join(TARGETS))
         return 0
     names = options.targets or list(TARGETS)
-    unknown = set(names) - TARGETS.keys() - {"all"}
+    unknown = {part for name in names for part in name.split("+")} - TARGETS.keys() - {"all"}
     if unknown:
         print(f"there is no target {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2

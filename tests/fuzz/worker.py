@@ -1,4 +1,7 @@
-"""The process of one target: ``python -m tests.fuzz.worker TARGET SECONDS`` (or ``merge``)."""
+"""The process of one target: ``python -m tests.fuzz.worker TARGET SECONDS`` (or ``merge``).
+
+``ONE+OTHER`` and ``all`` are several targets in one process, chosen by an input's first byte.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ def main() -> None:
 
     with atheris.instrument_imports(include=["depin_id", "verify", "firmware_bridge"]):
         from tests.fuzz.targets import TARGETS
-    names = list(TARGETS) if name == "all" else [name]
+    names = list(TARGETS) if name == "all" else name.split("+")
     folder = BUILD / name
     seeds, grown = folder / "seeds", folder / "grown"
     shutil.rmtree(seeds, ignore_errors=True)
@@ -29,7 +32,7 @@ def main() -> None:
     grown.mkdir(exist_ok=True)
     for index, each in enumerate(names):
         for data in TARGETS[each].corpus():
-            _put(seeds, (bytes([index]) if name == "all" else b"") + data)
+            _put(seeds, (bytes([index]) if len(names) > 1 else b"") + data)
     options = [f"-max_len={MAX_INPUT}", f"-timeout={TIMEOUT_S}", f"-rss_limit_mb={RSS_MB}"]
     options.append(f"-artifact_prefix={folder}/find-")
     if how == "merge":
@@ -42,7 +45,7 @@ def main() -> None:
             path.unlink()
         options += [f"-max_total_time={max(1, round(float(how)))}", str(grown), str(seeds)]
     takes = [TARGETS[each].run for each in names]
-    atheris.Setup([sys.argv[0], *options], _dispatch(takes) if name == "all" else takes[0])
+    atheris.Setup([sys.argv[0], *options], _dispatch(takes) if len(takes) > 1 else takes[0])
     atheris.Fuzz()
 
 
@@ -63,7 +66,7 @@ def _without(name: str, seconds: float) -> None:
     from tests.fuzz.mutate import run
     from tests.fuzz.targets import TARGETS
 
-    names = list(TARGETS) if name == "all" else [name]
+    names = list(TARGETS) if name == "all" else name.split("+")
     count = sum(run(TARGETS[each], seconds / len(names)) for each in names)
     print(f"{count} inputs", file=sys.stderr)
 
