@@ -59,7 +59,7 @@ def _one(name: str, seconds: float) -> int:
     said = next((line for line in reversed(lines) if "DONE" in line or "inputs" in line), "")
     print(f"{name}: {time.monotonic() - start:.0f} s  {' '.join(said.split()[:12])}", flush=True)
     if done.returncode:
-        print(done.stderr[-6000:], file=sys.stderr)
+        print(done.stdout[-4000:], done.stderr[-1000:], sep="\n", file=sys.stderr)
         for path in sorted((BUILD / name).glob("find-*")):
             print(f"find in {name}: {path.read_bytes().hex()}", file=sys.stderr)
     return done.returncode
