@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -32,6 +34,7 @@ from verify.profile import parse_profile
 from verify.simulate import read_shares
 
 FOLDER = Path(tempfile.mkdtemp(prefix="depin-fuzz-"))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 _CONTEXT = Context("fuzz", FOLDER, KEY.kid.hex(), NETWORK.card, lambda: 1_760_000_000.0)
 _READING = {"path": "v", "name": "laeq", "unit": "dB"}
 
