@@ -43,6 +43,7 @@ test: ## everything the build machine checks
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
 	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory fuzz TARGETS=all SECONDS=30
 
 demo: env ## a small network on this machine; DATA=folder replays a recording
 	$(BIN)/depin-verify demo $(if $(DATA),--data "$(DATA)")
@@ -51,11 +52,18 @@ demo: env ## a small network on this machine; DATA=folder replays a recording
 bench: env apt ## measure, as ratios within one run; ARGS="--quick" or "--only NAME"
 	$(BIN)/python -m bench $(ARGS)
 
+.PHONY: fuzz audit
+fuzz: env ## fuzz decoders: SECONDS for each target, TARGETS="cbor note", or "all" in one process
+	$(BIN)/python -m tests.fuzz --jobs $(JOBS) --seconds $(or $(SECONDS),60) $(TARGETS) $(ARGS)
+
+audit: env ## pins, hashes, licences, and known vulnerabilities where their service answers
+	$(BIN)/python ci/audit.py --online
+
 lock: ## choose versions anew: requirements/dev.txt (with hashes) and constraints.txt
 	$(PYTHON) -m venv $(LOCK)
 	$(LOCK)/bin/python -m pip install --quiet $(PIP_TOOLS)
 	PYTHON="$(LOCK)/bin/python" bash ci/lock.sh $(ARGS)
 
 clean: ## remove everything that was made here
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

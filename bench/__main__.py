@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import files, fleet, profile, raw, rebuild, receipts, wire
+from bench import files, fleet, peers, profile, raw, rebuild, receipts, wire
 from bench.settings import QUICK, Settings
 from bench.table import Row, markdown, show, write_json
 from bench.world import Lab
@@ -42,6 +42,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "rebuild": rebuild.measure,
     "fleet": fleet.measure,
     "wire": wire.measure,
+    "peers": peers.measure,
 }
 NEEDS_BROKER = {"broker", "latency"}
 
@@ -60,7 +61,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
         "--only", action="append", choices=[*MEASUREMENTS], help="one measurement; may be repeated"
     )
     parser.add_argument("--json", type=Path, default=RESULTS, help="where the figures go")
-    parser.add_argument("--markdown", type=Path, help="write the table as Markdown too")
+    parser.add_argument(
+        "--markdown", type=Path, help="where the table goes as Markdown; default: beside the JSON"
+    )
     parser.add_argument("--devices", type=int, help="size of the large fleet")
     parser.add_argument("--profile", action="store_true", help="where the time goes, instead")
     return parser.parse_args(given)
@@ -96,8 +99,7 @@ def main(given: Sequence[str] | None = None) -> int:
         rows = [replace(row, judged=False) for row in rows]
     show(rows, Console(width=None if sys.stdout.isatty() else 170))
     write_json(rows, settings, options.json)
-    if options.markdown is not None:
-        options.markdown.write_text(markdown(rows))
+    (options.markdown or options.json.with_suffix(".md")).write_text(markdown(rows))
     return 0
 
 

@@ -30,6 +30,7 @@ class Settings:
         receipts: receipts that are made and checked.
         devices, few_devices: the large fleet and the small one it is compared with.
         latency_messages, latency_rate: how many are timed, and how many a second.
+        peer_messages, peer_seconds: messages that peers take in turn, and for how long.
     """
 
     runs: int = 3
@@ -43,6 +44,8 @@ class Settings:
     few_devices: int = 1_000
     latency_messages: int = 300
     latency_rate: float = 50.0
+    peer_messages: int = 500
+    peer_seconds: float = 2.0
 
 
 QUICK = Settings(
@@ -57,6 +60,8 @@ QUICK = Settings(
     few_devices=50,
     latency_messages=10,
     latency_rate=50.0,
+    peer_messages=20,
+    peer_seconds=0.05,
 )
 
 

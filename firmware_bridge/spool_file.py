@@ -91,5 +91,5 @@ def translated(path: Path) -> Iterator[None]:
         raise StateError(
             "spool.io", f"{path}: {error}", hint="check disk space and permissions"
         ) from error
-    except (sqlite3.Error, OverflowError, TypeError) as error:
+    except (sqlite3.Error, OverflowError, TypeError, UnicodeDecodeError) as error:
         raise corrupt(path, str(error)) from error

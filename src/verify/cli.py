@@ -16,6 +16,7 @@ from verify.commands import (
     looking,
     proving,
     setup,
+    simulate,
     watching,
     witness,
     witnesses,
@@ -52,6 +53,7 @@ for command in (
     keeping.archive,
     keeping.migrate,
     demo.demo,
+    simulate.simulate,
 ):
     cli.command()(command)
 cli.add_typer(keys.commands, name="keys")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.__main__ import MEASUREMENTS, main
+from bench.peers import HERE, PEERS, Peer, PeerMissing, _run
+from bench.settings import QUICK
 from bench.table import HEAD, Row, Target
 
 WITHOUT_A_BROKER = ("raw", "files", "wire", "rebuild")
@@ -58,4 +62,16 @@ def test_a_target_is_met_by_the_median_and_only_where_it_was_set() -> None:
 
 def test_every_measurement_has_a_file_of_its_own() -> None:
     here = Path(__file__).resolve().parents[2] / "bench"
-    assert {path.stem for path in here.glob("*.py")} >= set(MEASUREMENTS)
+    assert {path.stem for path in here.iterdir()} >= set(MEASUREMENTS)
+
+
+def test_every_peer_is_pinned_with_hashes_and_a_missing_one_says_why() -> None:
+    for peer in PEERS:
+        assert (HERE / peer.script).exists()
+        lines = (HERE / "requirements" / f"{peer.package}.txt").read_text().splitlines()
+        pins = [line for line in lines if re.match(r"[A-Za-z0-9]", line)]
+        assert any(line.startswith(f"{peer.package}==") for line in pins)
+        assert all(re.match(r"[A-Za-z0-9._-]+==[^ ]+ (; .*)?\\$", line) for line in pins), pins
+        assert sum("--hash=sha256:" in line for line in lines) >= len(pins)
+    with pytest.raises(PeerMissing, match="does not run"):
+        _run(Path(sys.executable), Peer("none", "none.py", "", ""), QUICK)

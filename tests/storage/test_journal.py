@@ -370,3 +370,16 @@ def test_a_commit_is_synchronous(tmp_path: Path) -> None:
         connection = journal._open[1]._connection
         assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
         assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_a_schema_that_is_no_text_is_corrupt(tmp_path: Path) -> None:
+    """SQLite quotes it in its error, and Python cannot decode that error."""
+    with Journal.create(tmp_path, network=NETWORK) as journal:
+        journal.append(batch(journal))
+    path = next(tmp_path.glob("journal-*.db"))
+    data = path.read_bytes()
+    for word in (b"CREATE TABLE", b"batches", b"meta"):
+        path.write_bytes(data.replace(word, b"\xec" * len(word)))
+        with pytest.raises(StateError) as refused:
+            Journal.open(tmp_path, read_only=True)
+        assert refused.value.code == "state.corrupt"

@@ -50,6 +50,9 @@ def guarded(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise sqlite_failure(error, path) from error
+    except UnicodeDecodeError as error:
+        # SQLite quotes what is damaged, and Python cannot read the quotation.
+        raise corrupt(path, "holds text that is none") from error
     except OSError as error:
         raise os_failure(error, path) from error
     except OverflowError as error:

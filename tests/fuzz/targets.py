@@ -1,0 +1,8 @@
+"""All targets, by name."""
+
+from __future__ import annotations
+
+from tests.fuzz import logs, stores, texts, wire
+from tests.fuzz.target import TARGETS
+
+__all__ = ["TARGETS", "logs", "stores", "texts", "wire"]
