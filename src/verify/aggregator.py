@@ -207,7 +207,9 @@ class Aggregator(Closing):
         batch = self._batch()
         with self._whole(batch):
             for message in messages:
-                batch.take_message(message.data, self._receipt(asserted_ms), message.principal)
+                batch.take_message(
+                    message.data, self._receipt(asserted_ms), message.principal, message.reply
+                )
             batch.summary.quarantined = self._park(batch.parked)
         source, offset = _offset(messages)
         sealed = self._write(batch, source, offset)

@@ -67,6 +67,19 @@ class Answer:
     entry: int | None
 
 
+@dataclass(slots=True)
+class Reply:
+    """What a request is answered with, apart from what others sent of the same devices.
+
+    Attributes:
+        answers, nonces: as those of a batch. refused: why nothing could be authenticated.
+    """
+
+    answers: dict[bytes, list[Answer]] = field(default_factory=dict)
+    nonces: dict[bytes, bytes] = field(default_factory=dict)
+    refused: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Parking:
     """Bytes for the quarantine."""
@@ -142,24 +155,32 @@ class Batch:
         self.parked: list[Parking] = []
         self.answers: dict[bytes, list[Answer]] = {}
         self.nonces: dict[bytes, bytes] = {}
+        self.replies: dict[int, Reply] = {}
         self.summary = Summary()
 
-    def take_message(self, data: bytes, receipt: Receipt, principal: str) -> None:
-        """Judge all envelopes of a message (a bundle)."""
+    def take_message(self, data: bytes, receipt: Receipt, principal: str, reply: int = 0) -> None:
+        """Judge all envelopes of a message (a bundle); ``reply`` as in the message."""
+        to = self.replies.setdefault(reply, Reply()) if reply else None
         try:
             parts = list(split_bundle(data))
         except EncodingError as error:
             self._count(principal, error.code)
+            if to is not None:
+                to.refused = error.code
             return
         # Outside: a store that fails is no verdict, it ends the batch.
         for part in parts:
-            self.take(part, receipt, principal)
+            self.take(part, receipt, principal, to)
 
-    def take(self, data: bytes, receipt: Receipt, principal: str) -> None:
-        """Judge one envelope."""
+    def take(
+        self, data: bytes, receipt: Receipt, principal: str, reply: Reply | None = None
+    ) -> None:
+        """Judge one envelope; what is to be said of it goes to ``reply``, if there is one."""
         world = self._fold.world(self._recorded)
         auth = authenticate(data, world)
         if isinstance(auth, Refusal):
+            if reply is not None:
+                reply.refused = auth.code
             self._refuse(auth, data, receipt, principal)
             return
         inner = open_inner(auth.envelope, world)
@@ -177,10 +198,15 @@ class Batch:
             answers += self._known_inner(inner, receipt, world)
         judgement = ahead if ahead is not None else judge(auth, receipt, world, inner)
         answers.append(self._settle(auth, judgement, receipt, principal, inner))
-        if principal == auth.envelope.kid.hex():
-            self.answers.setdefault(auth.thumbprint, []).extend(answers)
-            if auth.envelope.claims.nonce is not None:
-                self.nonces[auth.thumbprint] = auth.envelope.claims.nonce
+        if reply is not None:
+            told, nonces = reply.answers, reply.nonces
+        elif principal == auth.envelope.kid.hex():
+            told, nonces = self.answers, self.nonces
+        else:
+            return
+        told.setdefault(auth.thumbprint, []).extend(answers)
+        if auth.envelope.claims.nonce is not None:
+            nonces[auth.thumbprint] = auth.envelope.claims.nonce
 
     def add_admin(self, entry: Admin, at: int) -> AdminDraft:
         """Draft and apply an entry of administration."""

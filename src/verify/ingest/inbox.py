@@ -1,7 +1,9 @@
-"""What was read and is not yet committed: bounded in number and in bytes, between two threads.
+"""What was read and is not yet committed: bounded in number and in bytes, between threads.
 
-One thread reads the broker and offers; the other gathers batches. When the inbox is full the reader
-has to stop reading, so that the broker and, through it, the publishers are held back.
+One thread reads the broker and offers; another takes requests; a third gathers batches. When the
+broker's share is full its reader has to stop reading, so that the broker and, through it, the
+publishers are held back. Requests have a share of their own, and are refused when that is full: so
+neither way in can starve the other.
 """
 
 from __future__ import annotations
@@ -36,6 +38,11 @@ class Arrival:
         """Bytes held; a refused message's data is not kept."""
         return 0 if self.message is None else len(self.message.data)
 
+    @property
+    def asked(self) -> bool:
+        """Whether a request waits for the answer."""
+        return self.message is not None and self.message.reply != 0
+
 
 class Window:
     """Learns how many unacknowledged messages the broker sends before it waits.
@@ -63,20 +70,38 @@ class Window:
         return self._stalls >= _STALLS and unacknowledged >= self._peak
 
 
+def _nobody() -> None:
+    pass
+
+
 class Inbox:
     """A bounded queue of arrivals.
 
     Args:
-        max_messages, max_bytes: bounds; one offer may overshoot by what was already read.
-        on_room: called by the taking thread when a full inbox has room again.
+        max_messages, max_bytes: bounds of what brokers send; one offer may overshoot by what was
+            already read.
+        max_requests, max_request_bytes: bounds of what requests bring; never passed.
+
+    Attributes:
+        on_room: called by the taking thread when what brokers send has room again.
     """
 
-    def __init__(self, max_messages: int, max_bytes: int, on_room: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        max_messages: int,
+        max_bytes: int,
+        *,
+        max_requests: int = 1024,
+        max_request_bytes: int = 16 << 20,
+    ) -> None:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self._on_room = on_room
+        self._max_requests = max_requests
+        self._max_request_bytes = max_request_bytes
+        self.on_room: Callable[[], None] = _nobody
         self._queue: deque[Arrival] = deque()
         self._bytes = 0
+        self._requests = self._request_bytes = 0
         self._unacknowledged = 0
         self._window = Window()
         self._changed = threading.Condition()
@@ -96,9 +121,15 @@ class Inbox:
         """Whether the reader has to stop."""
         with self._changed:
             self._was_full = (
-                len(self._queue) >= self._max_messages or self._bytes >= self._max_bytes
+                len(self._queue) - self._requests >= self._max_messages
+                or self._bytes - self._request_bytes >= self._max_bytes
             )
             return self._was_full
+
+    @property
+    def requests(self) -> tuple[int, int]:
+        """Messages and bytes held that requests brought."""
+        return self._requests, self._request_bytes
 
     def offer(self, arrival: Arrival) -> None:
         """Add one; never blocks."""
@@ -109,6 +140,23 @@ class Inbox:
                 self._unacknowledged += 1
                 self._window.seen(self._unacknowledged)
             self._changed.notify_all()
+
+    def offer_request(self, message: Message) -> bool:
+        """Add what a request brought; False when its share is full. Never blocks."""
+        with self._changed:
+            size = len(message.data)
+            if (
+                self._interrupted
+                or self._requests >= self._max_requests
+                or self._request_bytes + size > self._max_request_bytes
+            ):
+                return False
+            self._requests += 1
+            self._request_bytes += size
+            self._queue.append(Arrival(message, 0, 0))
+            self._bytes += size
+            self._changed.notify_all()
+            return True
 
     def reconnected(self) -> None:
         """A new connection: nothing is unacknowledged on it."""
@@ -145,7 +193,7 @@ class Inbox:
             batch = self._cut(messages, size)
             room, self._was_full = self._was_full and bool(batch), False
         if room:
-            self._on_room()
+            self.on_room()
         return batch
 
     def _linger(self, messages: int, size: int, linger_s: float, gap_s: float) -> None:
@@ -171,5 +219,8 @@ class Inbox:
                 break
             arrival = self._queue.popleft()
             self._bytes -= arrival.size
+            if arrival.asked:
+                self._requests -= 1
+                self._request_bytes -= arrival.size
             batch.append(arrival)
         return batch

@@ -51,7 +51,7 @@ class Link:
         options: where, as whom, what.
         clock: receipt time, milliseconds since 1970.
         on_event: called from the link's thread with a kind and details.
-        inbox_messages, inbox_bytes: bounds of the inbox.
+        inbox: where to put what arrives; reading stops while it is full.
     """
 
     def __init__(
@@ -59,14 +59,13 @@ class Link:
         options: LinkOptions,
         clock: Callable[[], int],
         on_event: OnEvent,
-        *,
-        inbox_messages: int,
-        inbox_bytes: int,
+        inbox: Inbox,
     ) -> None:
         self._options = options
         self._clock = clock
         self._on_event = on_event
-        self.inbox = Inbox(inbox_messages, inbox_bytes, self._wake)
+        self.inbox = inbox
+        inbox.on_room = self._wake
         self.counts: Counter[str] = Counter()
         self.error: DepinError | None = None
         self._commands: deque[Callable[[], None]] = deque()
