@@ -25,7 +25,7 @@ from verify.leaf import AdminLeaf, EnvelopeLeaf, Leaf, RecordRow, RecordsContent
 from verify.log import Checkpoint, NoteKey, TileLog, TlogProof, verify_tlog_proof
 from verify.log.files import read_bounded
 from verify.log.note import MAX_NOTE_BYTES, verify_checkpoint
-from verify.reading import Reader
+from verify.reading import Peek, Reader
 from verify.replay import OpenedEntry
 from verify.verdict import is_verdict_code
 
@@ -48,7 +48,7 @@ def _wrong(code: str, what: str, hint: str = "") -> LogError:
 # --- making -------------------------------------------------------------------------------------
 
 
-def make_receipt(reader: Reader, index: int) -> bytes:
+def make_receipt(reader: Reader | Peek, index: int) -> bytes:
     """The receipt of an entry, under the published checkpoint.
 
     An erased envelope's receipt proves its leaf alone, an entry of administration's its leaf.
@@ -77,7 +77,7 @@ def make_receipt(reader: Reader, index: int) -> bytes:
     return data
 
 
-def _opening(reader: Reader, opened: OpenedEntry, entry: Judged) -> dict[int, Any]:
+def _opening(reader: Reader | Peek, opened: OpenedEntry, entry: Judged) -> dict[int, Any]:
     holder = reader.fold.registry.holder(entry.change.thumbprint)
     private = opened.private
     if private is None or holder is None or opened.salt is None:
@@ -92,7 +92,7 @@ def _opening(reader: Reader, opened: OpenedEntry, entry: Judged) -> dict[int, An
     return found
 
 
-def _prove(reader: Reader, index: int) -> TlogProof:
+def _prove(reader: Reader | Peek, index: int) -> TlogProof:
     """Inclusion under the published checkpoint; a running writer may replace files meanwhile."""
     for left in reversed(range(_TRIES)):
         try:
@@ -103,7 +103,7 @@ def _prove(reader: Reader, index: int) -> TlogProof:
     raise AssertionError("unreachable")
 
 
-def _prove_once(reader: Reader, index: int) -> TlogProof:
+def _prove_once(reader: Reader | Peek, index: int) -> TlogProof:
     key, folder = reader.log_key(), reader.workspace.log
     note = read_bounded(folder / "checkpoint", MAX_NOTE_BYTES)
     checkpoint = None if note is None else verify_checkpoint(note, [key], origin=key.name)
