@@ -44,6 +44,11 @@ class Standing:
     fold: Fold
     failure: str
 
+    @property
+    def unpublished(self) -> int:
+        """Entries that no checkpoint covers yet."""
+        return max(0, self.entries - self.published)
+
 
 def standing_of(handler: LiveHandler) -> Standing:
     """How it stands now; only the thread that commits may ask."""
@@ -87,6 +92,7 @@ class Watched:
         standing: the newest. root: the aggregator's directory.
         busy_since: monotonic seconds at which the running commit began, None between commits.
         commit_s: how long a commit takes, lately.
+        failing: whether the newest commit failed.
     """
 
     def __init__(
@@ -104,6 +110,7 @@ class Watched:
         self.root = root
         self.busy_since: float | None = None
         self.commit_s = 0.0
+        self.failing = False
         self.standing = standing_of(handler)
 
     def commit(self, messages: Sequence[Message]) -> Sequence[Downlink]:
@@ -111,8 +118,12 @@ class Watched:
         began = self.busy_since = time.monotonic()
         try:
             downlinks = self._inner.commit(messages)
+        except BaseException:
+            self.failing = True
+            raise
         finally:
             self.busy_since = None
+        self.failing = False
         took = time.monotonic() - began
         self.commit_s += (took - self.commit_s) / 4
         self.standing = standing_of(self._handler)
