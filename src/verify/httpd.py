@@ -49,7 +49,7 @@ class Limits:
         header_bytes: request line and headers.
         header_s: from the first byte, or from connecting, to the end of the headers.
         idle_s: between two requests of a connection.
-        unread_s: an answer that the client does not read is given up after this.
+        unread_s: how long a client may leave about 64 KiB of an answer, or its end, unread.
         shutdown_s: for requests under way when the server stops.
     """
 
@@ -58,7 +58,7 @@ class Limits:
     header_bytes: int = 16_384
     header_s: float = 10.0
     idle_s: float = 15.0
-    unread_s: float = 10.0
+    unread_s: float = 15.0
     shutdown_s: int = 5
 
 
@@ -113,6 +113,7 @@ class _Protocol(H11Protocol):
         self._entered = self._refused = False
         self._waiting_since: float | None = None
         self._unread_since: float | None = None
+        self._paused_since: float | None = None
         self._unread = 0
         self._watch: asyncio.TimerHandle | None = None
 
@@ -145,6 +146,15 @@ class _Protocol(H11Protocol):
         if self._busy():
             self._waiting_since = None
 
+    def pause_writing(self) -> None:
+        """The client has 64 KiB unread: what is being written waits until it took most of that."""
+        self._paused_since = time.monotonic()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._paused_since = None
+        super().resume_writing()
+
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
@@ -154,8 +164,7 @@ class _Protocol(H11Protocol):
         size = self.transport.get_write_buffer_size()
         closing = self.transport.is_closing()
         if not size or (self._busy() and not closing):
-            # Whoever writes an answer of many parts sees to it that each is taken in time.
-            self._unread_since = None
+            self._unread_since = self._paused_since
         elif self._unread_since is None or size < self._unread - 4096 * _TICK_S:
             self._unread_since = now
         self._unread = size

@@ -87,6 +87,9 @@ class Running:
         self.events: list[tuple[str, dict[str, object]]] = []
         self.stop = threading.Event()
         self.error: BaseException | None = None
+        # No connection outlives its request, or the limits of the server would be used up by us.
+        none = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        self._client = httpx.Client(timeout=PATIENCE, limits=none, verify=False)
         http = options.pop("http", None) or HttpOptions("127.0.0.1", 0)
         self._options = {
             "http": http,
@@ -123,7 +126,7 @@ class Running:
         """POST a bundle."""
         options.setdefault("headers", SEQUENCE)
         data = b"".join(envelopes)
-        return httpx.post(f"{self.url}/v1/bundles", content=data, timeout=PATIENCE, **options)
+        return self._client.post(f"{self.url}/v1/bundles", content=data, **options)
 
     def acks(self, device: TestDevice, *envelopes: bytes) -> list[Ack]:
         """POST a bundle that has to be acknowledged."""
@@ -133,15 +136,16 @@ class Running:
         return acks_of(response.content, self.site.card, device.key.thumbprint)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=PATIENCE, **options)
+        return self._client.get(self.url + path, **options)
 
     def measured(self) -> str:
         """The metrics, as text."""
-        return httpx.get(f"{self.metrics}/metrics", timeout=PATIENCE).text
+        return self._client.get(f"{self.metrics}/metrics").text
 
     def end(self) -> None:
         self.stop.set()
         self._thread.join(PATIENCE)
+        self._client.close()
         assert not self._thread.is_alive()
 
 

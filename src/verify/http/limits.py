@@ -27,8 +27,6 @@ OnAnswer = Callable[[str, int], None]
 MAX_CLIENTS = 65_536
 """Addresses whose rate is remembered; the one that was quiet longest is forgotten first."""
 CHUNK = 1 << 16
-CHUNK_S = 15.0
-"""How long a client may take for a chunk of an answer: 64 KiB, so about 4 KiB a second."""
 _WORST = 64 << 20
 
 
@@ -86,7 +84,7 @@ class Budget:
 
 
 class Large(Response):
-    """An answer in parts, each of which the client has to take in its time.
+    """An answer in parts, each written when the client took the one before.
 
     Args:
         data: the whole. budget, held: where bytes were taken for it, and how many; they are given
@@ -188,9 +186,6 @@ class Guard:
             answer.status = answer.status or 499
         except (DepinError, HTTPException) as error:
             await _refuse(_problem(error), scope, receive, answer)
-        except (TimeoutError, asyncio.CancelledError):
-            answer.status = 499
-            raise
         except Exception as error:
             # No details: neither the client nor the log gets to see what was being worked on.
             self._on_event("http.error", {"error": type(error).__name__, "path": route_of(scope)})
@@ -214,7 +209,7 @@ class Guard:
 
 
 class _Answer:
-    """Sends, each part in its time, and remembers the status."""
+    """Sends, and remembers the status."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -223,8 +218,7 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-        async with asyncio.timeout(CHUNK_S):
-            await self._send(message)
+        await self._send(message)
 
 
 async def _refuse(problem: Problem, scope: Scope, receive: Receive, answer: _Answer) -> None:
