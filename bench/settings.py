@@ -30,6 +30,7 @@ class Settings:
         receipts: receipts that are made and checked.
         devices, few_devices: the large fleet and the small one it is compared with.
         latency_messages, latency_rate: how many are timed, and how many a second.
+        overload_s: seconds of overload.
     """
 
     runs: int = 3
@@ -43,6 +44,7 @@ class Settings:
     few_devices: int = 1_000
     latency_messages: int = 300
     latency_rate: float = 50.0
+    overload_s: float = 60.0
 
 
 QUICK = Settings(
@@ -56,6 +58,7 @@ QUICK = Settings(
     devices=300,
     few_devices=50,
     latency_messages=10,
+    overload_s=4.0,
     latency_rate=50.0,
 )
 

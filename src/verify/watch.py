@@ -91,7 +91,6 @@ class Watched:
     Attributes:
         standing: the newest. root: the aggregator's directory.
         busy_since: monotonic seconds at which the running commit began, None between commits.
-        commit_s: how long a commit takes, lately.
         failing: whether the newest commit failed.
     """
 
@@ -109,7 +108,6 @@ class Watched:
         self._on_commit = on_commit
         self.root = root
         self.busy_since: float | None = None
-        self.commit_s = 0.0
         self.failing = False
         self.standing = standing_of(handler)
 
@@ -125,7 +123,6 @@ class Watched:
             self.busy_since = None
         self.failing = False
         took = time.monotonic() - began
-        self.commit_s += (took - self.commit_s) / 4
         self.standing = standing_of(self._handler)
         oldest = min((message.received_at for message in messages), default=self._clock())
         self._on_commit(messages, took, max(0, self._clock() - oldest) / 1000)

@@ -104,6 +104,11 @@ class Process:
             return file.read().decode(errors="replace")
 
     @property
+    def pid(self) -> int:
+        """Its process number."""
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         return self._process.poll() is None
 

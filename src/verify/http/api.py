@@ -16,7 +16,16 @@ from depin_id.ack import Challenge, challenge_nonce, sign_challenge
 from depin_id.did.key import parse_did_key
 from depin_id.envelope import MAX_BUNDLE
 from depin_id.errors import DepinError
-from verify.http.limits import Budget, Clients, Guard, OnAnswer, OnEvent, Rates, read_body
+from verify.http.limits import (
+    Budget,
+    Clients,
+    Guard,
+    OnAnswer,
+    OnEvent,
+    Rates,
+    read_body,
+    told_length,
+)
 from verify.http.log_files import LogFiles
 from verify.http.problem import Problem, not_found
 from verify.http.receipts import ReceiptDesk
@@ -120,18 +129,15 @@ class Api:
                 hint=f"send Content-Type: {BUNDLE_TYPE}",
                 headers={"accept": BUNDLE_TYPE},
             )
+        told = told_length(request, MAX_BUNDLE)
+        if not self._source.has_room(told):
+            raise self._busy()
         data = await read_body(request, most=MAX_BUNDLE, seconds=self._options.body_s)
         if not data:
             raise Problem(400, "http.empty", "the body is empty", hint="send envelopes")
         future = self._source.submit(data, self._clients.principal(request.scope), self._clock())
         if future is None:
-            raise Problem(
-                429,
-                "http.busy",
-                "more comes in than can be verified now",
-                hint="keep the envelopes and send them later",
-                retry_s=self._retry_s(),
-            )
+            raise self._busy()
         try:
             async with asyncio.timeout(self._options.commit_s):
                 answer = await asyncio.wrap_future(future)
@@ -191,10 +197,18 @@ class Api:
         headers = {"cache-control": "no-cache", "etag": f'"{standing.card.number}"'}
         return Response(standing.card_bytes, 200, headers, SIGNED_TYPE)
 
+    def _busy(self) -> Problem:
+        return Problem(
+            429,
+            "http.busy",
+            "more comes in than can be verified now",
+            hint="keep the envelopes and send them later",
+            retry_s=self._retry_s(),
+        )
+
     def _retry_s(self) -> int:
-        """When there may be room again: what waits, at the pace of the last commits."""
-        # A full share is taken up in two or three commits.
-        return max(1, min(_MOST_RETRY_S, math.ceil(3 * self._watched.commit_s)))
+        """When there is room again: what waits, at the pace of the last commits."""
+        return max(1, min(_MOST_RETRY_S, math.ceil(self._source.wait_s)))
 
 
 def _route(

@@ -244,15 +244,21 @@ def route_of(scope: MutableMapping[str, Any]) -> str:
     return str(route) if route else "other"
 
 
+def told_length(request: Request, most: int) -> int:
+    """The length that a request says its body has, 0 without. Raises Problem."""
+    told = request.headers.get("content-length", "0")
+    if not told.isdecimal() or len(told) > 9 or int(told) > most:
+        raise _too_large(most)
+    return int(told)
+
+
 async def read_body(request: Request, *, most: int, seconds: float) -> bytes:
     """The body of a request.
 
     Raises:
         Problem: ``http.too_large``, ``http.slow``. ClientDisconnect: it did not come to its end.
     """
-    told = request.headers.get("content-length", "0")
-    if not told.isdecimal() or len(told) > 9 or int(told) > most:
-        raise _too_large(most)
+    told_length(request, most)
     data = bytearray()
     try:
         async with asyncio.timeout(seconds):

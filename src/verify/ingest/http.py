@@ -56,6 +56,15 @@ class RequestSource:
         """Requests that are not answered yet."""
         return len(self._waiting)
 
+    @property
+    def wait_s(self) -> float:
+        """How long what waits will take."""
+        return self._inbox.wait_s
+
+    def has_room(self, size: int) -> bool:
+        """Whether a message of so many bytes would be taken now."""
+        return self._inbox.has_room(size)
+
     def submit(self, data: bytes, principal: str, received_at: int) -> Future[Answer] | None:
         """Have a message committed.
 

@@ -4,10 +4,14 @@ One thread reads the broker and offers; another takes requests; a third gathers 
 broker's share is full its reader has to stop reading, so that the broker and, through it, the
 publishers are held back. Requests have a share of their own, and are refused when that is full: so
 neither way in can starve the other.
+
+Bytes say what may be held; how long it waits depends on how fast it is committed. So the inbox
+learns the pace of commits, and holds no more than a few seconds' worth of it.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -17,6 +21,17 @@ from dataclasses import dataclass
 from verify.ingest import Message
 
 _STALLS = 3
+WAIT_S = 5.0
+"""Of what brokers send, no more is held than is committed in this time."""
+REQUEST_WAIT_S = 10.0
+"""A request is refused if what is before it would take longer: it could not wait for its answer."""
+_FLOOR = 1 << 20
+"""Bytes that are held at any pace."""
+_HEADROOM = 8
+"""A request has to leave so many times its own size: large bundles shut nobody out."""
+_UNKNOWN = 4 << 20
+"""Bytes that are held while the pace is not known."""
+_TELLING, _SLOW_S = 32 << 10, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +117,7 @@ class Inbox:
         self._queue: deque[Arrival] = deque()
         self._bytes = 0
         self._requests = self._request_bytes = 0
+        self._pace = 0.0
         self._unacknowledged = 0
         self._window = Window()
         self._changed = threading.Condition()
@@ -122,9 +138,31 @@ class Inbox:
         with self._changed:
             self._was_full = (
                 len(self._queue) - self._requests >= self._max_messages
-                or self._bytes - self._request_bytes >= self._max_bytes
+                or self._bytes - self._request_bytes >= self._most(self._max_bytes, WAIT_S)
             )
             return self._was_full
+
+    @property
+    def pace(self) -> float:
+        """Bytes committed a second, lately; 0 before the first commit."""
+        return self._pace
+
+    @property
+    def wait_s(self) -> float:
+        """How long what is held will take; 0 before the first commit."""
+        return self._bytes / self._pace if self._pace else 0.0
+
+    def committed(self, size: int, took_s: float) -> None:
+        """So many bytes took so long: sets the pace, unless they are too few to tell."""
+        if size < _TELLING and took_s < _SLOW_S:
+            return
+        pace = size / max(took_s, 1e-6)
+        with self._changed:
+            self._pace = pace if not self._pace else (self._pace + pace) / 2
+
+    def _most(self, bound: int, seconds: float, floor: int = _FLOOR) -> int:
+        known = int(self._pace * seconds) if self._pace else _UNKNOWN
+        return min(bound, max(floor, known))
 
     @property
     def requests(self) -> tuple[int, int]:
@@ -145,11 +183,7 @@ class Inbox:
         """Add what a request brought; False when its share is full. Never blocks."""
         with self._changed:
             size = len(message.data)
-            if (
-                self._interrupted
-                or self._requests >= self._max_requests
-                or self._request_bytes + size > self._max_request_bytes
-            ):
+            if not self._has_room(size):
                 return False
             self._requests += 1
             self._request_bytes += size
@@ -157,6 +191,19 @@ class Inbox:
             self._bytes += size
             self._changed.notify_all()
             return True
+
+    def has_room(self, size: int) -> bool:
+        """Whether a request's message of so many bytes would be taken now."""
+        with self._changed:
+            return self._has_room(size)
+
+    def _has_room(self, size: int) -> bool:
+        return not (
+            self._interrupted
+            or self._requests >= self._max_requests
+            or self._request_bytes + size > self._max_request_bytes
+            or self._bytes + _HEADROOM * size > self._most(sys.maxsize, REQUEST_WAIT_S, 3 * _FLOOR)
+        )
 
     def reconnected(self) -> None:
         """A new connection: nothing is unacknowledged on it."""

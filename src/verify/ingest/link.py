@@ -33,6 +33,7 @@ OnEvent = Callable[[str, dict[str, object]], None]
 KEEPALIVE_S = 30
 CONNECT_S = 15.0
 STABLE_S = 10.0
+CONGESTED_S = 2.0
 FAREWELL_S = 2.0
 _POLL_S = 0.5
 _READS = 64
@@ -75,6 +76,8 @@ class Link:
         self._stopping = threading.Event()
         self._published = threading.Condition()
         self._outstanding = 0
+        self._unanswered: set[int] = set()
+        self._full_at = -CONGESTED_S
         self._random = random.Random()
         self._generation = 0
         self._connected = False
@@ -121,15 +124,29 @@ class Link:
     def publish(self, topic: str, data: bytes, *, limit: int, deadline: float) -> bool:
         """Publish with QoS 1, not retained; waits while ``limit`` others are under way.
 
+        While we do not read because the inbox is full, the broker's answers to what was published
+        are not read either. To wait for them would keep the inbox full, so QoS 0 has to do then:
+        who misses an acknowledgement sends again.
+
         Gives False, and publishes nothing, when there is no room before ``deadline`` (monotonic
         seconds).
         """
         with self._published:
-            if not self._wait_outstanding(limit - 1, deadline):
-                return False
-            self._outstanding += 1
-        self._ask(lambda: self._send_publish(topic, data))
+            while not self.congested and self._outstanding >= limit:
+                if not self._wait_outstanding(limit - 1, min(deadline, time.monotonic() + _POLL_S)):
+                    if time.monotonic() >= deadline or not self.alive:
+                        return False
+            qos = 0 if self.congested else 1
+            self._outstanding += qos
+        if not qos and len(self._commands) >= limit:
+            return False
+        self._ask(lambda: self._send_publish(topic, data, qos))
         return True
+
+    @property
+    def congested(self) -> bool:
+        """Whether reading was stopped lately because the inbox was full."""
+        return time.monotonic() - self._full_at < CONGESTED_S
 
     def drain(self, deadline: float) -> bool:
         """Wait until the broker has taken all downlinks; False when it has not by then."""
@@ -192,6 +209,7 @@ class Link:
         self._client = self._new_client()
         with self._published:
             self._outstanding = 0
+            self._unanswered.clear()
             self._published.notify_all()
         self._event("mqtt.version", protocol="5" if self._v5 else "3.1.1")
 
@@ -268,7 +286,10 @@ class Link:
 
     def _wanted(self) -> int:
         write = selectors.EVENT_WRITE if self._client.want_write() else 0
-        return write | (0 if self._connected and self.inbox.full else selectors.EVENT_READ)
+        if self._connected and self.inbox.full:
+            self._full_at = time.monotonic()
+            return write
+        return write | selectors.EVENT_READ
 
     def _read(self) -> bool:
         """Read some packets: many at a time, for a poll costs as much as a small packet."""
@@ -283,7 +304,8 @@ class Link:
         return True
 
     def _run_commands(self) -> None:
-        while self._commands and self._connected:
+        # What the broker does not take now waits here, where it is counted.
+        while self._commands and self._connected and not self._client.want_write():
             self._commands.popleft()()
 
     def _send_acknowledgements(self, batch: list[tuple[int, int]]) -> None:
@@ -292,10 +314,20 @@ class Link:
             self._client.ack(mid, 1)
         self.inbox.acknowledged(len(current))
 
-    def _send_publish(self, topic: str, data: bytes) -> None:
-        info = self._client.publish(topic, data, qos=1)
+    def _send_publish(self, topic: str, data: bytes, qos: int) -> None:
+        info = self._client.publish(topic, data, qos=qos)
         if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
             self.counts["downlink.failed"] += 1
+            if qos:
+                self._one_published()
+        elif qos:
+            self._unanswered.add(info.mid)
+
+    def _on_publish(
+        self, _client: paho.Client, _data: Any, mid: int, _code: ReasonCode, _properties: Any
+    ) -> None:
+        if mid in self._unanswered:  # paho calls for QoS 0 too
+            self._unanswered.discard(mid)
             self._one_published()
 
     def _one_published(self) -> None:
@@ -313,7 +345,7 @@ class Link:
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        client.on_publish = lambda *_: self._one_published()
+        client.on_publish = self._on_publish
         client.on_disconnect = self._on_disconnect
         return client
 

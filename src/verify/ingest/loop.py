@@ -16,6 +16,9 @@ TRANSIENT = (StateError, TransportError)
 BATCH_MESSAGES = 1000
 BATCH_BYTES = 16 << 20
 BATCH_MS = 50
+COMMIT_S = 0.5
+"""How long a commit should take at most: who waits for an answer waits for all of it."""
+_LEAST = 128 << 10
 _IDLE_S = 1.0
 
 Done = Callable[[Sequence[Arrival], Sequence[Downlink]], None]
@@ -29,7 +32,7 @@ class CommitLoop:
         handler: commits batches.
         inbox: where the arrivals wait, from one way in or from several.
         batch_messages, batch_bytes, batch_ms: bounds of a batch; it is also closed when the
-            arrivals pause.
+            arrivals pause, and holds no more than is committed in half a second.
         clock: milliseconds since 1970, for what is due while nothing arrives.
         on_event: called with a kind and details, for logs.
         commit_tries, retry_s: tries of one batch when the commit fails with a StateError or a
@@ -80,7 +83,7 @@ class CommitLoop:
         while not stop.is_set() and alive():
             batch = self._inbox.take(
                 messages=messages,
-                size=size,
+                size=self._size(size),
                 wait_s=_IDLE_S,
                 linger_s=linger_s,
                 gap_s=max(0.002, linger_s / 10),
@@ -93,15 +96,21 @@ class CommitLoop:
                 done((), self._handler.idle(self._clock()))
                 quiet_since = time.monotonic()
 
+    def _size(self, bound: int) -> int:
+        pace = self._inbox.pace
+        return bound if not pace else min(bound, max(_LEAST, int(pace * COMMIT_S)))
+
     def _commit(self, batch: list[Arrival], stop: threading.Event, done: Done) -> bool:
         """Commit, then tell; False when stopped before it was committed."""
         messages = [item.message for item in batch if item.message is not None]
         downlinks: Sequence[Downlink] = ()
         if messages:
+            began = time.monotonic()
             answer = self._try(messages, stop)
             if answer is None:
                 return False
             downlinks = answer
+            self._inbox.committed(sum(item.size for item in batch), time.monotonic() - began)
         done(batch, downlinks)
         return True
 
