@@ -26,6 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from depin_id.errors import DepinError, TransportError
 from verify.ingest import Message
 from verify.ingest.inbox import Arrival, Inbox
+from verify.ingest.outgoing import Outgoing
 from verify.ingest.session import LinkOptions, connect_properties, judge, new_client, part
 
 OnEvent = Callable[[str, dict[str, object]], None]
@@ -33,7 +34,6 @@ OnEvent = Callable[[str, dict[str, object]], None]
 KEEPALIVE_S = 30
 CONNECT_S = 15.0
 STABLE_S = 10.0
-CONGESTED_S = 2.0
 FAREWELL_S = 2.0
 _POLL_S = 0.5
 _READS = 64
@@ -74,10 +74,7 @@ class Link:
         self._wake_r.setblocking(False)
         self._wake_w.setblocking(False)
         self._stopping = threading.Event()
-        self._published = threading.Condition()
-        self._outstanding = 0
-        self._unanswered: set[int] = set()
-        self._full_at = -CONGESTED_S
+        self._outgoing = Outgoing(lambda: self.alive)
         self._random = random.Random()
         self._generation = 0
         self._connected = False
@@ -122,44 +119,20 @@ class Link:
         self._ask(lambda: self._send_acknowledgements(batch))
 
     def publish(self, topic: str, data: bytes, *, limit: int, deadline: float) -> bool:
-        """Publish with QoS 1, not retained; waits while ``limit`` others are under way.
-
-        While we do not read because the inbox is full, the broker's answers to what was published
-        are not read either. To wait for them would keep the inbox full, so QoS 0 has to do then:
-        who misses an acknowledgement sends again.
+        """Publish, not retained; waits while ``limit`` others are under way.
 
         Gives False, and publishes nothing, when there is no room before ``deadline`` (monotonic
         seconds).
         """
-        with self._published:
-            while not self.congested and self._outstanding >= limit:
-                if not self._wait_outstanding(limit - 1, min(deadline, time.monotonic() + _POLL_S)):
-                    if time.monotonic() >= deadline or not self.alive:
-                        return False
-            qos = 0 if self.congested else 1
-            self._outstanding += qos
-        if not qos and len(self._commands) >= limit:
+        qos = self._outgoing.begin(limit, deadline)
+        if qos is None or (not qos and len(self._commands) >= limit):
             return False
         self._ask(lambda: self._send_publish(topic, data, qos))
         return True
 
-    @property
-    def congested(self) -> bool:
-        """Whether reading was stopped lately because the inbox was full."""
-        return time.monotonic() - self._full_at < CONGESTED_S
-
     def drain(self, deadline: float) -> bool:
         """Wait until the broker has taken all downlinks; False when it has not by then."""
-        with self._published:
-            return self._wait_outstanding(0, deadline)
-
-    def _wait_outstanding(self, most: int, deadline: float) -> bool:
-        while self._outstanding > most:
-            left = deadline - time.monotonic()
-            if left <= 0 or not self.alive:
-                return False
-            self._published.wait(min(left, _POLL_S))
-        return True
+        return self._outgoing.drain(deadline)
 
     def _ask(self, command: Callable[[], None]) -> None:
         self._commands.append(command)
@@ -207,10 +180,7 @@ class Link:
     def _switch(self, version: MQTTProtocolVersion) -> None:
         self._version, self._closed_early = version, 0
         self._client = self._new_client()
-        with self._published:
-            self._outstanding = 0
-            self._unanswered.clear()
-            self._published.notify_all()
+        self._outgoing.forget()
         self._event("mqtt.version", protocol="5" if self._v5 else "3.1.1")
 
     @property
@@ -287,7 +257,7 @@ class Link:
     def _wanted(self) -> int:
         write = selectors.EVENT_WRITE if self._client.want_write() else 0
         if self._connected and self.inbox.full:
-            self._full_at = time.monotonic()
+            self._outgoing.stopped_reading()
             return write
         return write | selectors.EVENT_READ
 
@@ -319,21 +289,9 @@ class Link:
         if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
             self.counts["downlink.failed"] += 1
             if qos:
-                self._one_published()
+                self._outgoing.failed()
         elif qos:
-            self._unanswered.add(info.mid)
-
-    def _on_publish(
-        self, _client: paho.Client, _data: Any, mid: int, _code: ReasonCode, _properties: Any
-    ) -> None:
-        if mid in self._unanswered:  # paho calls for QoS 0 too
-            self._unanswered.discard(mid)
-            self._one_published()
-
-    def _one_published(self) -> None:
-        with self._published:
-            self._outstanding = max(0, self._outstanding - 1)
-            self._published.notify_all()
+            self._outgoing.sent(info.mid)
 
     def _event(self, kind: str, **detail: object) -> None:
         self._on_event(kind, {"broker": self._source, **detail})
@@ -345,7 +303,7 @@ class Link:
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        client.on_publish = self._on_publish
+        client.on_publish = lambda _client, _data, mid, *_: self._outgoing.answered(mid)
         client.on_disconnect = self._on_disconnect
         return client
 
