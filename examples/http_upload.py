@@ -13,7 +13,7 @@ import argparse
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from email.message import Message
 from pathlib import Path
 
 from depin_id import (
@@ -33,7 +33,7 @@ MAX_WAIT_S = 60
 TRIES = 5
 
 
-def post(url: str, data: bytes) -> tuple[int, bytes, Mapping[str, str]]:
+def post(url: str, data: bytes) -> tuple[int, bytes, Message]:
     """POST a bundle; gives status, body and headers, also of refusals."""
     request = urllib.request.Request(
         f"{url}/v1/bundles", data, {"Content-Type": "application/cbor-seq"}, method="POST"
@@ -63,7 +63,7 @@ def upload(device: Device, card: NetworkCard, url: str, kept: dict[bytes, bytes]
                 status, body, headers = post(url, data)
             except OSError as error:
                 print(f"not reached: {error}")
-                status, body, headers = 0, b"", {}
+                status, body, headers = 0, b"", Message()
             if status == 200:
                 settle(device, card, body, kept)
                 continue

@@ -27,6 +27,7 @@ from tests.http.support import (
 )
 from verify.aggregator import Aggregator
 from verify.audit import audit
+from verify.control import perform_on
 from verify.http.front import HttpOptions
 from verify.log import Checkpoint, NoteKey, leaf_hash
 from verify.log.layout import decode_bundle
@@ -275,3 +276,20 @@ def test_after_all_of_it_the_audit_passes_and_no_address_is_kept(tmp_path: Path)
         deltas = [entry.delta for entry in aggregator.journal.entries()]
     assert not any(b"127.0.0.1" in delta for delta in deltas)
     assert any(b"http:" in delta for delta in deltas)
+
+
+def test_a_receipt_of_who_was_forgotten_opens_nothing(tmp_path: Path) -> None:
+    site = make_site(tmp_path, 1)
+    device = site.devices[0]
+    with running(site) as at:
+        (ack,) = at.acks(device, device.next(levels(2)))
+        item = ack.items[0]
+        _checkpoint(at, (item.index or 0) + 1)
+        path, asked = f"/v1/receipts/{item.index}", {"id": item.id.hex()}
+        opened = check_receipt(at.get(path, params=asked).content, network=site.card.network)
+        assert opened.records is not None and not opened.closed
+        perform_on(site.root, {"op": "erase", "did": device.did})
+        # Whoever still knows the id gets what is left: the leaf.
+        answer = at.get(path, params=asked)
+        assert answer.status_code == 200, answer.text
+        assert check_receipt(answer.content, network=site.card.network).closed

@@ -39,7 +39,7 @@ def test_what_came_by_one_way_is_known_to_the_other(tmp_path: Path) -> None:
     name = site.card.name
     with mosquitto(tmp_path) as broker, publisher(broker) as client:
         heard: list[bytes] = []
-        client.on_message = lambda _c, _d, message: heard.append(message.payload)
+        client.on_message = lambda _c, _d, message: heard.append(bytes(message.payload))
         client.subscribe(topics(name, first.key.kid)[1], qos=1)
         with running(site, f"mqtt://127.0.0.1:{broker.port}") as at:
             wait_for(lambda: "mqtt.subscribed" in at.kinds(), "the subscription")

@@ -244,10 +244,11 @@ def test_stopping_answers_those_that_wait(tmp_path: Path, gate: threading.Event)
     first, second = device.next(levels(1)), device.next(levels(1, 1))
     answers = dict[bytes, httpx.Response]()
 
-    def send(envelope: bytes) -> None:
-        answers[envelope] = at.post(envelope)
-
     with running(site) as at:
+
+        def send(envelope: bytes) -> None:
+            answers[envelope] = at.post(envelope)
+
         gate.clear()
         threads = [threading.Thread(target=send, args=(data,)) for data in (first, second)]
         threads[0].start()
