@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -21,6 +22,7 @@ from tests.http.support import (
     acks_of,
     levels,
     make_site,
+    raw,
     running,
     wait_for,
 )
@@ -28,6 +30,7 @@ from tests.ingest.support import publisher
 from verify.audit import audit
 from verify.cli import main
 from verify.http.front import HttpOptions
+from verify.httpd import Limits
 from verify.listen import Certificate
 from verify.log import leaf_hash
 from verify.reading import Reader
@@ -101,6 +104,42 @@ def test_a_certificate_is_used_and_its_renewal_taken_up(
         shutil.copyfile(fresh_key, key)
         wait_for(lambda: "http.tls_reloaded" in at.kinds(), "the renewal")
         assert serial() != before
+
+
+def test_connections_that_never_finish_tls_are_bounded_and_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verify.httpd._HANDSHAKE_S", 1.0)
+    site = make_site(tmp_path, 0)
+    ca, ca_key = authority(tmp_path / "ca")
+    certificate = Certificate(*issue(tmp_path / "server", ca, ca_key, "127.0.0.1"))
+    http = HttpOptions("127.0.0.1", 0, certificate=certificate, limits=Limits(connections=4))
+    with running(site, http=http) as at, contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(raw(at.port)) for _ in range(60)]
+        for sock in socks:
+            sock.setblocking(False)
+
+        def open_ones() -> int:
+            count = 0
+            for sock in socks:
+                with contextlib.suppress(ConnectionResetError):
+                    try:
+                        sock.recv(1)
+                    except BlockingIOError:
+                        count += 1
+            return count
+
+        # 32 more than the limit, so that those who finish can be told that there is no room.
+        wait_for(lambda: open_ones() <= 4 + 32, "the refusal of the rest")
+        wait_for(lambda: not open_ones(), "the end of their patience")
+        trusted = ssl.create_default_context(cafile=str(ca.path))
+
+        def works() -> bool:
+            with contextlib.suppress(httpx.HTTPError):
+                return httpx.get(f"{at.url}/v1/card", verify=trusted).status_code == 200
+            return False
+
+        wait_for(works, "room for honest clients")
 
 
 def _process(root: Path, log: Path, *options: str) -> tuple[Process, str]:

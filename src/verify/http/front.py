@@ -95,7 +95,6 @@ class Front(Closing):
     def close(self) -> None:
         """Answer all that wait, end the listeners. Safe to call twice."""
         self._stopping = True
-        self._source.stop()
         if self._api is not None:
             self._api.stop()
         for server in self._servers:
