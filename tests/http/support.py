@@ -23,6 +23,7 @@ from depin_id.testing import TestDevice
 from tests.endtoend.world import make_network
 from verify.admin import enrol
 from verify.aggregator import Aggregator
+from verify.http.api import ApiOptions
 from verify.http.front import HttpOptions
 from verify.service import run
 
@@ -90,7 +91,9 @@ class Running:
         # No connection outlives its request, or the limits of the server would be used up by us.
         none = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         self._client = httpx.Client(timeout=PATIENCE, limits=none, verify=False)
-        http = options.pop("http", None) or HttpOptions("127.0.0.1", 0)
+        # Nor does polling use up a rate, unless a test is about that.
+        unlimited = HttpOptions("127.0.0.1", 0, api=ApiOptions(per_minute=0))
+        http = options.pop("http", None) or unlimited
         self._options = {
             "http": http,
             "metrics": HttpOptions("127.0.0.1", 0),

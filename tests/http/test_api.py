@@ -28,7 +28,6 @@ from tests.http.support import (
 from verify.aggregator import Aggregator
 from verify.audit import audit
 from verify.control import perform_on
-from verify.http.front import HttpOptions
 from verify.log import Checkpoint, NoteKey, leaf_hash
 from verify.log.layout import decode_bundle
 from verify.log.note import verify_checkpoint
@@ -265,7 +264,7 @@ def test_metrics_and_health_are_elsewhere_and_true(at: Running) -> None:
 def test_after_all_of_it_the_audit_passes_and_no_address_is_kept(tmp_path: Path) -> None:
     site = make_site(tmp_path)
     device, stranger = site.devices[0], device_of(site.card, "stranger")
-    with running(site, http=HttpOptions("127.0.0.1", 0)) as at:
+    with running(site) as at:
         at.acks(device, *[device.next(levels(1, n)) for n in range(5)])
         assert at.post(stranger.next(levels(1))).status_code == 403
         assert at.post(b"garbage").status_code == 422
