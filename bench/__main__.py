@@ -33,6 +33,12 @@ def _latency(lab: Lab) -> list[Row]:
     return latency.measure(lab)
 
 
+def _overload(lab: Lab) -> list[Row]:
+    from bench import overload
+
+    return overload.measure(lab)
+
+
 MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "raw": raw.measure,
     "files": files.measure,
@@ -43,8 +49,9 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "fleet": fleet.measure,
     "wire": wire.measure,
     "peers": peers.measure,
+    "overload": _overload,
 }
-NEEDS_BROKER = {"broker", "latency"}
+NEEDS_BROKER = {"broker", "latency", "overload"}
 
 
 def has_broker() -> bool:
@@ -65,6 +72,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
         "--markdown", type=Path, help="where the table goes as Markdown; default: beside the JSON"
     )
     parser.add_argument("--devices", type=int, help="size of the large fleet")
+    parser.add_argument("--seconds", type=float, help="how long the overload lasts")
     parser.add_argument("--profile", action="store_true", help="where the time goes, instead")
     return parser.parse_args(given)
 
@@ -88,6 +96,8 @@ def main(given: Sequence[str] | None = None) -> int:
     settings = QUICK if options.quick else Settings()
     if options.devices is not None:
         settings = replace(settings, devices=max(options.devices, 2 * settings.few_devices))
+    if options.seconds is not None:
+        settings = replace(settings, overload_s=max(options.seconds, 4.0))
     # Beside the results: a temporary folder may lie in memory, where a commit costs nothing.
     with tempfile.TemporaryDirectory(prefix="depin-bench-", dir=_disk(options.json)) as folder:
         lab = Lab(Path(folder), settings)

@@ -31,6 +31,7 @@ class Settings:
         devices, few_devices: the large fleet and the small one it is compared with.
         latency_messages, latency_rate: how many are timed, and how many a second.
         peer_messages, peer_seconds: messages that peers take in turn, and for how long.
+        overload_s: seconds of overload.
     """
 
     runs: int = 3
@@ -46,6 +47,7 @@ class Settings:
     latency_rate: float = 50.0
     peer_messages: int = 500
     peer_seconds: float = 2.0
+    overload_s: float = 60.0
 
 
 QUICK = Settings(
@@ -59,6 +61,7 @@ QUICK = Settings(
     devices=300,
     few_devices=50,
     latency_messages=10,
+    overload_s=4.0,
     latency_rate=50.0,
     peer_messages=20,
     peer_seconds=0.05,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from depin_id.ack import Ack, AckItem, challenge_nonce, sign_ack, split_items
 from depin_id.keys import Signer
-from verify.batch import Answer, Batch
+from verify.batch import Answer, Batch, Reply
 from verify.fold import Fold
 from verify.ingest import Downlink
 from verify.leaf import EnvelopeLeaf, parse_leaf
@@ -31,14 +31,28 @@ class Acknowledger:
         self._number = (fold.last_received_at + 1) * _PER_MS
 
     def answer(self, batch: Batch, sealed: list[SealedEntry], now_ms: int) -> list[Downlink]:
-        """One or more acknowledgements per publisher of a committed batch."""
+        """One or more acknowledgements per publisher of a committed batch, and per request."""
+        downlinks = self._answer(Reply(batch.answers, batch.nonces), batch, sealed, now_ms, 0)
+        for number, reply in batch.replies.items():
+            if reply.answers:
+                downlinks += self._answer(reply, batch, sealed, now_ms, number)
+            else:
+                code = reply.refused or "envelope.malformed"
+                downlinks.append(Downlink(b"", b"", number, code))
+        return downlinks
+
+    def _answer(
+        self, reply: Reply, batch: Batch, sealed: list[SealedEntry], now_ms: int, number: int
+    ) -> list[Downlink]:
         first = batch.drafts[0].index if batch.drafts else self._journal.size
         downlinks = []
-        for thumbprint, answers in batch.answers.items():
-            downlinks += self._card_for(thumbprint, answers)
+        for thumbprint, answers in reply.answers.items():
+            if not number:
+                downlinks += self._card_for(thumbprint, answers)
             items = [self._item(answer, first, sealed) for answer in answers]
             for part in split_items(items):
-                downlinks.append(self._sign(thumbprint, part, batch.nonces.get(thumbprint), now_ms))
+                data = self._sign(thumbprint, part, reply.nonces.get(thumbprint), now_ms)
+                downlinks.append(Downlink(thumbprint[:8], data, number))
         return downlinks
 
     def _card_for(self, thumbprint: bytes, answers: list[Answer]) -> list[Downlink]:
@@ -73,7 +87,7 @@ class Acknowledger:
         items: tuple[AckItem, ...],
         nonce: bytes | None,
         now_ms: int,
-    ) -> Downlink:
+    ) -> bytes:
         card = self._fold.card
         self._number = max(self._number + 1, now_ms * _PER_MS)
         ack = Ack(
@@ -85,8 +99,7 @@ class Acknowledger:
             items,
             self._beacon(thumbprint),
         )
-        data = sign_ack(ack, network=card.network, signer=self.signer)
-        return Downlink(thumbprint[:8], data)
+        return sign_ack(ack, network=card.network, signer=self.signer)
 
     def _beacon(self, thumbprint: bytes) -> bytes | None:
         beacons = self._fold.state.beacons

@@ -223,7 +223,7 @@ class Aggregator(Closing):
             )
         batch = self._batch()
         with self._whole(batch):
-            found = [(message.data, message.principal) for message in messages]
+            found = [(message.data, message.principal, message.reply) for message in messages]
             batch.take_messages(found, self._receipt(asserted_ms), self._checker)
             batch.summary.quarantined = self._park(batch.parked)
         source, offset = _offset(messages)

@@ -71,6 +71,19 @@ class Answer(NamedTuple):
     entry: int | None
 
 
+@dataclass(slots=True)
+class Reply:
+    """What a request is answered with, apart from what others sent of the same devices.
+
+    Attributes:
+        answers, nonces: as those of a batch. refused: why nothing could be authenticated.
+    """
+
+    answers: dict[bytes, list[Answer]] = field(default_factory=dict)
+    nonces: dict[bytes, bytes] = field(default_factory=dict)
+    refused: str = ""
+
+
 class Parking(NamedTuple):
     """Bytes for the quarantine."""
 
@@ -146,37 +159,48 @@ class Batch:
         self.parked: list[Parking] = []
         self.answers: dict[bytes, list[Answer]] = {}
         self.nonces: dict[bytes, bytes] = {}
+        self.replies: dict[int, Reply] = {}
         self.summary = Summary()
 
     def take_messages(
         self,
-        messages: Iterable[tuple[bytes, str]],
+        messages: Iterable[tuple[bytes, str, int]],
         receipt: Receipt,
         checker: SignatureChecker,
     ) -> None:
         """Judge all envelopes of messages (bundles) that were received together.
 
         Args:
-            messages: the bytes of each, and who sent it.
+            messages: the bytes of each, who sent it, and the request to answer (0 for none).
         """
-        parts: list[tuple[bytes, str]] = []
-        for data, principal in messages:
+        parts: list[tuple[bytes, str, Reply | None]] = []
+        for data, principal, number in messages:
+            reply = self.replies.setdefault(number, Reply()) if number else None
             try:
-                parts += [(part, principal) for part in split_bundle(data)]
+                parts += [(part, principal, reply) for part in split_bundle(data)]
             except EncodingError as error:
                 self._count(principal, error.code)
-        found = authenticate_all([data for data, _ in parts], self._now, checker)
-        for (data, principal), auth in zip(parts, found, strict=True):
-            self._take(auth, data, receipt, principal)
+                if reply is not None:
+                    reply.refused = error.code
+        found = authenticate_all([part for part, _, _ in parts], self._now, checker)
+        for (data, principal, reply), auth in zip(parts, found, strict=True):
+            self._take(auth, data, receipt, principal, reply)
 
     def take(self, data: bytes, receipt: Receipt, principal: str) -> None:
         """Judge one envelope."""
-        self._take(authenticate(data, self._now), data, receipt, principal)
+        self._take(authenticate(data, self._now), data, receipt, principal, None)
 
     def _take(
-        self, auth: Authenticated | Refusal, data: bytes, receipt: Receipt, principal: str
+        self,
+        auth: Authenticated | Refusal,
+        data: bytes,
+        receipt: Receipt,
+        principal: str,
+        reply: Reply | None,
     ) -> None:
         if isinstance(auth, Refusal):
+            if reply is not None:
+                reply.refused = auth.code
             self._refuse(auth, data, receipt, principal)
             return
         world = self._now
@@ -195,10 +219,15 @@ class Batch:
             answers += self._known_inner(inner, receipt, world)
         judgement = ahead if ahead is not None else judge(auth, receipt, world, inner)
         answers.append(self._settle(auth, judgement, receipt, principal, inner))
-        if principal == auth.envelope.kid.hex():
-            self.answers.setdefault(auth.thumbprint, []).extend(answers)
-            if auth.envelope.claims.nonce is not None:
-                self.nonces[auth.thumbprint] = auth.envelope.claims.nonce
+        if reply is not None:
+            told, nonces = reply.answers, reply.nonces
+        elif principal == auth.envelope.kid.hex():
+            told, nonces = self.answers, self.nonces
+        else:
+            return
+        told.setdefault(auth.thumbprint, []).extend(answers)
+        if auth.envelope.claims.nonce is not None:
+            nonces[auth.thumbprint] = auth.envelope.claims.nonce
 
     def add_admin(self, entry: Admin, at: int) -> AdminDraft:
         """Draft and apply an entry of administration."""

@@ -19,6 +19,7 @@ from verify.workspace import Workspace
 NEWEST = 20
 """How many entries of a device are found when no position is named."""
 _STEP = 1024
+_FEW_KEYS = 1024
 
 
 class Reader(Closing):
@@ -62,8 +63,7 @@ class Reader(Closing):
 
     def log_key(self) -> NoteKey:
         """The key that signs the log's checkpoints, as the card names it."""
-        card = self.fold.card
-        return NoteKey(card.log_origin, card.log_key.raw)
+        return _log_key(self.fold)
 
     def checkpoint(self) -> Checkpoint | None:
         """The published checkpoint, verified; None before the first. Raises LogError."""
@@ -196,3 +196,49 @@ class Reader(Closing):
                     n,
                 ):
                     yield stored.index
+
+
+class Peek(Closing):
+    """What receipts are made from, beside an aggregator in the same process, with its live state.
+
+    Only what never changes once it is there is looked up in the state: subjects, keys, the card.
+
+    Args:
+        root: the aggregator's directory. fold: its state.
+
+    Raises:
+        StateError: as :class:`Reader`.
+    """
+
+    def __init__(self, root: Path, fold: Fold) -> None:
+        self.workspace = Workspace(Path(root))
+        self.journal = Journal.open(self.workspace.journal, read_only=True)
+        try:
+            self.keys = KeyStore.open(self.workspace.keys, read_only=True, cache=_FEW_KEYS)
+        except BaseException:
+            self.journal.close()
+            raise
+        self.fold = fold
+
+    def close(self) -> None:
+        """Release the files. Safe to call twice."""
+        self.keys.close()
+        self.journal.close()
+
+    def renew(self, fold: Fold, index: int) -> None:
+        """Take up what was committed up to ``index``; ``fold`` as the aggregator has it now."""
+        if index >= self.journal.size:
+            self.journal.refresh()
+        self.fold = fold
+
+    def log_key(self) -> NoteKey:
+        """As :meth:`Reader.log_key`."""
+        return _log_key(self.fold)
+
+    def opened(self, index: int) -> OpenedEntry:
+        """As :meth:`Reader.opened`."""
+        return Opener(self.fold, self.keys).open(self.journal.entry(index))
+
+
+def _log_key(fold: Fold) -> NoteKey:
+    return NoteKey(fold.card.log_origin, fold.card.log_key.raw)

@@ -37,7 +37,7 @@ from verify.log.cose_receipt import check_cose_inclusion, sign_cose_inclusion
 from verify.log.cosignature import Cosignature, cosignatures_of, require_quorum
 from verify.log.cosigned import CHECKPOINT, read_note, read_witnessed
 from verify.log.note import verify_checkpoint
-from verify.reading import Reader
+from verify.reading import Peek, Reader
 from verify.replay import OpenedEntry
 from verify.verdict import is_verdict_code
 
@@ -63,7 +63,7 @@ def _wrong(code: str, what: str, hint: str = "") -> LogError:
 # --- making -------------------------------------------------------------------------------------
 
 
-def make_receipt(reader: Reader, index: int, *, cose_signer: Signer | None = None) -> bytes:
+def make_receipt(reader: Reader | Peek, index: int, *, cose_signer: Signer | None = None) -> bytes:
     """The receipt of an entry, under the newest checkpoint with its cosignatures, if there is one.
 
     An erased envelope's receipt proves its leaf alone, an entry of administration's its leaf.
@@ -99,7 +99,7 @@ def make_receipt(reader: Reader, index: int, *, cose_signer: Signer | None = Non
     return data
 
 
-def _opening(reader: Reader, opened: OpenedEntry, entry: Judged) -> dict[int, Any]:
+def _opening(reader: Reader | Peek, opened: OpenedEntry, entry: Judged) -> dict[int, Any]:
     holder = reader.fold.registry.holder(entry.change.thumbprint)
     private = opened.private
     if private is None or holder is None or opened.salt is None:
@@ -114,7 +114,9 @@ def _opening(reader: Reader, opened: OpenedEntry, entry: Judged) -> dict[int, An
     return found
 
 
-def _as_cose(reader: Reader, proof: TlogProof, leaf: bytes, signer: Signer) -> dict[int, Any]:
+def _as_cose(
+    reader: Reader | Peek, proof: TlogProof, leaf: bytes, signer: Signer
+) -> dict[int, Any]:
     card = reader.fold.card
     if signer.public_key != card.log_key:
         raise _wrong("key", "the signer is not the log's key", "give the key that the card names")
@@ -127,7 +129,7 @@ def _as_cose(reader: Reader, proof: TlogProof, leaf: bytes, signer: Signer) -> d
     return {_COSE: receipt, _CHECKPOINT: proof.checkpoint}
 
 
-def _prove(reader: Reader, index: int) -> TlogProof:
+def _prove(reader: Reader | Peek, index: int) -> TlogProof:
     """Inclusion under the published checkpoint; a running writer may replace files meanwhile."""
     for left in reversed(range(_TRIES)):
         try:
@@ -138,14 +140,14 @@ def _prove(reader: Reader, index: int) -> TlogProof:
     raise AssertionError("unreachable")
 
 
-def _prove_once(reader: Reader, index: int) -> TlogProof:
+def _prove_once(reader: Reader | Peek, index: int) -> TlogProof:
     key, folder = reader.log_key(), reader.workspace.log
     note, checkpoint = _published(reader, index)
     log = TileLog(folder, key.name, size=checkpoint.size)
     return TlogProof(index, tuple(log.inclusion_proof(index)), note)
 
 
-def _published(reader: Reader, index: int) -> tuple[str, Checkpoint]:
+def _published(reader: Reader | Peek, index: int) -> tuple[str, Checkpoint]:
     """The newest checkpoint over the entry that has its quorum, else the newest of all."""
     key, folder = reader.log_key(), reader.workspace.log
     found = read_witnessed(folder, key)

@@ -1,4 +1,4 @@
-"""A running aggregator: an MQTT source, the loop, requests, clean shutdown."""
+"""A running aggregator: its ways in, the loop, requests, listeners, clean shutdown."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from depin_id.durable import read_file
 from depin_id.errors import ConfigError, DepinError
 from verify import control
 from verify.admin import perform
-from verify.aggregator import Aggregator
+from verify.aggregator import Aggregator, wall_clock
+from verify.http.front import Front, HttpOptions
 from verify.ingest import Downlink, Message
+from verify.ingest.http import RequestSource
+from verify.ingest.inbox import Inbox
+from verify.ingest.loop import BATCH_BYTES, BATCH_MESSAGES, CommitLoop
 from verify.ingest.mqtt import MqttSource
 from verify.ingest.options import TlsOptions
+from verify.metrics import Metrics
+from verify.watch import Watched
 from verify.witness.asking import AskingThread
 
 _CONTROL_S = 0.5
@@ -24,14 +30,19 @@ _AGAIN_S = 1.0
 """How long publishing waits after it failed; twice as long each time, up to the longest."""
 _AGAIN_AT_MOST_S = 300.0
 
+_WAYS = "give --mqtt URL, --http HOST:PORT, or both"
+
 OnEvent = Callable[[str, dict[str, object]], None]
 
 
 class LiveHandler:
-    """Feeds an aggregator from a live source, and carries out requests between batches.
+    """Feeds an aggregator from live sources, and carries out requests between batches.
 
     After a commit that failed the aggregator is opened again from the journal, so the source's
     next try meets the state as it is on disk.
+
+    Attributes:
+        aggregator: opened. failure: code of why publishing fails; empty when it does not.
     """
 
     def __init__(self, root: Path, on_event: OnEvent) -> None:
@@ -41,6 +52,7 @@ class LiveHandler:
         self._publish_at = 0.0
         self._again_s = 0.0
         self._reload = threading.Event()
+        self.failure = ""
         self.aggregator = Aggregator(root)
 
     def reload_policy(self) -> None:
@@ -79,11 +91,12 @@ class LiveHandler:
         except DepinError as error:
             self._again_s = min(2 * self._again_s, _AGAIN_AT_MOST_S) or _AGAIN_S
             self._publish_at = time.monotonic() + self._again_s
+            self.failure = error.code
             self._failed("publish.failed", error)
             if self.aggregator.broken:
                 self._reopen()
             return ()
-        self._again_s = 0.0
+        self._again_s, self.failure = 0.0, ""
         return downlinks
 
     def close(self) -> None:
@@ -130,43 +143,73 @@ class LiveHandler:
 
 def run(
     root: Path,
-    url: str,
+    url: str | None,
     *,
     tls: TlsOptions | None = None,
     username: str | None = None,
     password: str | None = None,
+    http: HttpOptions | None = None,
+    metrics: HttpOptions | None = None,
     on_event: OnEvent,
     stop: threading.Event | None = None,
 ) -> None:
     """Run until SIGTERM or SIGINT, or until ``stop`` is set; SIGHUP takes up ``policy.toml``.
 
+    Args:
+        url: of the broker. http: for requests. One of them has to be given.
+        metrics: for metrics and health.
+
     Raises:
-        StateError, TransportError: the directory or the broker cannot be used.
+        StateError, TransportError: the directory, the broker or an address cannot be used.
+        ConfigError: ``usage``, when there is neither a broker nor an address.
     """
+    if url is None and http is None:
+        raise ConfigError("usage", "there is nothing to take envelopes from", hint=_WAYS)
     ended = stop if stop is not None else threading.Event()
     if stop is None:
         for number in (signal.SIGTERM, signal.SIGINT):
             # From a thread of its own: the signal may come while this one holds the event's lock.
             signal.signal(number, lambda *_: threading.Thread(target=ended.set).start())
-    handler = LiveHandler(root, on_event)
-    asking = AskingThread(root, on_event=on_event)
+    counted = Metrics()
+
+    def heard(kind: str, detail: dict[str, object]) -> None:
+        counted.on_event(kind, detail)
+        on_event(kind, detail)
+
+    handler = LiveHandler(root, heard)
+    asking = AskingThread(root, on_event=heard)
     if stop is None:
         signal.signal(
             signal.SIGHUP, lambda *_: threading.Thread(target=handler.reload_policy).start()
         )
     try:
-        card = handler.aggregator.fold.card
-        source = MqttSource(
-            url,
-            card.name,
-            handler,
-            client_id=f"depin-verify-{card.root.kid.hex()}",
-            tls=tls,
-            username=username,
-            password=password,
-            on_event=on_event,
-        )
-        source.run(ended)
+        watched = Watched(handler, root=root, clock=wall_clock, on_commit=counted.on_commit)
+        inbox = Inbox(2 * BATCH_MESSAGES, 2 * BATCH_BYTES)
+        source = RequestSource(watched, inbox)
+        broker = None
+        if url is not None:
+            card = handler.aggregator.fold.card
+            broker = MqttSource(
+                url,
+                card.name,
+                source,
+                client_id=f"depin-verify-{card.root.kid.hex()}",
+                tls=tls,
+                username=username,
+                password=password,
+                on_event=heard,
+                inbox=inbox,
+            )
+        with Front(watched, source, inbox, counted, heard) as front:
+            if http is not None:
+                front.listen(http)
+            if metrics is not None:
+                front.measure(metrics, broker)
+            if broker is not None:
+                broker.run(ended)
+            else:
+                loop = CommitLoop(source, inbox, clock=wall_clock, on_event=heard)
+                loop.run(ended, alive=lambda: True, done=lambda *_: None)
     finally:
         asking.close()
         handler.close()

@@ -105,6 +105,7 @@ class Process:
 
     @property
     def pid(self) -> int:
+        """Its process number."""
         return self._process.pid
 
     @property

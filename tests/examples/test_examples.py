@@ -11,7 +11,11 @@ from typing import Any
 
 import pytest
 
-from examples import noise_network, street_mapping
+from depin_id import Device, NetworkDir
+from examples import http_upload, noise_network, street_mapping
+from tests.endtoend.world import make_network
+from tests.http.support import Site
+from tests.http.support import running as serving
 from tests.paths import ROOT, data
 
 
@@ -98,3 +102,24 @@ def test_real_walks_become_a_map(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert re.search(r"track_426f00da\S*: 11 s measured: location.missing 11\n", shown)
     twice = re.findall(r"^track_(?:aaa|fec)26b2a\S*: 23 s measured: (.*)$", shown, re.MULTILINE)
     assert sorted(twice) == ["accepted 23", "whole pack: content.repeated 1"]
+
+
+def test_a_phone_uploads_and_believes_only_its_own_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Device.create(tmp_path / "phone", name="phone", profile="noise") as device:
+        enrolment = device.enrolment
+    root, card = make_network(tmp_path, enrolment)
+    file = root / "public" / "card.cbor"
+    stranger = NetworkDir.create(tmp_path / "other", "other").path / "card.cbor"
+    with serving(Site(root, card, [])) as at:
+        options = ["--url", at.url, "--device", str(tmp_path / "phone")]
+        http_upload.main([*options, "--card", str(file), "--network", card.network])
+        assert "accepted, entry" in capsys.readouterr().out
+        with pytest.raises(SystemExit, match="network.foreign"):
+            http_upload.main([*options, "--card", str(stranger), "--network", card.network])
+        # Signed for another network: it is refused, and nothing is dropped.
+        monkeypatch.setattr(http_upload, "TRIES", 1)
+        with pytest.raises(SystemExit, match="not acknowledged"):
+            http_upload.main([*options, "--card", str(stranger)])
+        assert "signature.invalid" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -174,3 +175,20 @@ def test_no_right_to_read_is_an_error(tmp_path: Path) -> None:
     assert isinstance(source.error, TransportError)
     assert source.error.code == "transport.refused"
     assert "s3cret" not in f"{source.error} {source.events}"
+
+
+def test_a_full_inbox_does_not_make_commits_wait_for_answers_that_nobody_reads(
+    tmp_path: Path,
+) -> None:
+    """The broker's answers to downlinks stand behind the messages that are not read."""
+    handler = Recorder()
+    handler.answer = lambda _: [Downlink(bytes.fromhex(KID), b"ack")] * 3
+    options = {"batch_messages": 1, "queue_messages": 2, "downlink_limit": 20}
+    with mosquitto(tmp_path) as broker, running(broker, handler, **options) as source:
+        source.subscribed()
+        began = time.monotonic()
+        send(broker, [b"%d" % n for n in range(200)])
+        wait_for(lambda: len(handler.data) == 200, "all commits")
+        # One wait in vain alone would take five seconds.
+        assert time.monotonic() - began < 5
+        assert source.source.counts.get("downlink.dropped", 0) == 0

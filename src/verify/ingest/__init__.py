@@ -26,6 +26,8 @@ class Message:
         source: name of the source; offsets count within it.
         offset: opaque; where to go on once this message is committed, None when the transport
             keeps that itself.
+        reply: number of the request that waits for the answer; 0 when answers go down to the
+            publisher's own topic.
     """
 
     data: bytes
@@ -33,14 +35,24 @@ class Message:
     received_at: int
     source: str
     offset: bytes | None
+    reply: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Downlink:
-    """Bytes for one publisher, who is named by the kid (8 bytes) of its topic."""
+    """Bytes for one publisher, who is named by the kid (8 bytes) of its topic.
+
+    Attributes:
+        kid: of the publisher; empty where nothing could be authenticated.
+        data: a signed message; empty where nothing could be authenticated.
+        reply: number of the request that this answers, 0 for a topic.
+        code: why there is nothing to acknowledge in a request's message.
+    """
 
     kid: bytes
     data: bytes
+    reply: int = 0
+    code: str = ""
 
 
 class Handler(Protocol):

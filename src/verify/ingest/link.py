@@ -26,6 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from depin_id.errors import DepinError, TransportError
 from verify.ingest import Message
 from verify.ingest.inbox import Arrival, Inbox
+from verify.ingest.outgoing import Outgoing
 from verify.ingest.session import LinkOptions, connect_properties, judge, new_client, part
 
 OnEvent = Callable[[str, dict[str, object]], None]
@@ -51,7 +52,7 @@ class Link:
         options: where, as whom, what.
         clock: receipt time, milliseconds since 1970.
         on_event: called from the link's thread with a kind and details.
-        inbox_messages, inbox_bytes: bounds of the inbox.
+        inbox: where to put what arrives; reading stops while it is full.
     """
 
     def __init__(
@@ -59,14 +60,13 @@ class Link:
         options: LinkOptions,
         clock: Callable[[], int],
         on_event: OnEvent,
-        *,
-        inbox_messages: int,
-        inbox_bytes: int,
+        inbox: Inbox,
     ) -> None:
         self._options = options
         self._clock = clock
         self._on_event = on_event
-        self.inbox = Inbox(inbox_messages, inbox_bytes, self._wake)
+        self.inbox = inbox
+        inbox.on_room = self._wake
         self.counts: Counter[str] = Counter()
         self.error: DepinError | None = None
         self._commands: deque[Callable[[], None]] = deque()
@@ -74,8 +74,7 @@ class Link:
         self._wake_r.setblocking(False)
         self._wake_w.setblocking(False)
         self._stopping = threading.Event()
-        self._published = threading.Condition()
-        self._outstanding = 0
+        self._outgoing = Outgoing(lambda: self.alive)
         self._random = random.Random()
         self._generation = 0
         self._connected = False
@@ -120,30 +119,20 @@ class Link:
         self._ask(lambda: self._send_acknowledgements(batch))
 
     def publish(self, topic: str, data: bytes, *, limit: int, deadline: float) -> bool:
-        """Publish with QoS 1, not retained; waits while ``limit`` others are under way.
+        """Publish, not retained; waits while ``limit`` others are under way.
 
         Gives False, and publishes nothing, when there is no room before ``deadline`` (monotonic
         seconds).
         """
-        with self._published:
-            if not self._wait_outstanding(limit - 1, deadline):
-                return False
-            self._outstanding += 1
-        self._ask(lambda: self._send_publish(topic, data))
+        qos = self._outgoing.begin(limit, deadline)
+        if qos is None or (not qos and len(self._commands) >= limit):
+            return False
+        self._ask(lambda: self._send_publish(topic, data, qos))
         return True
 
     def drain(self, deadline: float) -> bool:
         """Wait until the broker has taken all downlinks; False when it has not by then."""
-        with self._published:
-            return self._wait_outstanding(0, deadline)
-
-    def _wait_outstanding(self, most: int, deadline: float) -> bool:
-        while self._outstanding > most:
-            left = deadline - time.monotonic()
-            if left <= 0 or not self.alive:
-                return False
-            self._published.wait(min(left, _POLL_S))
-        return True
+        return self._outgoing.drain(deadline)
 
     def _ask(self, command: Callable[[], None]) -> None:
         self._commands.append(command)
@@ -191,9 +180,7 @@ class Link:
     def _switch(self, version: MQTTProtocolVersion) -> None:
         self._version, self._closed_early = version, 0
         self._client = self._new_client()
-        with self._published:
-            self._outstanding = 0
-            self._published.notify_all()
+        self._outgoing.forget()
         self._event("mqtt.version", protocol="5" if self._v5 else "3.1.1")
 
     @property
@@ -269,7 +256,10 @@ class Link:
 
     def _wanted(self) -> int:
         write = selectors.EVENT_WRITE if self._client.want_write() else 0
-        return write | (0 if self._connected and self.inbox.full else selectors.EVENT_READ)
+        if self._connected and self.inbox.full:
+            self._outgoing.stopped_reading()
+            return write
+        return write | selectors.EVENT_READ
 
     def _read(self) -> bool:
         """Read some packets: many at a time, for a poll costs as much as a small packet."""
@@ -284,7 +274,8 @@ class Link:
         return True
 
     def _run_commands(self) -> None:
-        while self._commands and self._connected:
+        # What the broker does not take now waits here, where it is counted.
+        while self._commands and self._connected and not self._client.want_write():
             self._commands.popleft()()
 
     def _send_acknowledgements(self, batch: list[tuple[int, int]]) -> None:
@@ -293,16 +284,14 @@ class Link:
             self._client.ack(mid, 1)
         self.inbox.acknowledged(len(current))
 
-    def _send_publish(self, topic: str, data: bytes) -> None:
-        info = self._client.publish(topic, data, qos=1)
+    def _send_publish(self, topic: str, data: bytes, qos: int) -> None:
+        info = self._client.publish(topic, data, qos=qos)
         if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
             self.counts["downlink.failed"] += 1
-            self._one_published()
-
-    def _one_published(self) -> None:
-        with self._published:
-            self._outstanding = max(0, self._outstanding - 1)
-            self._published.notify_all()
+            if qos:
+                self._outgoing.failed()
+        elif qos:
+            self._outgoing.sent(info.mid)
 
     def _event(self, kind: str, **detail: object) -> None:
         self._on_event(kind, {"broker": self._source, **detail})
@@ -314,7 +303,7 @@ class Link:
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
-        client.on_publish = lambda *_: self._one_published()
+        client.on_publish = lambda _client, _data, mid, *_: self._outgoing.answered(mid)
         client.on_disconnect = self._on_disconnect
         return client
 

@@ -11,22 +11,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from depin_id.errors import StateError, TransportError
+from depin_id.errors import TransportError
 from depin_id.network import check_name, topics
-from verify.ingest import Downlink, Handler, Message
-from verify.ingest.inbox import Arrival
+from verify.ingest import Downlink, Handler
+from verify.ingest.inbox import Arrival, Inbox
 from verify.ingest.link import Link, OnEvent
+from verify.ingest.loop import CommitLoop
 from verify.ingest.options import BrokerAddress, TlsOptions, parse_broker_url
 from verify.ingest.session import LinkOptions
 
 __all__ = ["MqttSource", "TlsOptions"]
 
-TRANSIENT = (StateError, TransportError)
-"""Errors of a commit after which the same batch is tried again: storage and network recover."""
-
 PROTOCOLS = ("auto", "5", "3.1.1")
 _DAY = 86_400
-_IDLE_S = 1.0
 
 
 def _now_ms() -> int:
@@ -61,6 +58,7 @@ class MqttSource:
         downlink_limit, downlink_wait_s: downlinks under way to the broker, and how long one batch
             of them may wait for room; then they are dropped and counted.
         reconnect_min_s, reconnect_max_s: bounds of the pause before a reconnect.
+        inbox: what is shared with other ways in; it has its own bounds.
 
     Raises:
         TransportError: ``transport.url``, ``transport.tls`` or ``transport.options``.
@@ -93,6 +91,7 @@ class MqttSource:
         downlink_wait_s: float = 5.0,
         reconnect_min_s: float = 0.5,
         reconnect_max_s: float = 30.0,
+        inbox: Inbox | None = None,
     ) -> None:
         address = parse_broker_url(url)
         if tls is not None and not address.tls:
@@ -103,14 +102,24 @@ class MqttSource:
         positive = (batch_messages, batch_bytes, batch_ms, commit_tries, downlink_limit)
         if min(*positive, queue_messages or 1, queue_bytes or 1, reconnect_min_s) <= 0:
             raise TransportError("transport.options", "a bound of the source is not above zero")
-        self._handler = handler
         self._name = check_name(network_name)
         self._clock = clock
         self._on_event = on_event
-        self._batch = (batch_messages, batch_bytes, batch_ms / 1000)
-        self._tries, self._retry_s = commit_tries, retry_s
+        if inbox is None:
+            inbox = Inbox(queue_messages or 2 * batch_messages, queue_bytes or 2 * batch_bytes)
+        self._inbox = inbox
+        self._loop = CommitLoop(
+            handler,
+            inbox,
+            batch_messages=batch_messages,
+            batch_bytes=batch_bytes,
+            batch_ms=batch_ms,
+            clock=clock,
+            on_event=on_event,
+            commit_tries=commit_tries,
+            retry_s=retry_s,
+        )
         self._downlink_limit, self._downlink_wait_s = downlink_limit, downlink_wait_s
-        self._queue = (queue_messages or 2 * batch_messages, queue_bytes or 2 * batch_bytes)
         self._options = LinkOptions(
             address=address,
             context=(tls or TlsOptions()).context() if address.tls else None,
@@ -142,8 +151,12 @@ class MqttSource:
     @property
     def queued(self) -> tuple[int, int]:
         """Messages and bytes read and not yet taken into a batch."""
-        link = self._link
-        return (0, 0) if link is None else (len(link.inbox), link.inbox.bytes)
+        return len(self._inbox), self._inbox.bytes
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has let us in."""
+        return self._link is not None and self._link.connected
 
     def run(self, stop: threading.Event) -> None:
         """Feed the handler until ``stop`` is set; then finish the running batch and disconnect.
@@ -153,19 +166,15 @@ class MqttSource:
                 ``transport.subscribe``, ``transport.tls``.
             DepinError: what the handler raised, when it was not transient or did not pass.
         """
-        link = Link(
-            self._options,
-            self._clock,
-            self._on_event,
-            inbox_messages=self._queue[0],
-            inbox_bytes=self._queue[1],
-        )
+        link = Link(self._options, self._clock, self._on_event, self._inbox)
         self._link = link
-        watcher = threading.Thread(target=_interrupt, args=(stop, link), daemon=True)
         link.start()
-        watcher.start()
         try:
-            self._loop(link, stop)
+            self._loop.run(
+                stop,
+                alive=lambda: link.alive and link.error is None,
+                done=lambda batch, downlinks: self._committed(link, batch, downlinks),
+            )
         finally:
             if link.connected:
                 link.drain(time.monotonic() + self._downlink_wait_s)
@@ -173,58 +182,20 @@ class MqttSource:
         if link.error is not None:
             raise link.error
 
-    def _loop(self, link: Link, stop: threading.Event) -> None:
-        messages, size, linger_s = self._batch
-        quiet_since = time.monotonic()
-        while not stop.is_set() and link.alive and link.error is None:
-            batch = link.inbox.take(
-                messages=messages,
-                size=size,
-                wait_s=_IDLE_S,
-                linger_s=linger_s,
-                gap_s=max(0.002, linger_s / 10),
-            )
-            if batch:
-                if not self._commit(link, batch, stop):
-                    return
-                quiet_since = time.monotonic()
-            elif not stop.is_set() and time.monotonic() - quiet_since >= _IDLE_S * 0.9:
-                self._send(link, self._handler.idle(self._clock()))
-                quiet_since = time.monotonic()
-
-    def _commit(self, link: Link, batch: list[Arrival], stop: threading.Event) -> bool:
-        """Commit, then acknowledge, then answer; False when stopped before it was committed."""
-        messages = [item.message for item in batch if item.message is not None]
-        downlinks: Sequence[Downlink] = ()
-        if messages:
-            answer = self._try(messages, stop)
-            if answer is None:
-                return False
-            downlinks = answer
-        self._counts["committed"] += len(messages)
+    def _committed(
+        self, link: Link, batch: Sequence[Arrival], downlinks: Sequence[Downlink]
+    ) -> None:
+        """Acknowledge what was committed, then answer."""
+        self._counts["committed"] += sum(item.message is not None for item in batch)
         link.acknowledge(batch)
         self._send(link, downlinks)
-        return True
-
-    def _try(self, messages: list[Message], stop: threading.Event) -> Sequence[Downlink] | None:
-        for attempt in range(1, self._tries + 1):
-            try:
-                return self._handler.commit(messages)
-            except TRANSIENT as error:
-                self._on_event(
-                    "commit.failed",
-                    {"code": error.code, "message": str(error), "try": attempt},
-                )
-                if attempt == self._tries:
-                    raise
-            if stop.wait(self._retry_s * 2 ** (attempt - 1)):
-                return None
-        return None
 
     def _send(self, link: Link, downlinks: Sequence[Downlink]) -> None:
         deadline = time.monotonic() + self._downlink_wait_s
         dropped = 0
         for downlink in downlinks:
+            if downlink.reply:
+                continue
             topic = topics(self._name, downlink.kid)[1]
             sent = link.publish(topic, downlink.data, limit=self._downlink_limit, deadline=deadline)
             self._counts["downlink.sent" if sent else "downlink.dropped"] += 1
@@ -246,11 +217,3 @@ def _check(client_id: str, protocol: str, receive_maximum: int, session_expiry_s
         raise TransportError(
             "transport.options", "receive_maximum is 1..65535, session_expiry_s below 2^32"
         )
-
-
-def _interrupt(stop: threading.Event, link: Link) -> None:
-    """Ends the waiting for messages when ``stop`` is set, without polling in the commit loop."""
-    while link.alive:
-        if stop.wait(_IDLE_S):
-            link.inbox.interrupt()
-            return
