@@ -26,7 +26,7 @@ from verify.fold import Fold
 from verify.registry import Device, KeyPeriod
 from verify.store import Journal, KeyStore
 
-VERSION = 2
+VERSION = 3
 _MONTH = 197001
 """Snapshots' keys live under a month in which no device ever sent."""
 _NAME = re.compile(r"state-([0-9]{12})-([0-9a-f]{32})\.snapshot")
