@@ -6,55 +6,19 @@ so it can always be rebuilt from them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from verify.checks.contents import Kept, keep
-from verify.checks.location import Track
 from verify.checks.quota import Bucket
-from verify.checks.records import MAX_SERIES, SubjectState
-from verify.checks.slots import Ranges, patched
 from verify.streams import WINDOW as WINDOW
 from verify.streams import Mark as Mark
 from verify.streams import Streams as Streams
+from verify.subjects import Named, Referred, Subjects
+from verify.subjects import Subject as Subject
 
 Sighted = tuple[int, bytes]
 """A gateway's subject, and the first 16 bytes of the identity of what it carried."""
-
-
-@dataclass(slots=True)
-class Subject:
-    """A device or sensor that readings are about.
-
-    Attributes:
-        did: its DID or DID URL.
-        ref: random reference in public leaves, 16 bytes.
-        series: filled time slots per record name.
-        track: some of its adopted positions, or None.
-        carried: samples of the last windows of each series (:mod:`verify.checks.contents`).
-        erased: whether its keys were destroyed.
-    """
-
-    did: str
-    ref: bytes
-    series: dict[str, Ranges] = field(default_factory=dict)
-    track: Track | None = None
-    carried: dict[str, Kept] = field(default_factory=dict)
-    erased: bool = False
-
-    def fill(self, series: Mapping[str, Ranges]) -> None:
-        """Take in what changed about filled slots (:func:`verify.checks.slots.changes`)."""
-        for name, found in series.items():
-            self.series[name] = patched(self.series.get(name, ()), found)
-
-    def carry(self, added: Mapping[str, Kept]) -> None:
-        """Take in what a pack added to the last windows of its series."""
-        keep(self.carried, added, MAX_SERIES)
-
-    def for_records(self) -> SubjectState:
-        """What judging its records needs."""
-        return SubjectState(self.series, self.track, self.carried)
 
 
 MAX_WINDOWS = 262_144
@@ -73,9 +37,7 @@ class State:
     """Everything that is remembered beside the registry and the policy."""
 
     streams: Streams = field(default_factory=Streams)
-    subjects: list[Subject] = field(default_factory=list)
-    by_did: dict[str, int] = field(default_factory=dict)
-    by_ref: dict[bytes, int] = field(default_factory=dict)
+    subjects: Subjects = field(default_factory=Subjects)
     children: dict[str, int] = field(default_factory=dict)
     owners: dict[str, Bucket] = field(default_factory=dict)
     windows: dict[bytes, tuple[int, int]] = field(default_factory=dict)
@@ -84,17 +46,23 @@ class State:
     sightings: dict[Sighted, tuple[int, int]] = field(default_factory=dict)
     sighted: int = 0
 
+    @property
+    def by_did(self) -> Named:
+        """Indexes of subjects by their DID or DID URL."""
+        return Named(self.subjects)
+
+    @property
+    def by_ref(self) -> Referred:
+        """Indexes of subjects by their reference."""
+        return Referred(self.subjects)
+
     def subject_of(self, did: str) -> int | None:
         """Index of a subject by its DID or DID URL."""
-        return self.by_did.get(did)
+        return self.subjects.with_did(did)
 
     def add_subject(self, did: str, ref: bytes) -> int:
         """A new subject's index."""
-        index = len(self.subjects)
-        self.subjects.append(Subject(did, ref))
-        self.by_did[did] = index
-        self.by_ref[ref] = index
-        return index
+        return self.subjects.add(did, ref)
 
     def remember_windows(self, windows: Sequence[bytes], count: int, subject: int) -> None:
         """Remember content windows as first seen from a subject.
@@ -144,8 +112,7 @@ class State:
     def forget(self, subjects: Collection[int]) -> None:
         """Drop what is personal about erased subjects, all at once: windows are looked at once."""
         for subject in subjects:
-            entry = self.subjects[subject]
-            entry.series, entry.carried, entry.track, entry.erased = {}, {}, None, True
+            self.subjects.erase(subject)
         gone = set(subjects)
         for window in [key for key, (holder, _) in self.windows.items() if holder in gone]:
             del self.windows[window]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from verify.checks.clock import Anchor
 from verify.checks.quota import Bucket
+from verify.columns import Buffer, Column, fill, pieces
 
 WINDOW: Final = 64
 """How many positions below the mark are known without looking into the journal."""
@@ -64,7 +64,7 @@ class Streams:
 
     def keys(self) -> list[tuple[bytes, int]]:
         """(thumbprint, subject) of each stream, by index."""
-        return [(self._thumbprint(stream), subject) for stream, subject in self._by_index()]
+        return list(zip(pieces(self._thumbprints, _THUMBPRINT), self._subjects, strict=True))
 
     def of(self, subject: int) -> list[int]:
         """The streams of a subject, in the order in which they began."""
@@ -128,31 +128,23 @@ class Streams:
         """All that is remembered of all streams but their keys, column after column."""
         return b"".join(column.tobytes() for column in self._values()) + bytes(self._heads)
 
-    def restore(self, keys: Sequence[tuple[bytes, int]], rows: bytes) -> None:
-        """Take what :meth:`keys` and :meth:`rows` gave.
+    def columns(self) -> dict[str, Buffer]:
+        """Everything as columns, for a snapshot."""
+        return {name: memoryview(column).cast("B") for name, column in self._columns().items()}
+
+    def restore(self, columns: dict[str, Buffer]) -> None:
+        """Take what :meth:`columns` gave, out of it.
 
         Raises:
-            ValueError: they are not of each other.
+            ValueError, KeyError: it is something else.
         """
-        view, count = memoryview(rows), len(keys)
-        columns = self._values()
-        if len(view) != count * (8 * len(columns) + _HEAD):
-            raise ValueError("columns of another length")
-        for at, column in enumerate(columns):
-            del column[:]
-            column.frombytes(view[8 * count * at : 8 * count * (at + 1)])
-        self._heads = bytearray(view[8 * count * len(columns) :])
-        self._thumbprints = bytearray(b"".join(thumbprint for thumbprint, _ in keys))
-        self._first, self._next, self._subjects = array("i"), array("i"), array("i")
-        for index, (_, subject) in enumerate(keys):
-            self._subjects.append(subject)
-            self._link(index, subject)
-
-    def _by_index(self) -> Iterator[tuple[int, int]]:
-        return iter(enumerate(self._subjects))
-
-    def _thumbprint(self, stream: int) -> bytes:
-        return bytes(self._thumbprints[stream * _THUMBPRINT : (stream + 1) * _THUMBPRINT])
+        for name, column in self._columns().items():
+            fill(column, columns.pop(name))
+        count = len(self)
+        if {len(column) for column in (*self._values(), self._next)} != {count}:
+            raise ValueError("columns of streams differ in length")
+        if (len(self._thumbprints), len(self._heads)) != (_THUMBPRINT * count, _HEAD * count):
+            raise ValueError("columns of streams differ in length")
 
     def _link(self, stream: int, subject: int) -> None:
         missing = subject + 1 - len(self._first)
@@ -172,3 +164,14 @@ class Streams:
             self._tokens,
             self._tokens_at,
         )
+
+    def _columns(self) -> dict[str, Column]:
+        found: dict[str, Column] = {
+            "thumbprints": self._thumbprints,
+            "heads": self._heads,
+            "first": self._first,
+            "next": self._next,
+            "subjects": self._subjects,
+        }
+        found |= {f"value.{at}": column for at, column in enumerate(self._values())}
+        return found
