@@ -10,17 +10,17 @@ whoever holds one sees what is true now.
 
 from __future__ import annotations
 
-from array import array
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from depin_id.claims import Place
 from depin_id.did.key import did_key, thumbprint_of
 from depin_id.enrolment import Enrolment
 from depin_id.errors import ConfigError
 from depin_id.keys import PublicKey
-from verify.columns import Buffer, Column, HashIndex, Texts, fill, pieces
+from verify.columns import Buffer, Column, HashIndex, fill, pieces
+from verify.device_columns import POINT, THUMBPRINT, DeviceColumns, KeyColumns
 
 MAX_CANDIDATES = 4
 """How many keys with one kid are tried; further ones are refused at enrolment."""
@@ -29,9 +29,7 @@ _RECENT: Final = 16_384
 """How many devices that spoke last are kept as objects."""
 _NONE: Final = -(1 << 62)
 _NOTHING: Final = -1
-_THUMBPRINT: Final = 32
 _KID: Final = 8
-_POINT: Final = 33
 _ERASED, _GATEWAY, _PLACED = 1, 2, 4
 
 
@@ -39,66 +37,12 @@ def _optional(value: int) -> int | None:
     return None if value == _NONE else value
 
 
-class _Devices:
-    """The columns of devices."""
-
-    def __init__(self) -> None:
-        self.subject, self.first, self.last = array("i"), array("i"), array("i")
-        self.revoked = array("q")
-        self.lat, self.lon = array("i"), array("i")
-        self.flags = bytearray()
-        self.about = Texts()
-
-    def columns(self) -> dict[str, Column]:
-        """Everything but the texts."""
-        return {
-            "subject": self.subject,
-            "first": self.first,
-            "last": self.last,
-            "revoked": self.revoked,
-            "lat": self.lat,
-            "lon": self.lon,
-            "flags": self.flags,
-        }
-
-
-class _Keys:
-    """The columns of keys. A point has 33 bytes, before an Ed25519 key stands a zero."""
-
-    def __init__(self) -> None:
-        self.device, self.before = array("i"), array("i")
-        self.since, self.until, self.suspended = array("q"), array("q"), array("q")
-        self.points, self.thumbprints = bytearray(), bytearray()
-
-    def columns(self) -> dict[str, Column]:
-        """Everything."""
-        return {
-            "device": self.device,
-            "before": self.before,
-            "since": self.since,
-            "until": self.until,
-            "suspended": self.suspended,
-            "points": self.points,
-            "thumbprints": self.thumbprints,
-        }
-
-    def thumbprint(self, row: int) -> bytes:
-        """The thumbprint in a row."""
-        return bytes(self.thumbprints[row * _THUMBPRINT : (row + 1) * _THUMBPRINT])
-
-    def key(self, row: int) -> PublicKey:
-        """The key in a row."""
-        point = bytes(self.points[row * _POINT : (row + 1) * _POINT])
-        curve: Literal["ed25519", "p256"] = "p256" if point[0] else "ed25519"
-        return PublicKey(curve, point if point[0] else point[1:])
-
-
 class KeyPeriod:
     """A key and when it counts."""
 
     __slots__ = ("_key", "_keys", "_row")
 
-    def __init__(self, keys: _Keys, row: int, key: PublicKey | None = None) -> None:
+    def __init__(self, keys: KeyColumns, row: int, key: PublicKey | None = None) -> None:
         self._keys, self._row, self._key = keys, row, key
 
     @property
@@ -168,6 +112,15 @@ class Device:
         return bool(self._registry.devices.flags[self._row] & _ERASED)
 
 
+class Counts(NamedTuple):
+    """How many devices there are, and how many of them may not speak."""
+
+    enrolled: int
+    revoked: int
+    erased: int
+    suspended: int
+
+
 class Registry:
     """All devices, found by DID, thumbprint and kid.
 
@@ -177,7 +130,7 @@ class Registry:
     """
 
     def __init__(self) -> None:
-        self.devices, self.keys = _Devices(), _Keys()
+        self.devices, self.keys = DeviceColumns(), KeyColumns()
         self.erasures = 0
         self._by_kid = HashIndex()
         self._recent: OrderedDict[bytes, tuple[Device, KeyPeriod]] = OrderedDict()
@@ -302,6 +255,16 @@ class Registry:
         if row is not None and self.keys.suspended[row] == _NONE:
             self.keys.suspended[row] = at
 
+    def counts(self) -> Counts:
+        """How many devices there are of each kind."""
+        devices, suspended = self.devices, self.keys.suspended
+        return Counts(
+            len(self),
+            sum(1 for at in devices.revoked if at != _NONE),
+            sum(1 for flags in devices.flags if flags & _ERASED),
+            sum(1 for key in devices.last if suspended[key] != _NONE),
+        )
+
     # --- rows ---------------------------------------------------------------------------------
 
     def enrolment(self, row: int) -> Enrolment:
@@ -347,19 +310,21 @@ class Registry:
         Raises:
             ValueError, KeyError: it is something else.
         """
-        devices, keys = _Devices(), _Keys()
+        devices, keys = DeviceColumns(), KeyColumns()
         devices.about.restore(columns.pop("about"), columns.pop("about.ends"))
         for prefix, table in (("device", devices), ("key", keys)):
             for name, column in table.columns().items():
                 fill(column, columns.pop(f"{prefix}.{name}"))
         if {len(column) for column in devices.columns().values()} != {len(devices.about)}:
             raise ValueError("columns of devices differ in length")
-        if len(keys.points) != _POINT * len(keys.device):
+        count = len(keys.device)
+        wide = {"points": POINT * count, "thumbprints": THUMBPRINT * count}
+        if any(len(column) != wide.get(name, count) for name, column in keys.columns().items()):
             raise ValueError("columns of keys differ in length")
         self.devices, self.keys = devices, keys
         self._recent.clear()
         self._by_kid = HashIndex()
-        self._by_kid.fill(entry[:_KID] for entry in pieces(keys.thumbprints, _THUMBPRINT))
+        self._by_kid.fill(entry[:_KID] for entry in pieces(keys.thumbprints, THUMBPRINT))
 
     def _find(self, did: str) -> int | None:
         thumbprint = thumbprint_of(did)
@@ -395,7 +360,7 @@ class Registry:
         keys.since.append(since)
         keys.until.append(_NONE)
         keys.suspended.append(_NONE)
-        keys.points += key.raw.rjust(_POINT, b"\0")
+        keys.points += key.raw.rjust(POINT, b"\0")
         keys.thumbprints += key.thumbprint
         self.devices.last[device] = row
         self._by_kid.add(key.thumbprint[:_KID], row)

@@ -74,6 +74,11 @@ class Streams:
             stream = self._next[stream]
         return found[::-1]
 
+    def under(self, thumbprint: bytes) -> list[int]:
+        """The streams of a key, of whatever subjects it spoke for. It looks at all streams."""
+        found = pieces(self._thumbprints, _THUMBPRINT)
+        return [stream for stream, other in enumerate(found) if other == thumbprint]
+
     def add(self, thumbprint: bytes, subject: int) -> int:
         """A new stream's index; it stands nowhere yet."""
         index = len(self._subjects)

@@ -5,6 +5,7 @@ Ed25519 and P-256, the two curves that sign here; a did:key of another type is a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 from depin_id.did.document import key_document
@@ -17,6 +18,7 @@ NAME: Final = "key"
 _PREFIX: Final = "did:key:"
 
 
+@lru_cache(maxsize=1024)
 def did_key(public: PublicKey) -> str:
     """The did:key of an admitted key."""
     return _PREFIX + encode_multikey(public)
