@@ -44,6 +44,9 @@ CREATE TABLE keys(ref BLOB NOT NULL, month INTEGER NOT NULL, slot INTEGER NOT NU
 CREATE TABLE erased(ref BLOB PRIMARY KEY, time INTEGER NOT NULL) WITHOUT ROWID;
 """
 _PROOF = b"depin-keys/1"
+_FIND = """
+SELECT wrapped FROM keys LEFT JOIN slots ON slots.id = keys.slot WHERE ref = ? AND month = ?
+"""
 
 Pair = tuple[bytes, int]
 
@@ -179,8 +182,9 @@ class KeyStore(Closing):
         if key is not None:
             self._cache.move_to_end(pair)
             return key
-        slot = self._slot(*_checked(pair))
-        if slot is None:
+        with guarded(self.path):
+            row = self._connection.execute(_FIND, _checked(pair)).fetchone()
+        if row is None:
             if self.erased(ref):
                 raise _erased(ref, month)
             raise StateError(
@@ -188,11 +192,7 @@ class KeyStore(Closing):
                 f"there is no key of device {ref.hex()} for {month}",
                 hint="restore the newest key store, then repeat the erasures since",
             )
-        with guarded(self.path):
-            row = self._connection.execute(
-                "SELECT wrapped FROM slots WHERE id = ?", (slot,)
-            ).fetchone()
-        wrapped = row[0] if row is not None and isinstance(row[0], bytes) else b""
+        wrapped = row[0] if isinstance(row[0], bytes) else b""
         if wrapped == bytes(_WRAPPED):
             raise _erased(ref, month)
         key = DataKey(_unwrap(self._master, _name(pair), wrapped, self.path))
