@@ -179,6 +179,10 @@ class KeyStore(Closing):
         """
         pair = (ref, month)
         key = self._cache.get(pair)
+        if key is not None and self._lock is None and self.erased(ref):
+            # Another process forgot the device since a reader looked.
+            del self._cache[pair]
+            raise _erased(ref, month)
         if key is not None:
             self._cache.move_to_end(pair)
             return key
