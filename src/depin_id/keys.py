@@ -133,6 +133,9 @@ class PublicKey:
             EncodingError: the bytes are no deterministic COSE_Key of either curve.
             KeyRefused: the key is not admissible.
         """
+        if len(data) == len(_ED25519_HEAD) + 32 and data.startswith(_ED25519_HEAD):
+            # The one spelling of the usual curve.
+            return admit("ed25519", data[-32:], allow_published=allow_published)
         value = cbor.decode(data, max_bytes=256)
         members = value if isinstance(value, dict) else {}
         x, y = members.get(-2), members.get(-3)
