@@ -42,8 +42,9 @@ class KeyPeriod:
 
     __slots__ = ("_key", "_keys", "_row")
 
-    def __init__(self, keys: KeyColumns, row: int, key: PublicKey | None = None) -> None:
-        self._keys, self._row, self._key = keys, row, key
+    def __init__(self, keys: KeyColumns, row: int) -> None:
+        self._keys, self._row = keys, row
+        self._key: PublicKey | None = None
 
     @property
     def key(self) -> PublicKey:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import struct
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -27,6 +28,8 @@ from verify.fold import Fold
 from verify.store import DataKey, Journal, KeyStore
 
 VERSION = 4
+_ORDER = sys.byteorder
+"""Columns are read as they lie in memory, so only on such a machine."""
 _MONTH = 197001
 """Snapshots' keys live under a month in which no device ever sent."""
 _NAME = re.compile(r"state-([0-9]{12})-([0-9a-f]{32})\.snapshot")
@@ -56,6 +59,7 @@ def _head(fold: Fold, newest: bytes, columns: Mapping[str, Buffer]) -> bytes:
     return cbor.encode_plain(
         [
             VERSION,
+            _ORDER,
             newest,
             fold.size,
             fold.last_received_at,
@@ -85,9 +89,9 @@ def _restore_head(fold: Fold, data: bytes, newest: bytes, at: int) -> list[tuple
     Raises:
         ValueError: it is of another version or history.
     """
-    version, leaf, size, last, *rest = cbor2.loads(data)
-    if version != VERSION:
-        raise ValueError("unknown version")
+    version, order, leaf, size, last, *rest = cbor2.loads(data)
+    if (version, order) != (VERSION, _ORDER):
+        raise ValueError("of another version or machine")
     if leaf != newest or size != at:
         raise ValueError("of another history")
     card, asserted, policy, profiles, owners, children, windows, beacons, sightings, *more = rest

@@ -137,8 +137,9 @@ class Subjects(Sequence[Subject]):
 
     def change(self, index: int) -> Subject:
         """A subject whose personal side is about to be changed, before any other is looked at."""
+        found = self[index]
         self._changed.add(index)
-        return self[index]
+        return found
 
     def ref(self, index: int) -> bytes:
         """The reference of a subject."""

@@ -100,14 +100,15 @@ def test_only_the_pieces_in_their_order_are_a_snapshot(
         assert _load(net) == 0
 
 
-def test_a_snapshot_of_another_version_is_replayed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("what", "other"), [("VERSION", 3), ("_ORDER", "middle")])
+def test_a_snapshot_of_another_version_or_machine_is_replayed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, other: Any
 ) -> None:
     with Net(tmp_path) as net:
         _busy(net)
         told = picture(net.fold)
         with monkeypatch.context() as patched:
-            patched.setattr(snapshot, "VERSION", snapshot.VERSION - 1)
+            patched.setattr(snapshot, what, other)
             net.aggregator.save_snapshot()
             assert _load(net) == net.size
         assert _load(net) == 0
