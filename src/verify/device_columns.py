@@ -6,7 +6,7 @@ from array import array
 from typing import Final, Literal
 
 from depin_id.keys import PublicKey
-from verify.columns import Column, Texts
+from verify.dense import Column, Texts
 
 THUMBPRINT: Final = 32
 """Bytes of a thumbprint."""

@@ -19,7 +19,7 @@ from depin_id.did.key import did_key, thumbprint_of
 from depin_id.enrolment import Enrolment
 from depin_id.errors import ConfigError
 from depin_id.keys import PublicKey
-from verify.columns import Buffer, Column, HashIndex, fill, pieces
+from verify.dense import Buffer, Column, HashIndex, fill, pieces
 from verify.device_columns import POINT, THUMBPRINT, DeviceColumns, KeyColumns
 
 MAX_CANDIDATES = 4

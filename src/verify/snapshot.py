@@ -23,7 +23,7 @@ from depin_id import cbor
 from depin_id.durable import replace_file
 from depin_id.errors import DepinError
 from verify.checks.quota import Bucket
-from verify.columns import Buffer
+from verify.dense import Buffer
 from verify.fold import Fold
 from verify.store import DataKey, Journal, KeyStore
 

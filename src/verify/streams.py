@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from verify.checks.clock import Anchor
 from verify.checks.quota import Bucket
-from verify.columns import Buffer, Column, fill, pieces
+from verify.dense import Buffer, Column, fill, pieces
 
 WINDOW: Final = 64
 """How many positions below the mark are known without looking into the journal."""

@@ -19,7 +19,7 @@ from verify.checks.contents import Kept, keep
 from verify.checks.location import Spot, Track
 from verify.checks.records import MAX_SERIES, SubjectState
 from verify.checks.slots import Ranges, patched
-from verify.columns import Buffer, HashIndex, Texts, pieces
+from verify.dense import Buffer, HashIndex, Texts, pieces
 
 _RECENT: Final = 16_384
 """How many subjects that were looked at last are kept as objects."""

@@ -14,7 +14,7 @@ from verify import subjects
 from verify.checks.clock import Anchor
 from verify.checks.location import Spot
 from verify.checks.quota import Bucket
-from verify.columns import HashIndex, Texts
+from verify.dense import HashIndex, Texts
 from verify.streams import Mark, Streams
 from verify.subjects import Named, Referred, Subjects
 
