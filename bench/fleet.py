@@ -22,7 +22,7 @@ from verify.workspace import Workspace
 
 _STEP = 2_000
 _SENDERS = 1_000
-_EACH = 3
+_EACH = 9
 _MILLION = 1_000_000
 
 

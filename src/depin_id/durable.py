@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -53,23 +53,28 @@ def write_all(handle: int, data: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def _write_beside(path: Path, data: bytes, mode: int) -> Path:
+def _write_beside(path: Path, data: bytes | Iterable[bytes], mode: int) -> Path:
     """A durable file next to ``path``, its mode set before the first byte is in it."""
+    parts = (data,) if isinstance(data, bytes) else data
     beside = path.with_name(f".{path.name}.tmp")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(beside)
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         os.fchmod(handle, mode)  # the umask must not decide who reads a key
-        write_all(handle, data)
+        for part in parts:
+            write_all(handle, part)
         os.fsync(handle)
     finally:
         os.close(handle)
     return beside
 
 
-def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def replace_file(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0o600) -> None:
     """Write a file so that after a crash it is the old one or the new one, never a part.
+
+    Args:
+        data: all of it, or one part after the other: what is large need not be in memory twice.
 
     Raises:
         StateError: ``state.io``.

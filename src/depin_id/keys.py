@@ -46,6 +46,8 @@ ALGORITHMS: dict[Curve, tuple[int, int]] = {"ed25519": (ED25519, EDDSA), "p256":
 
 SIGNATURE_BYTES = 64
 ED25519_INVALID = "the Ed25519 signature does not verify"
+_ED25519_HEAD = cbor.encode({1: 1, -1: 6, -2: bytes(32)})[:-32]
+"""What a COSE_Key begins with, up to the 32 bytes of the key."""
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _HALF_ORDER = P256_ORDER // 2
@@ -72,7 +74,7 @@ class PublicKey:
     def cose_key(self) -> bytes:
         """The COSE_Key with the required members only, deterministic (RFC 9679, section 4)."""
         if self.curve == "ed25519":
-            return cbor.encode({1: 1, -1: 6, -2: self.raw})
+            return _ED25519_HEAD + self.raw
         point = self._p256.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         return cbor.encode({1: 2, -1: 1, -2: point[1:33], -3: point[33:]})
 
@@ -130,6 +132,9 @@ class PublicKey:
             EncodingError: the bytes are no deterministic COSE_Key of either curve.
             KeyRefused: the key is not admissible.
         """
+        if len(data) == len(_ED25519_HEAD) + 32 and data.startswith(_ED25519_HEAD):
+            # The one spelling of the usual curve.
+            return admit("ed25519", data[-32:], allow_published=allow_published)
         value = cbor.decode(data, max_bytes=256)
         members = value if isinstance(value, dict) else {}
         x, y = members.get(-2), members.get(-3)

@@ -243,9 +243,9 @@ def _resume(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
     key = device.keys[-1].key
     streams = aggregator.fold.state.streams
     floor = 0
-    for stream, (thumbprint, _) in enumerate(streams.keys()):
+    for stream in streams.under(key.thumbprint):
         mark = streams.mark(stream)
-        if thumbprint == key.thumbprint and mark is not None:
+        if mark is not None:
             floor = max(floor, mark.epoch)
     resume = Resume(key.thumbprint, nonce, floor)
     card = aggregator.fold.card

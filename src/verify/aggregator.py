@@ -132,7 +132,8 @@ class Aggregator(Closing):
         self._strangers: dict[str, Bucket] = {}
         self._published_at = self._ticked_at = self._dataset_at = 0
         # An erasure that was cut off, or undone by restoring an older key store, is finished now.
-        erased = [subject.ref for subject in self.fold.state.subjects if subject.erased]
+        subjects = self.fold.state.subjects
+        erased = [subjects.ref(index) for index in subjects.erased()]
         if self.keys.erase_again(erased):
             self._drop_erased(erased)
         # An enrolment that was cut off before what waited for it was taken up.
@@ -274,12 +275,8 @@ class Aggregator(Closing):
         Leaves stay, so every proof about others still holds; envelopes, readings, tracks and
         snapshots that the keys sealed are gone, in backups too.
         """
-        state = self.fold.state
-        refs = tuple(
-            subject.ref
-            for subject in state.subjects
-            if subject.did == device.did or subject.did.startswith(device.did + "#")
-        )
+        subjects = self.fold.state.subjects
+        refs = tuple(subjects.ref(index) for index in subjects.of_device(device.did))
         steps = range(0, len(refs), ERASED_AT_ONCE)
         index = self.administer(
             [Erased(device.did, refs[at : at + ERASED_AT_ONCE]) for at in steps]

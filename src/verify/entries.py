@@ -325,8 +325,9 @@ def encode_admin(entry: Admin) -> tuple[bytes, bytes | None]:
         case CardSet(card):
             return cbor.encode([CARD, card]), None
         case Enrolled(ref, since, enrolment):
-            registration = cbor.encode(enrolment.to_list())
-            return cbor.encode([ENROL, ref, since, enrolment.did]), registration
+            # Both are plain: an enrolment has checked what it says.
+            registration = cbor.encode_plain(enrolment.to_list())
+            return cbor.encode_plain([ENROL, ref, since, enrolment.did]), registration
         case Rotated(did, key, since):
             return cbor.encode([ROTATE, did, key.cose_key, since]), key.cose_key
         case Revoked(did, since, reason):
@@ -366,6 +367,21 @@ def delta_kind(data: bytes) -> int:
     if len(data) < 2 or data[0] >> 5 != 4 or data[1] > 23:
         _damaged("a delta without a kind")
     return data[1]
+
+
+def enrolled_ref(data: bytes) -> bytes:
+    """The reference in the delta of an enrolment, whose key opens the rest of the entry.
+
+    Raises:
+        StateError: ``state.entry``.
+    """
+    try:
+        kind, ref, *_ = cbor2.loads(data)
+        if kind == ENROL and isinstance(ref, bytes):
+            return ref
+    except (cbor2.CBORError, ValueError, TypeError):
+        pass
+    _damaged("an enrolment that is none")
 
 
 def _registration(did: str, registration: bytes | None) -> Enrolment:

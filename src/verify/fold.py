@@ -32,9 +32,12 @@ from verify.entries import (
 from verify.policy import Policy
 from verify.profile import Profile, find_profile
 from verify.registry import Registry
-from verify.state import State, Subject
+from verify.state import State
 from verify.verdict import ACCEPTED, REPEATED
 from verify.world import Change, World
+
+_OTHERS = -1
+"""Stands for every subject that is no device of its own."""
 
 
 @dataclass(slots=True)
@@ -103,7 +106,7 @@ class Fold:
 
     def did_of(self, subject: int) -> str:
         """The DID or DID URL of a subject."""
-        return self.state.subjects[subject].did
+        return self.state.subjects.did(subject)
 
     def apply(self, entry: Admin | Judged, received_at: int, private: Private | None) -> None:
         """Apply one entry.
@@ -128,6 +131,7 @@ class Fold:
             subject = self.state.subjects[change.subject]
             known = private is not None and not subject.erased
             if private is not None and known:
+                subject = self.state.subjects.change(change.subject)
                 subject.fill(private.series)
                 subject.carry(private.carried)
                 subject.track = private.track or subject.track
@@ -204,25 +208,33 @@ class Fold:
         self._take_policy(policy, profiles)
 
     def _take_policy(self, encoded: bytes, profiles: Sequence[Any]) -> None:
-        filled = [subject for subject in self.state.subjects if subject.series]
-        before = [self._slot_ms(subject) for subject in filled]
+        filled = self.state.subjects.filled()
+        before = self._slot_lengths() if filled else {}
         self._policy = Policy.from_encoded(encoded)
         read = [Profile.from_list(item) for item in profiles]
         self.profiles = MappingProxyType({profile.name: profile for profile in read})
+        after = self._slot_lengths() if filled else {}
         # What is filled stays filled, or a change of the length would pay all of it again.
-        for subject, old in zip(filled, before, strict=True):
-            new = self._slot_ms(subject)
-            if new != old:
+        for index in filled:
+            # Sensors of a gateway have the default profile.
+            old, new = before.get(index, before[_OTHERS]), after.get(index, after[_OTHERS])
+            if new != old and self.state.subjects[index].series:
+                subject = self.state.subjects.change(index)
                 subject.series = {
                     name: rescaled(ranges, old, new) for name, ranges in subject.series.items()
                 }
 
-    def _slot_ms(self, subject: Subject) -> int:
-        """The length that a subject's filled slots are counted in; 1 while it has no slots."""
-        device = self.registry.device(subject.did)
-        named = "" if device is None else device.enrolment.profile
-        profile = find_profile(self.profiles, named or self.policy.default_profile)
-        return 1 if profile is None else profile.slot_ms or 1
+    def _slot_lengths(self) -> dict[int, int]:
+        """By subject, the length that its filled slots are counted in; 1 while it has no slots."""
+        lengths: dict[str, int] = {}
+        found: dict[int, int] = {}
+        for subject, named in ((_OTHERS, ""), *self.registry.profiles()):
+            length = lengths.get(named)
+            if length is None:
+                profile = find_profile(self.profiles, named or self.policy.default_profile)
+                length = lengths[named] = 1 if profile is None else profile.slot_ms or 1
+            found[subject] = length
+        return found
 
     def _take_card(self, card: bytes) -> None:
         old = self._card

@@ -199,8 +199,10 @@ class Publisher:
 
 def open_entry(opener: Opener, stored: StoredEntry) -> OpenEntry:
     """A stored entry as the dataset takes it: closed where it is erased or administration."""
-    opened = opener.open(stored)
-    private = opened.private
-    if private is None:
+    # What is sealed of administration is in no segment: it need not be opened.
+    judged = delta_kind(stored.delta) == KIND_ENVELOPE
+    opened = opener.open(stored) if judged else None
+    private = None if opened is None else opened.private
+    if opened is None or private is None:
         return OpenEntry(stored.index, stored.leaf, None, None, None)
     return OpenEntry(stored.index, stored.leaf, opened.salt, private.envelope, private.records)

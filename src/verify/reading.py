@@ -82,7 +82,7 @@ class Reader(Closing):
                 checkpoint = {"size": published.size, "root": published.root.hex()}
         except LogError as error:
             checkpoint = {"error": error.to_json()}
-        devices = list(fold.registry)
+        devices = fold.registry.counts()
         return {
             "network": card.network,
             "card": {
@@ -96,10 +96,10 @@ class Reader(Closing):
             "entries": fold.size,
             "last_received_at": fold.last_received_at,
             "asserted_time": fold.asserted_time,
-            "devices": len(devices),
-            "revoked": sum(1 for device in devices if device.revoked_at is not None),
-            "erased": sum(1 for device in devices if device.erased),
-            "suspended": sum(1 for device in devices if device.keys[-1].suspended_at is not None),
+            "devices": devices.enrolled,
+            "revoked": devices.revoked,
+            "erased": devices.erased,
+            "suspended": devices.suspended,
             "verdicts": dict(sorted(fold.tally.verdicts.items())),
             "counted": dict(sorted(fold.tally.counted.items())),
             "readings": fold.tally.readings,
@@ -171,11 +171,10 @@ class Reader(Closing):
     def _at(self, did: str, subject: int, position: tuple[int, int]) -> list[int]:
         epoch, n = position
         found: set[int] = set()
-        for stream, (_, holder) in enumerate(self.fold.state.streams.keys()):
-            if holder == subject:
-                stands = self.journal.position(stream, epoch, n)
-                if stands is not None:
-                    found.add(stands.entry)
+        for stream in self.fold.state.streams.of(subject):
+            stands = self.journal.position(stream, epoch, n)
+            if stands is not None:
+                found.add(stands.entry)
         if self._forked(did):
             # What came second at a position consumed nothing, so only a search finds it.
             ref = self.fold.state.subjects[subject].ref

@@ -248,8 +248,10 @@ class Reappraiser:
             for item in entry.sealed_by
         ]
         gone = [ref for ref in refs if self._keys.erased(ref)]
-        known = {subject.ref for subject in state.subjects if subject.erased} if not gone else set()
-        if not gone and not known & set(refs):
+        known = any(
+            state.subjects[item].erased for item in entry.sealed_by if item < len(state.subjects)
+        )
+        if not gone and not known:
             raise Difference(index, "sealed part", "the envelope", "nothing, but not erased")
         for ref in gone:
             self._note_erased(ref, index)

@@ -3,91 +3,181 @@
 A device is known by its DID; it speaks through keys, each valid from one receipt time to another.
 Keys are chosen by the aggregator's receipt time, never by the device's clock. One thumbprint
 belongs to one DID for ever.
+
+Devices and keys are rows of columns; :class:`Device` and :class:`KeyPeriod` are views of a row, so
+whoever holds one sees what is true now.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
 
+from depin_id.claims import Place
+from depin_id.did.key import did_key, thumbprint_of
 from depin_id.enrolment import Enrolment
 from depin_id.errors import ConfigError
 from depin_id.keys import PublicKey
+from verify.dense import Buffer, Column, HashIndex, fill, pieces
+from verify.device_columns import POINT, THUMBPRINT, DeviceColumns, KeyColumns
 
 MAX_CANDIDATES = 4
 """How many keys with one kid are tried; further ones are refused at enrolment."""
 
+_RECENT: Final = 16_384
+"""How many devices that spoke last are kept as objects."""
+_NONE: Final = -(1 << 62)
+_NOTHING: Final = -1
+_KID: Final = 8
+_ERASED, _GATEWAY, _PLACED = 1, 2, 4
 
-@dataclass(slots=True)
+
+def _optional(value: int) -> int | None:
+    return None if value == _NONE else value
+
+
 class KeyPeriod:
-    """A key and when it counts: receipt times in milliseconds, ``until`` exclusive or None."""
+    """A key and when it counts."""
 
-    key: PublicKey
-    since: int
-    until: int | None = None
-    suspended_at: int | None = None
+    __slots__ = ("_key", "_keys", "_row")
+
+    def __init__(self, keys: KeyColumns, row: int) -> None:
+        self._keys, self._row = keys, row
+        self._key: PublicKey | None = None
+
+    @property
+    def key(self) -> PublicKey:
+        """The key; it was admitted when it was enrolled."""
+        if self._key is None:
+            self._key = self._keys.key(self._row)
+        return self._key
+
+    @property
+    def since(self) -> int:
+        """Receipt time in ms from which it counts."""
+        return self._keys.since[self._row]
+
+    @property
+    def until(self) -> int | None:
+        """Receipt time in ms from which it does not count any more, or None."""
+        return _optional(self._keys.until[self._row])
+
+    @property
+    def suspended_at(self) -> int | None:
+        """Receipt time in ms at which it was seen to fork, or None."""
+        return _optional(self._keys.suspended[self._row])
 
 
-@dataclass(slots=True)
 class Device:
-    """One enrolled device.
+    """One enrolled device."""
 
-    Attributes:
-        enrolment: as accepted.
-        subject: index of its own subject in the state.
-        keys: in the order of their validity.
-        revoked_at: receipt time from which nothing of it is accepted, or None.
-        erased: whether its data were erased on request.
-    """
+    __slots__ = ("_as_of", "_enrolment", "_registry", "_row")
 
-    enrolment: Enrolment
-    subject: int
-    keys: list[KeyPeriod] = field(default_factory=list)
-    revoked_at: int | None = None
-    erased: bool = False
+    def __init__(self, registry: Registry, row: int) -> None:
+        self._registry, self._row = registry, row
+        self._enrolment: Enrolment | None = None
+        self._as_of = 0
+
+    @property
+    def enrolment(self) -> Enrolment:
+        """As accepted; of an erased device only the key is left."""
+        if self._enrolment is None or self._as_of != self._registry.erasures:
+            self._enrolment = self._registry.enrolment(self._row)
+            self._as_of = self._registry.erasures
+        return self._enrolment
 
     @property
     def did(self) -> str:
         """The device's DID."""
         return self.enrolment.did
 
+    @property
+    def subject(self) -> int:
+        """Index of its own subject in the state."""
+        return self._registry.devices.subject[self._row]
+
+    @property
+    def keys(self) -> list[KeyPeriod]:
+        """Its keys in the order of their validity."""
+        return self._registry.periods(self._row)
+
+    @property
+    def revoked_at(self) -> int | None:
+        """Receipt time in ms from which nothing of it is accepted, or None."""
+        return _optional(self._registry.devices.revoked[self._row])
+
+    @property
+    def erased(self) -> bool:
+        """Whether its data were erased on request."""
+        return bool(self._registry.devices.flags[self._row] & _ERASED)
+
+
+class Counts(NamedTuple):
+    """How many devices there are, and how many of them may not speak."""
+
+    enrolled: int
+    revoked: int
+    erased: int
+    suspended: int
+
 
 class Registry:
-    """All devices, found by DID, thumbprint and kid."""
+    """All devices, found by DID, thumbprint and kid.
+
+    Attributes:
+        devices, keys: the columns; only views read them.
+        erasures: how many devices were erased since it was made.
+    """
 
     def __init__(self) -> None:
-        self._by_did: dict[str, Device] = {}
-        self._by_thumbprint: dict[bytes, tuple[Device, KeyPeriod]] = {}
-        self._by_kid: dict[bytes, tuple[bytes, ...]] = {}
+        self.devices, self.keys = DeviceColumns(), KeyColumns()
+        self.erasures = 0
+        self._by_kid = HashIndex()
+        self._recent: OrderedDict[bytes, tuple[Device, KeyPeriod]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._by_did)
+        return len(self.devices.flags)
 
     def __iter__(self) -> Iterator[Device]:
-        return iter(self._by_did.values())
+        return (Device(self, row) for row in range(len(self)))
 
     def device(self, did: str) -> Device | None:
         """The device with this DID."""
-        return self._by_did.get(did)
+        row = self._find(did)
+        return None if row is None else Device(self, row)
 
     def holder(self, thumbprint: bytes) -> tuple[Device, KeyPeriod] | None:
         """Whose key has this thumbprint."""
-        return self._by_thumbprint.get(thumbprint)
+        recent = self._recent
+        found = recent.get(thumbprint)
+        if found is not None:
+            recent.move_to_end(thumbprint)
+            return found
+        row = self._key_row(thumbprint)
+        if row is None:
+            return None
+        found = Device(self, self.keys.device[row]), KeyPeriod(self.keys, row)
+        recent[thumbprint] = found
+        if len(recent) > _RECENT:
+            recent.popitem(last=False)
+        return found
 
     def candidates(self, kid: bytes) -> tuple[bytes, ...]:
         """Thumbprints of the keys with this kid, at most four."""
-        return self._by_kid.get(kid, ())
+        found = map(self.keys.thumbprint, self._by_kid.rows(kid))
+        return tuple(thumbprint for thumbprint in found if thumbprint[:_KID] == kid)
 
     def check_new_key(self, key: PublicKey) -> None:
         """Refuse a key that is already somebody's, or one too many for its kid.
 
         Raises ConfigError ``registry.duplicate_key`` or ``registry.kid_crowded``.
         """
-        holder = self._by_thumbprint.get(key.thumbprint)
-        if holder is not None:
+        row = self._key_row(key.thumbprint)
+        if row is not None:
             raise ConfigError(
                 "registry.duplicate_key",
-                f"the key is already enrolled, for {holder[0].did}",
+                f"the key is already enrolled, for {self._did(self.keys.device[row])}",
                 hint="one key belongs to one device for ever; make a new key",
             )
         if len(self.candidates(key.kid)) >= MAX_CANDIDATES:
@@ -99,7 +189,9 @@ class Registry:
 
     def check_new_device(self, enrolment: Enrolment) -> None:
         """Refuse a DID that is enrolled already (ConfigError ``registry.duplicate_device``)."""
-        if enrolment.did in self._by_did:
+        # The DID is the did:key of its first key.
+        row = self._key_row(enrolment.key.thumbprint)
+        if row is not None and self.keys.before[row] == _NOTHING:
             raise ConfigError(
                 "registry.duplicate_device",
                 f"{enrolment.did} is enrolled already",
@@ -109,22 +201,25 @@ class Registry:
 
     def known(self, did: str) -> Device:
         """The device with this DID. Raises ConfigError ``registry.unknown_device``."""
-        device = self._by_did.get(did)
-        if device is None:
-            raise ConfigError(
-                "registry.unknown_device",
-                f"{did[:100]} is not enrolled",
-                hint="give the DID as `depin-id device show` prints it",
-            )
-        return device
+        return Device(self, self._known(did))
 
     def enrol(self, enrolment: Enrolment, subject: int, since: int) -> Device:
         """Add a device whose key counts from receipt time ``since`` (ms). Raises ConfigError."""
         self.check_new_device(enrolment)
-        device = Device(enrolment, subject)
-        self._by_did[enrolment.did] = device
-        self._add_key(device, KeyPeriod(enrolment.key, since))
-        return device
+        devices, row, place = self.devices, len(self), enrolment.place
+        devices.subject.append(subject)
+        devices.revoked.append(_NONE)
+        devices.lat.append(0 if place is None else place.lat_e7)
+        devices.lon.append(0 if place is None else place.lon_e7)
+        devices.flags.append(
+            (0 if place is None else _PLACED) | (_GATEWAY if enrolment.role == "gateway" else 0)
+        )
+        about = f"{enrolment.name}\n{enrolment.profile}\n{enrolment.owner}"
+        devices.about.append(about.encode())
+        devices.first.append(len(self.keys.device))
+        devices.last.append(_NOTHING)
+        self._add_key(row, enrolment.key, since)
+        return Device(self, row)
 
     def rotate(self, did: str, key: PublicKey, since: int) -> None:
         """Give a device a new key from receipt time ``since`` (ms); the old one ends there.
@@ -132,42 +227,141 @@ class Registry:
         Raises ConfigError, ``registry.erased`` when there is nothing left to give a key to.
         """
         self.check_new_key(key)
-        device = self.known(did)
-        if device.erased:
+        row = self._known(did)
+        if self.devices.flags[row] & _ERASED:
             raise ConfigError(
                 "registry.erased", f"{did[:100]} was erased", hint="enrol it anew, with a new key"
             )
-        device.keys[-1].until = since
-        self._add_key(device, KeyPeriod(key, since))
+        self.keys.until[self.devices.last[row]] = since
+        self._add_key(row, key, since)
 
     def revoke(self, did: str, since: int) -> None:
         """Accept nothing of a device from receipt time ``since`` (ms) on. Raises ConfigError."""
-        device = self.known(did)
-        earlier = device.revoked_at
-        device.revoked_at = since if earlier is None else min(since, earlier)
+        row, revoked = self._known(did), self.devices.revoked
+        revoked[row] = since if revoked[row] == _NONE else min(since, revoked[row])
 
     def erase(self, did: str) -> None:
         """Mark a device as erased. Its thumbprints stay taken. Raises ConfigError."""
-        device = self.known(did)
-        device.erased = True
+        row, devices = self._known(did), self.devices
+        devices.flags[row] = _ERASED
         # Name, owner and place are forgotten too: this is what the journal alone still gives.
-        device.enrolment = Enrolment.of(device.enrolment.key)
+        devices.about.wipe(row)
+        devices.lat[row] = devices.lon[row] = 0
+        self.erasures += 1
+        self._recent.clear()
 
     def suspend(self, thumbprint: bytes, at: int) -> None:
         """Accept nothing more under a key that forked, until it is rotated."""
-        period = self._by_thumbprint[thumbprint][1]
-        if period.suspended_at is None:
-            period.suspended_at = at
+        row = self._key_row(thumbprint)
+        if row is not None and self.keys.suspended[row] == _NONE:
+            self.keys.suspended[row] = at
 
-    def restore(self, device: Device) -> None:
-        """Take a device of a snapshot as it was."""
-        periods, device.keys = device.keys, []
-        self._by_did[device.did] = device
-        for period in periods:
-            self._add_key(device, period)
+    def counts(self) -> Counts:
+        """How many devices there are of each kind."""
+        devices, suspended = self.devices, self.keys.suspended
+        return Counts(
+            len(self),
+            sum(1 for at in devices.revoked if at != _NONE),
+            sum(1 for flags in devices.flags if flags & _ERASED),
+            sum(1 for key in devices.last if suspended[key] != _NONE),
+        )
 
-    def _add_key(self, device: Device, period: KeyPeriod) -> None:
-        device.keys.append(period)
-        key = period.key
-        self._by_thumbprint[key.thumbprint] = (device, period)
-        self._by_kid[key.kid] = (*self.candidates(key.kid), key.thumbprint)
+    # --- rows ---------------------------------------------------------------------------------
+
+    def enrolment(self, row: int) -> Enrolment:
+        """The enrolment of the device in a row."""
+        devices = self.devices
+        flags = devices.flags[row]
+        key = self.keys.key(devices.first[row])
+        if flags & _ERASED:
+            return Enrolment.of(key)
+        name, profile, owner = devices.about[row].decode().split("\n")
+        place = Place(devices.lat[row], devices.lon[row]) if flags & _PLACED else None
+        role: Literal["device", "gateway"] = "gateway" if flags & _GATEWAY else "device"
+        return Enrolment.of(key, name=name, profile=profile, owner=owner, role=role, place=place)
+
+    def periods(self, row: int) -> list[KeyPeriod]:
+        """The keys of the device in a row."""
+        found, key = [], self.devices.last[row]
+        while key != _NOTHING:
+            found.append(KeyPeriod(self.keys, key))
+            key = self.keys.before[key]
+        return found[::-1]
+
+    def profiles(self) -> Iterator[tuple[int, str]]:
+        """Of each device that is not erased: its subject, and the profile it was enrolled with."""
+        devices = self.devices
+        for subject, flags, about in zip(
+            devices.subject, devices.flags, devices.about, strict=True
+        ):
+            if not flags & _ERASED:
+                yield subject, about.split(b"\n")[1].decode()
+
+    def columns(self) -> dict[str, Buffer]:
+        """Everything as columns, for a snapshot."""
+        text, ends = self.devices.about.columns()
+        found: dict[str, Column] = {"about": text, "about.ends": ends}
+        found |= {f"device.{name}": column for name, column in self.devices.columns().items()}
+        found |= {f"key.{name}": column for name, column in self.keys.columns().items()}
+        return {name: memoryview(column).cast("B") for name, column in found.items()}
+
+    def restore(self, columns: dict[str, Buffer]) -> None:
+        """Take what :meth:`columns` gave, out of it.
+
+        Raises:
+            ValueError, KeyError: it is something else.
+        """
+        devices, keys = DeviceColumns(), KeyColumns()
+        devices.about.restore(columns.pop("about"), columns.pop("about.ends"))
+        for prefix, table in (("device", devices), ("key", keys)):
+            for name, column in table.columns().items():
+                fill(column, columns.pop(f"{prefix}.{name}"))
+        if {len(column) for column in devices.columns().values()} != {len(devices.about)}:
+            raise ValueError("columns of devices differ in length")
+        count = len(keys.device)
+        wide = {"points": POINT * count, "thumbprints": THUMBPRINT * count}
+        if any(len(column) != wide.get(name, count) for name, column in keys.columns().items()):
+            raise ValueError("columns of keys differ in length")
+        self.devices, self.keys = devices, keys
+        self._recent.clear()
+        self._by_kid = HashIndex()
+        self._by_kid.fill(entry[:_KID] for entry in pieces(keys.thumbprints, THUMBPRINT))
+
+    def _find(self, did: str) -> int | None:
+        thumbprint = thumbprint_of(did)
+        row = None if thumbprint is None else self._key_row(thumbprint)
+        if row is None or self.keys.before[row] != _NOTHING:
+            return None
+        device = self.keys.device[row]
+        return device if self._did(device) == did else None
+
+    def _known(self, did: str) -> int:
+        row = self._find(did)
+        if row is None:
+            raise ConfigError(
+                "registry.unknown_device",
+                f"{did[:100]} is not enrolled",
+                hint="give the DID as `depin-id device show` prints it",
+            )
+        return row
+
+    def _did(self, device: int) -> str:
+        return did_key(self.keys.key(self.devices.first[device]))
+
+    def _key_row(self, thumbprint: bytes) -> int | None:
+        for row in self._by_kid.rows(thumbprint[:_KID]):
+            if self.keys.thumbprint(row) == thumbprint:
+                return row
+        return None
+
+    def _add_key(self, device: int, key: PublicKey, since: int) -> None:
+        keys, row = self.keys, len(self.keys.device)
+        keys.device.append(device)
+        keys.before.append(self.devices.last[device])
+        keys.since.append(since)
+        keys.until.append(_NONE)
+        keys.suspended.append(_NONE)
+        keys.points += key.raw.rjust(POINT, b"\0")
+        keys.thumbprints += key.thumbprint
+        self.devices.last[device] = row
+        self._by_kid.add(key.thumbprint[:_KID], row)

@@ -10,12 +10,12 @@ from verify.checks.sequence import Recorded
 from verify.entries import (
     ENROL,
     Admin,
-    Enrolled,
     Judged,
     Private,
     decode_delta,
     decode_private,
     delta_kind,
+    enrolled_ref,
 )
 from verify.fold import Fold
 from verify.leaf import parse_leaf
@@ -83,26 +83,28 @@ class Opener:
         return refs
 
     def _unseal(self, stored: StoredEntry, refs: list[bytes], at: int) -> bytes | None:
-        if any(self._keys.erased(ref) for ref in refs):
+        if not stored.sealed and not stored.archived:
             return None
+        try:
+            keys = [self._keys.get(ref, month_of(at)) for ref in refs]
+        except StateError as error:
+            if error.code == "state.erased":
+                return None
+            raise
         if stored.archived:
             raise archived(stored)
-        if not stored.sealed:
-            return None
         data = stored.sealed
-        for ref in reversed(refs):
-            data = self._keys.get(ref, month_of(at)).open(stored.index, data)
+        for key in reversed(keys):
+            data = key.open(stored.index, data)
         return data
 
     def _open_enrolment(self, stored: StoredEntry, at: int) -> OpenedEntry:
-        bare = decode_delta(stored.delta, None, self._fold.did_of)
-        if not isinstance(bare, Enrolled):
-            raise StateError("state.entry", "an enrolment that is none")
-        registration = self._unseal(stored, [bare.ref], at)
-        if registration is None:
-            return OpenedEntry(stored, bare, at, None, None, None, True)
-        salt = self._keys.get(bare.ref, month_of(at)).salt(stored.index)
+        ref = enrolled_ref(stored.delta)
+        registration = self._unseal(stored, [ref], at)
         entry = decode_delta(stored.delta, registration, self._fold.did_of)
+        if registration is None:
+            return OpenedEntry(stored, entry, at, None, None, None, True)
+        salt = self._keys.get(ref, month_of(at)).salt(stored.index)
         return OpenedEntry(stored, entry, at, None, salt, registration, False)
 
 

@@ -58,6 +58,11 @@ class _Helper:
         self.asked.append(number)
 
     @property
+    def running(self) -> bool:
+        """Whether it is still there."""
+        return self._process.poll() is None
+
+    @property
     def ready(self) -> bool:
         """Whether an answer waits to be read."""
         return bool(self.asked and select.select([self._out], [], [], 0)[0])
@@ -108,7 +113,8 @@ class SignatureChecker(Closing):
 
     def _start(self) -> None:
         for helper in list(self._helpers):
-            if helper.asked:  # by somebody who never came for the answers
+            # Asked by somebody who never came for the answers, or gone.
+            if helper.asked or not helper.running:
                 self._dismiss(helper)
         with suppress(OSError):
             while len(self._helpers) < self._wanted:

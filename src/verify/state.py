@@ -6,171 +6,19 @@ so it can always be rebuilt from them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from verify.checks.clock import Anchor
-from verify.checks.contents import Kept, keep
-from verify.checks.location import Track
 from verify.checks.quota import Bucket
-from verify.checks.records import MAX_SERIES, SubjectState
-from verify.checks.slots import Ranges, patched
-
-WINDOW = 64
-"""How many positions below the mark are known without looking into the journal."""
-
-_STREAM = np.dtype(
-    [
-        ("epoch", "<i8"),
-        ("n", "<i8"),
-        ("window", "<u8"),
-        ("head", "V16"),
-        ("subject", "<i8"),
-        ("anchor_epoch", "<i8"),
-        ("anchor_lo", "<i8"),
-        ("anchor_hi", "<i8"),
-        ("tokens", "<i8"),
-        ("tokens_at", "<i8"),
-    ]
-)
-NONE = -(1 << 62)
-"""Stands for None in an array of integers."""
+from verify.streams import WINDOW as WINDOW
+from verify.streams import Mark as Mark
+from verify.streams import Streams as Streams
+from verify.subjects import Named, Referred, Subjects
+from verify.subjects import Subject as Subject
 
 Sighted = tuple[int, bytes]
 """A gateway's subject, and the first 16 bytes of the identity of what it carried."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Where a stream stands: its highest position, the window below it, the head's identity.
-
-    Bit ``i`` of ``window`` says whether position ``n - i`` of the current epoch is taken.
-    """
-
-    epoch: int
-    n: int
-    window: int
-    head: bytes
-
-
-@dataclass(slots=True)
-class Subject:
-    """A device or sensor that readings are about.
-
-    Attributes:
-        did: its DID or DID URL.
-        ref: random reference in public leaves, 16 bytes.
-        series: filled time slots per record name.
-        track: some of its adopted positions, or None.
-        carried: samples of the last windows of each series (:mod:`verify.checks.contents`).
-        erased: whether its keys were destroyed.
-    """
-
-    did: str
-    ref: bytes
-    series: dict[str, Ranges] = field(default_factory=dict)
-    track: Track | None = None
-    carried: dict[str, Kept] = field(default_factory=dict)
-    erased: bool = False
-
-    def fill(self, series: Mapping[str, Ranges]) -> None:
-        """Take in what changed about filled slots (:func:`verify.checks.slots.changes`)."""
-        for name, found in series.items():
-            self.series[name] = patched(self.series.get(name, ()), found)
-
-    def carry(self, added: Mapping[str, Kept]) -> None:
-        """Take in what a pack added to the last windows of its series."""
-        keep(self.carried, added, MAX_SERIES)
-
-    def for_records(self) -> SubjectState:
-        """What judging its records needs."""
-        return SubjectState(self.series, self.track, self.carried)
-
-
-class Streams:
-    """Stream state per (thumbprint, subject), one row each."""
-
-    def __init__(self) -> None:
-        self._index: dict[tuple[bytes, int], int] = {}
-        self._rows: NDArray[Any] = np.zeros(64, dtype=_STREAM)
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def find(self, thumbprint: bytes, subject: int) -> int | None:
-        """Index of a stream, None when it has never spoken."""
-        return self._index.get((thumbprint, subject))
-
-    def keys(self) -> list[tuple[bytes, int]]:
-        """(thumbprint, subject) of each stream, by index."""
-        return list(self._index)
-
-    def add(self, thumbprint: bytes, subject: int) -> int:
-        """A new stream's index; it stands nowhere yet."""
-        index = len(self._index)
-        if index == len(self._rows):
-            self._rows = np.concatenate([self._rows, np.zeros(len(self._rows), dtype=_STREAM)])
-        self._index[(thumbprint, subject)] = index
-        row = self._rows[index]
-        row["epoch"] = row["n"] = -1
-        row["subject"] = subject
-        row["anchor_epoch"] = row["tokens_at"] = NONE
-        return index
-
-    def mark(self, stream: int) -> Mark | None:
-        """Where a stream stands, None before its first envelope."""
-        row = self._rows[stream]
-        epoch = int(row["epoch"])
-        if epoch < 0:
-            return None
-        return Mark(epoch, int(row["n"]), int(row["window"]), bytes(row["head"].tobytes()))
-
-    def set_mark(self, stream: int, mark: Mark) -> None:
-        """Record where a stream stands."""
-        row = self._rows[stream]
-        row["epoch"], row["n"], row["window"] = mark.epoch, mark.n, mark.window
-        row["head"] = np.void(mark.head)
-
-    def anchor(self, stream: int) -> Anchor | None:
-        """When the stream's device booted, as far as it is known."""
-        row = self._rows[stream]
-        epoch, low = int(row["anchor_epoch"]), int(row["anchor_lo"])
-        if epoch == NONE:
-            return None
-        return Anchor(epoch, None if low == NONE else low, int(row["anchor_hi"]))
-
-    def set_anchor(self, stream: int, anchor: Anchor) -> None:
-        """Record when the stream's device booted."""
-        row = self._rows[stream]
-        row["anchor_epoch"], row["anchor_hi"] = anchor.epoch, anchor.hi_ms
-        row["anchor_lo"] = NONE if anchor.lo_ms is None else anchor.lo_ms
-
-    def bucket(self, stream: int) -> Bucket | None:
-        """The stream's quota, None before it was ever used."""
-        row = self._rows[stream]
-        at = int(row["tokens_at"])
-        return None if at == NONE else Bucket(int(row["tokens"]), at)
-
-    def set_bucket(self, stream: int, bucket: Bucket) -> None:
-        """Record the stream's quota."""
-        row = self._rows[stream]
-        row["tokens"], row["tokens_at"] = bucket.tokens_milli, bucket.at_ms
-
-    def rows(self) -> bytes:
-        """All rows as bytes, for a snapshot."""
-        return bytes(self._rows[: len(self._index)].tobytes())
-
-    def restore(self, keys: list[tuple[bytes, int]], rows: bytes) -> None:
-        """Take the rows of a snapshot."""
-        self._index = {key: index for index, key in enumerate(keys)}
-        stored = np.frombuffer(rows, dtype=_STREAM)
-        self._rows = np.zeros(max(64, len(stored)), dtype=_STREAM)
-        self._rows[: len(stored)] = stored
 
 
 MAX_WINDOWS = 262_144
@@ -189,9 +37,7 @@ class State:
     """Everything that is remembered beside the registry and the policy."""
 
     streams: Streams = field(default_factory=Streams)
-    subjects: list[Subject] = field(default_factory=list)
-    by_did: dict[str, int] = field(default_factory=dict)
-    by_ref: dict[bytes, int] = field(default_factory=dict)
+    subjects: Subjects = field(default_factory=Subjects)
     children: dict[str, int] = field(default_factory=dict)
     owners: dict[str, Bucket] = field(default_factory=dict)
     windows: dict[bytes, tuple[int, int]] = field(default_factory=dict)
@@ -200,17 +46,23 @@ class State:
     sightings: dict[Sighted, tuple[int, int]] = field(default_factory=dict)
     sighted: int = 0
 
+    @property
+    def by_did(self) -> Named:
+        """Indexes of subjects by their DID or DID URL."""
+        return Named(self.subjects)
+
+    @property
+    def by_ref(self) -> Referred:
+        """Indexes of subjects by their reference."""
+        return Referred(self.subjects)
+
     def subject_of(self, did: str) -> int | None:
         """Index of a subject by its DID or DID URL."""
-        return self.by_did.get(did)
+        return self.subjects.with_did(did)
 
     def add_subject(self, did: str, ref: bytes) -> int:
         """A new subject's index."""
-        index = len(self.subjects)
-        self.subjects.append(Subject(did, ref))
-        self.by_did[did] = index
-        self.by_ref[ref] = index
-        return index
+        return self.subjects.add(did, ref)
 
     def remember_windows(self, windows: Sequence[bytes], count: int, subject: int) -> None:
         """Remember content windows as first seen from a subject.
@@ -260,8 +112,7 @@ class State:
     def forget(self, subjects: Collection[int]) -> None:
         """Drop what is personal about erased subjects, all at once: windows are looked at once."""
         for subject in subjects:
-            entry = self.subjects[subject]
-            entry.series, entry.carried, entry.track, entry.erased = {}, {}, None, True
+            self.subjects.erase(subject)
         gone = set(subjects)
         for window in [key for key, (holder, _) in self.windows.items() if holder in gone]:
             del self.windows[window]

@@ -10,7 +10,7 @@ import nacl.signing
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from multiformats import multibase
+from multiformats import multibase, multicodec
 
 from depin_id.did import (
     DidUrl,
@@ -22,8 +22,9 @@ from depin_id.did import (
     parse_did_key,
     parse_did_url,
 )
+from depin_id.did.multikey import encode_multikey, split_multikey
 from depin_id.errors import ConfigError, DepinError, DIDError, KeyRefused
-from depin_id.keys import admit
+from depin_id.keys import Curve, PublicKey, admit
 from tests.paths import vectors
 
 IDENTITY_POINT = "did:key:z6MkeXATEjyXENzBXBxgC5EHk2JE5aqd7qMGGtDpLUH1e2Sj"
@@ -43,6 +44,18 @@ def _unb64(text: str) -> bytes:
 def _fresh() -> str:
     seed = nacl.signing.SigningKey.generate()
     return did_key(admit("ed25519", bytes(seed.verify_key)))
+
+
+@given(
+    raw=st.one_of(st.binary(min_size=32, max_size=33), st.binary(max_size=3).map(bytes(30).__add__))
+)
+def test_multikeys_are_those_of_the_library(raw: bytes) -> None:
+    """The encoding is our own for its speed; whether a key is admissible is another matter."""
+    curve: Curve = "ed25519" if len(raw) == 32 else "p256"
+    codec = "ed25519-pub" if len(raw) == 32 else "p256-pub"
+    text = encode_multikey(PublicKey(curve, raw))
+    assert text == multibase.encode(multicodec.wrap(codec, raw), "base58btc")
+    assert split_multikey(text) == (curve, raw)
 
 
 def test_ed25519_vectors_are_reproduced() -> None:

@@ -5,10 +5,11 @@ Ed25519 and P-256, the two curves that sign here; a did:key of another type is a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 from depin_id.did.document import key_document
-from depin_id.did.multikey import decode_multikey, encode_multikey
+from depin_id.did.multikey import decode_multikey, encode_multikey, split_multikey
 from depin_id.did.syntax import Did, parse_did
 from depin_id.errors import DIDError
 from depin_id.keys import PublicKey
@@ -17,6 +18,7 @@ NAME: Final = "key"
 _PREFIX: Final = "did:key:"
 
 
+@lru_cache(maxsize=1024)
 def did_key(public: PublicKey) -> str:
     """The did:key of an admitted key."""
     return _PREFIX + encode_multikey(public)
@@ -38,6 +40,19 @@ def parse_did_key(did: str, *, allow_published: bool = False) -> PublicKey:
     if parsed.method != NAME:
         raise DIDError("did.method_not_supported", f"did:{parsed.method} is not did:key")
     return decode_multikey(parsed.id, allow_published=allow_published)
+
+
+def thumbprint_of(did: str) -> bytes | None:
+    """Thumbprint of the key of a did:key, to look up a key that was admitted before.
+
+    None for what is no did:key of an Ed25519 or P-256 key. Neither key nor spelling is checked.
+    """
+    if not did.startswith(_PREFIX):
+        return None
+    try:
+        return PublicKey(*split_multikey(did[len(_PREFIX) :])).thumbprint
+    except (DIDError, ValueError):
+        return None
 
 
 class KeyMethod:

@@ -4,26 +4,79 @@ from __future__ import annotations
 
 from typing import Final, NoReturn
 
-from multiformats import multibase, multicodec
+from multiformats import multicodec
 
 from depin_id.errors import DIDError
-from depin_id.keys import PublicKey, admit
+from depin_id.keys import Curve, PublicKey, admit
 
-_CODECS: Final = {"ed25519": "ed25519-pub", "p256": "p256-pub"}
-_CURVES: Final = {codec: curve for curve, codec in _CODECS.items()}
+_CODECS: Final[dict[Curve, str]] = {"ed25519": "ed25519-pub", "p256": "p256-pub"}
+_PREFIXES: Final = {curve: multicodec.wrap(codec, b"") for curve, codec in _CODECS.items()}
+_ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_DIGITS: Final = {character: value for value, character in enumerate(_ALPHABET)}
+_PAIRS: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
 MAX_LENGTH: Final = 1024
 """The longest multikey looked at; base58 takes time in the square of its length."""
 
 
 def encode_multikey(key: PublicKey) -> str:
     """``z6Mk...`` for Ed25519, ``zDna...`` for P-256 (base58btc, multicodec, compressed point)."""
-    return multibase.encode(multicodec.wrap(_CODECS[key.curve], key.raw), "base58btc")
+    return "z" + _base58(_PREFIXES[key.curve] + key.raw)
+
+
+def _base58(data: bytes) -> str:
+    """base58btc, two digits a step: this is made for every device that a network has."""
+    number, found = int.from_bytes(data, "big"), []
+    while number:
+        number, pair = divmod(number, len(_PAIRS))
+        found.append(_PAIRS[pair])
+    zeros = len(data) - len(data.lstrip(b"\0"))
+    return "1" * zeros + "".join(reversed(found)).lstrip("1")
+
+
+def _from_base58(text: str) -> bytes:
+    """The inverse of :func:`_base58`. Raises KeyError for any other character."""
+    number = 0
+    for character in text:
+        number = number * 58 + _DIGITS[character]
+    zeros = len(text) - len(text.lstrip("1"))
+    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
 def _malformed(message: str) -> NoReturn:
     raise DIDError(
         "did.malformed", f"the multikey {message}", hint="write z and base58btc, in one spelling"
     )
+
+
+def _refuse_codec(wrapped: bytes) -> NoReturn:
+    """Say what else it is."""
+    try:
+        codec, _ = multicodec.unwrap(wrapped)
+    except (ValueError, KeyError, TypeError):
+        _malformed("carries no registered multicodec")
+    raise DIDError(
+        "did.key_not_supported",
+        f"a key of type {codec.name} cannot be used here",
+        hint="use Ed25519 or P-256",
+    )
+
+
+def split_multikey(text: str) -> tuple[Curve, bytes]:
+    """Curve and raw bytes as a multikey says them: the key is not admitted yet.
+
+    Raises:
+        DIDError: ``did.malformed``, or ``did.key_not_supported`` for a key of another type.
+    """
+    if type(text) is not str or not text.startswith("z") or not 2 <= len(text) <= MAX_LENGTH:
+        _malformed(f"does not start with z, or has more than {MAX_LENGTH} characters")
+    try:
+        wrapped = _from_base58(text[1:])
+    except KeyError:
+        _malformed("is not base58btc")
+    for curve, prefix in _PREFIXES.items():
+        if wrapped.startswith(prefix):
+            return curve, wrapped[len(prefix) :]
+    _refuse_codec(wrapped)
 
 
 def decode_multikey(text: str, *, allow_published: bool = False) -> PublicKey:
@@ -34,26 +87,10 @@ def decode_multikey(text: str, *, allow_published: bool = False) -> PublicKey:
         allow_published: take keys whose private half is published (test vectors only).
 
     Raises:
-        DIDError: ``did.malformed``, or ``did.key_not_supported`` for a key of another type.
+        DIDError: as :func:`split_multikey`.
         KeyRefused: ``key.not_admissible``.
     """
-    if type(text) is not str or not text.startswith("z") or not 2 <= len(text) <= MAX_LENGTH:
-        _malformed(f"does not start with z, or has more than {MAX_LENGTH} characters")
-    try:
-        wrapped = multibase.decode(text)
-    except (ValueError, KeyError, TypeError):
-        _malformed("is not base58btc")
-    try:
-        codec, raw = multicodec.unwrap(wrapped)
-    except (ValueError, KeyError, TypeError):
-        _malformed("carries no registered multicodec")
-    curve = _CURVES.get(codec.name)
-    if curve is None:
-        raise DIDError(
-            "did.key_not_supported",
-            f"a key of type {codec.name} cannot be used here",
-            hint="use Ed25519 or P-256",
-        )
+    curve, raw = split_multikey(text)
     key = admit(curve, raw, allow_published=allow_published)
     if encode_multikey(key) != text:
         _malformed("is not the canonical spelling of its key")

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from nacl.bindings import (
@@ -45,6 +45,13 @@ CREATE TABLE keys(ref BLOB NOT NULL, month INTEGER NOT NULL, slot INTEGER NOT NU
 CREATE TABLE erased(ref BLOB PRIMARY KEY, time INTEGER NOT NULL) WITHOUT ROWID;
 """
 _PROOF = b"depin-keys/1"
+_STANDING = """
+SELECT EXISTS (SELECT 1 FROM keys WHERE ref = ?1 AND month = ?2),
+    EXISTS (SELECT 1 FROM erased WHERE ref = ?1)
+"""
+_FIND = """
+SELECT wrapped FROM keys LEFT JOIN slots ON slots.id = keys.slot WHERE ref = ? AND month = ?
+"""
 
 Pair = tuple[bytes, int]
 
@@ -154,25 +161,38 @@ class KeyStore(Closing):
             StateError: ``state.erased`` when any of the devices was forgotten (no key is made),
                 ``state.argument``, ``state.full``, ``state.io``, ``state.read_only``.
         """
-        wanted = [pair for pair in dict.fromkeys(pairs) if pair not in self._cache]
-        missing = [pair for pair in wanted if self._slot(*_checked(pair)) is None]
-        if not missing:
-            return
-        self._writable()
-        for ref, month in missing:
-            if self.erased(ref):
-                raise _erased(ref, month)
-        made: list[tuple[Pair, bytes]] = []
+        missing = []
+        for pair in dict.fromkeys(pairs):
+            if pair in self._cache:
+                continue
+            with guarded(self.path):
+                there, erased = self._connection.execute(_STANDING, _checked(pair)).fetchone()
+            if there:
+                continue
+            self._writable()
+            if erased:
+                raise _erased(*pair)
+            missing.append(pair)
+        if missing:
+            self._make(missing)
+
+    def _make(self, pairs: Sequence[Pair]) -> None:
+        made = []
+        for pair in pairs:
+            secret = self._randomness(32)
+            made.append((secret, _wrap(self._master, _name(pair), secret, self._randomness)))
         with transaction(self._connection, self.path):
-            for pair in missing:
-                secret = self._randomness(32)
-                wrapped = _wrap(self._master, _name(pair), secret, self._randomness)
-                slot = self._connection.execute(
-                    "INSERT INTO slots(wrapped) VALUES (?)", (wrapped,)
-                ).lastrowid
-                self._connection.execute("INSERT INTO keys VALUES (?,?,?)", (*pair, slot))
-                made.append((pair, secret))
-        for pair, secret in made:
+            execute, many = self._connection.execute, self._connection.executemany
+            first = execute("SELECT coalesce(max(id), 0) + 1 FROM slots").fetchone()[0]
+            many(
+                "INSERT INTO slots VALUES (?,?)",
+                [(slot, wrapped) for slot, (_, wrapped) in enumerate(made, first)],
+            )
+            many(
+                "INSERT INTO keys VALUES (?,?,?)",
+                [(*pair, slot) for slot, pair in enumerate(pairs, first)],
+            )
+        for pair, (secret, _) in zip(pairs, made, strict=True):
             self._remember(pair, DataKey(secret))
 
     def get(self, ref: bytes, month: int) -> DataKey:
@@ -184,11 +204,16 @@ class KeyStore(Closing):
         """
         pair = (ref, month)
         key = self._cache.get(pair)
+        if key is not None and self._lock is None and self.erased(ref):
+            # Another process forgot the device since a reader looked.
+            del self._cache[pair]
+            raise _erased(ref, month)
         if key is not None:
             self._cache.move_to_end(pair)
             return key
-        slot = self._slot(*_checked(pair))
-        if slot is None:
+        with guarded(self.path):
+            row = self._connection.execute(_FIND, _checked(pair)).fetchone()
+        if row is None:
             if self.erased(ref):
                 raise _erased(ref, month)
             raise StateError(
@@ -196,11 +221,7 @@ class KeyStore(Closing):
                 f"there is no key of device {ref.hex()} for {month}",
                 hint="restore the newest key store, then repeat the erasures since",
             )
-        with guarded(self.path):
-            row = self._connection.execute(
-                "SELECT wrapped FROM slots WHERE id = ?", (slot,)
-            ).fetchone()
-        wrapped = row[0] if row is not None and isinstance(row[0], bytes) else b""
+        wrapped = row[0] if isinstance(row[0], bytes) else b""
         if wrapped == bytes(_WRAPPED):
             raise _erased(ref, month)
         key = DataKey(_unwrap(self._master, _name(pair), wrapped, self.path))
@@ -295,13 +316,6 @@ class KeyStore(Closing):
         if not emptied:
             text = f"{self.path}: a reader keeps erased bytes in the log"
             raise StateError("state.locked", text, hint="close the reader, then erase again")
-
-    def _slot(self, ref: bytes, month: int) -> int | None:
-        with guarded(self.path):
-            row = self._connection.execute(
-                "SELECT slot FROM keys WHERE ref = ? AND month = ?", (ref, month)
-            ).fetchone()
-        return None if row is None else row[0]
 
     def _remember(self, pair: Pair, key: DataKey) -> None:
         self._cache[pair] = key
