@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-import httpx
+import httpx2
 
 from bench.broker import client, wait_for
 from bench.table import Row, Target
@@ -207,8 +207,8 @@ def _flood_mqtt(threads: Threads, lab: Lab, broker: Mosquitto, stack: ExitStack)
 def _flood_http(threads: Threads, lab: Lab, url: str, stack: ExitStack) -> dict[int, int]:
     """Large bundles from many connections, which come back whatever they are told."""
     bundles = [message.data for message in messages(lab.signed(4, 4 * _LARGE, 1), _LARGE)]
-    none = httpx.Limits(max_connections=None)
-    poster = stack.enter_context(httpx.Client(timeout=120, limits=none, headers=HEADERS))
+    none = httpx2.Limits(max_connections=None)
+    poster = stack.enter_context(httpx2.Client(timeout=120, limits=none, headers=HEADERS))
     told: dict[int, int] = {}
 
     def work() -> None:
@@ -242,7 +242,7 @@ def _faithful_mqtt(
 
 
 def _faithful_http(threads: Threads, url: str, stack: ExitStack, sender: Faithful) -> None:
-    poster = stack.enter_context(httpx.Client(timeout=120, headers=HEADERS))
+    poster = stack.enter_context(httpx2.Client(timeout=120, headers=HEADERS))
 
     def work() -> None:
         raw = sender.due()

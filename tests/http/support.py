@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from depin_id.ack import Ack, read_ack
 from depin_id.cbor import item_end
@@ -89,8 +89,8 @@ class Running:
         self.stop = threading.Event()
         self.error: BaseException | None = None
         # No connection outlives its request, or the limits of the server would be used up by us.
-        none = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        self._client = httpx.Client(timeout=PATIENCE, limits=none, verify=False)
+        none = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+        self._client = httpx2.Client(timeout=PATIENCE, limits=none, verify=False)
         # Nor does polling use up a rate, unless a test is about that.
         unlimited = HttpOptions("127.0.0.1", 0, api=ApiOptions(per_minute=0))
         http = options.pop("http", None) or unlimited
@@ -125,7 +125,7 @@ class Running:
     def kinds(self) -> list[str]:
         return [kind for kind, _ in list(self.events)]
 
-    def post(self, *envelopes: bytes, **options: Any) -> httpx.Response:
+    def post(self, *envelopes: bytes, **options: Any) -> httpx2.Response:
         """POST a bundle."""
         options.setdefault("headers", SEQUENCE)
         data = b"".join(envelopes)
@@ -138,7 +138,7 @@ class Running:
         assert response.headers["content-type"] == "application/cbor-seq"
         return acks_of(response.content, self.site.card, device.key.thumbprint)
 
-    def get(self, path: str, **options: Any) -> httpx.Response:
+    def get(self, path: str, **options: Any) -> httpx2.Response:
         return self._client.get(self.url + path, **options)
 
     def measured(self) -> str:
@@ -170,7 +170,7 @@ def raw(port: int) -> Iterator[socket.socket]:
         yield sock
 
 
-def code_of(response: httpx.Response) -> str:
+def code_of(response: httpx2.Response) -> str:
     """The code of a problem."""
     assert response.headers["content-type"] == "application/problem+json", response.text
     body = json.loads(response.content)

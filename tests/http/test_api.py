@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from depin_id.ack import challenge_nonce, read_challenge
@@ -142,7 +142,7 @@ def test_what_is_asked_wrongly_is_refused_with_a_code(
     status: int,
     code: str,
 ) -> None:
-    response = httpx.request(method, at.url + path, headers=headers, content=body, timeout=60)
+    response = httpx2.request(method, at.url + path, headers=headers, content=body, timeout=60)
     assert response.status_code == status, response.text
     assert code_of(response) == code
 
@@ -256,9 +256,9 @@ def test_metrics_and_health_are_elsewhere_and_true(at: Running) -> None:
         assert line in text, line
     assert device.did not in text and device.key.kid.hex() not in text
     for path in ("/livez", "/readyz"):
-        health = httpx.get(at.metrics + path, timeout=60)
+        health = httpx2.get(at.metrics + path, timeout=60)
         assert health.status_code == 200 and health.json()["ok"], health.text
-    assert httpx.get(f"{at.metrics}/v1/card", timeout=60).status_code == 404
+    assert httpx2.get(f"{at.metrics}/v1/card", timeout=60).status_code == 404
 
 
 def test_after_all_of_it_the_audit_passes_and_no_address_is_kept(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from depin_id.network import topics
@@ -59,7 +59,7 @@ def test_what_came_by_one_way_is_known_to_the_other(tmp_path: Path) -> None:
             (again,) = at.acks(second, other)
             assert again.items[0].code == "accepted"
             assert len(heard) == 1
-            health = httpx.get(f"{at.metrics}/readyz", timeout=60).json()
+            health = httpx2.get(f"{at.metrics}/readyz", timeout=60).json()
             assert health["ok"] and health["broker_connected"] is True
     with Reader(site.root) as reader:
         assert reader.fold.tally.verdicts == {"accepted": 2}
@@ -81,22 +81,22 @@ def test_a_certificate_is_used_and_its_renewal_taken_up(
         trusted = ssl.create_default_context(cafile=str(ca.path))
 
         def serial() -> str:
-            with httpx.Client(verify=trusted) as client:
+            with httpx2.Client(verify=trusted) as client:
                 with client.stream("GET", f"{at.url}/v1/card") as response:
                     stream = response.extensions["network_stream"]
                     peer = stream.get_extra_info("ssl_object").getpeercert()
                     return str(peer["serialNumber"])
 
         before = serial()
-        with httpx.Client(verify=trusted) as client:
+        with httpx2.Client(verify=trusted) as client:
             answer = client.post(
                 f"{at.url}/v1/bundles", content=device.next(levels(1)), headers=SEQUENCE
             )
         assert acks_of(answer.content, site.card, device.key.thumbprint)
-        with pytest.raises(httpx.ConnectError, match="(?i)certificate"):
-            httpx.get(f"{at.url}/v1/card")
-        with pytest.raises(httpx.HTTPError):
-            httpx.get(at.url.replace("https", "http") + "/v1/card")
+        with pytest.raises(httpx2.ConnectError, match="(?i)certificate"):
+            httpx2.get(f"{at.url}/v1/card")
+        with pytest.raises(httpx2.HTTPError):
+            httpx2.get(at.url.replace("https", "http") + "/v1/card")
         # Half a renewal is no renewal, and does no harm.
         shutil.copyfile(fresh_cert, cert)
         wait_for(lambda: "http.tls_failed" in at.kinds(), "the refusal of half a renewal")
@@ -135,8 +135,8 @@ def test_connections_that_never_finish_tls_are_bounded_and_ended(
         trusted = ssl.create_default_context(cafile=str(ca.path))
 
         def works() -> bool:
-            with contextlib.suppress(httpx.HTTPError):
-                return httpx.get(f"{at.url}/v1/card", verify=trusted).status_code == 200
+            with contextlib.suppress(httpx2.HTTPError):
+                return httpx2.get(f"{at.url}/v1/card", verify=trusted).status_code == 200
             return False
 
         wait_for(works, "room for honest clients")
@@ -163,7 +163,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     last = b""
     for n in range(3):
         process, url = _process(site.root, log)
-        with process, httpx.Client(headers=SEQUENCE, timeout=60) as client:
+        with process, httpx2.Client(headers=SEQUENCE, timeout=60) as client:
             if last:
                 answer = client.post(f"{url}/v1/bundles", content=last)
                 (ack,) = acks_of(answer.content, site.card, device.key.thumbprint)
@@ -187,7 +187,7 @@ def test_the_log_is_one_json_object_a_line_and_says_nothing_of_readings(tmp_path
     site = make_site(tmp_path, 1)
     device = site.devices[0]
     process, url = _process(site.root, tmp_path / "log")
-    with process, httpx.Client(headers=SEQUENCE, timeout=60) as client:
+    with process, httpx2.Client(headers=SEQUENCE, timeout=60) as client:
         assert client.post(f"{url}/v1/bundles", content=device.next(levels(1))).is_success
         for _ in range(60):
             client.post(f"{url}/v1/bundles", content=b"secret-reading")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from depin_id.envelope import MAX_BUNDLE
@@ -65,7 +65,7 @@ def _works(at: Running) -> None:
 def test_a_body_that_is_too_large_is_refused_unread(at: Running, chunked: bool) -> None:
     data = b"\x00" * (MAX_BUNDLE + 1)
     content = iter([data[:70_000], data[70_000:]]) if chunked else data
-    response = httpx.post(f"{at.url}/v1/bundles", content=content, headers=SEQUENCE, timeout=60)
+    response = httpx2.post(f"{at.url}/v1/bundles", content=content, headers=SEQUENCE, timeout=60)
     assert response.status_code == 413 and code_of(response) == "http.too_large"
     with raw(at.port) as sock:
         # Not a byte of the body has to come for the answer.
@@ -242,7 +242,7 @@ def test_stopping_answers_those_that_wait(tmp_path: Path, gate: threading.Event)
     site = make_site(tmp_path, 1)
     device = site.devices[0]
     first, second = device.next(levels(1)), device.next(levels(1, 1))
-    answers = dict[bytes, httpx.Response]()
+    answers = dict[bytes, httpx2.Response]()
 
     with running(site) as at:
 
@@ -270,13 +270,13 @@ def test_a_loop_that_hangs_is_not_alive_and_a_full_disk_is_not_ready(
     site = make_site(tmp_path, 1)
     with running(site) as at:
         monkeypatch.setattr("verify.http.health.disk_free", lambda _root: 1000)
-        ready = httpx.get(f"{at.metrics}/readyz", timeout=60)
+        ready = httpx2.get(f"{at.metrics}/readyz", timeout=60)
         assert ready.status_code == 503 and ready.json()["checks"]["disk"] is False
-        assert httpx.get(f"{at.metrics}/livez", timeout=60).status_code == 200
+        assert httpx2.get(f"{at.metrics}/livez", timeout=60).status_code == 200
         gate.clear()
         monkeypatch.setattr("verify.http.health.STUCK_S", 0.2)
         sender = threading.Thread(target=at.post, args=(b"\x00",))
         sender.start()
-        wait_for(lambda: httpx.get(f"{at.metrics}/livez", timeout=60).status_code == 503, "a hang")
+        wait_for(lambda: httpx2.get(f"{at.metrics}/livez", timeout=60).status_code == 503, "a hang")
         gate.set()
         sender.join(60)

@@ -29,7 +29,8 @@ def simulate(
     devices: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
     minutes: Annotated[int, typer.Option(min=0, help="0: only enrolments.")] = 10,
     cheats: Annotated[
-        str, typer.Option(metavar="NAME=SHARE,...", help="Who cheats; --cheats help lists the ways.")
+        str,
+        typer.Option(metavar="NAME=SHARE,...", help="Who cheats; --cheats help lists the ways."),
     ] = "",
     kind: Annotated[Kind, typer.Option(help="What they measure.")] = Kind.mixed,
     pack: Annotated[int, typer.Option(min=1, help="Measurements in an envelope.")] = 60,
