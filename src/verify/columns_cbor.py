@@ -48,7 +48,11 @@ def cells_of(columns: RecordColumns) -> list[list[Any]]:
 
 
 def write_rows(columns: RecordColumns) -> bytes:
-    """What :func:`cells_of` gives as CBOR, for more than a few rows; there must be one."""
+    """What :func:`cells_of` gives as CBOR."""
+    if columns.size == 1 and columns.others is None:
+        return b"\x81" + _write_row(columns)
+    if columns.size <= FEW:
+        return cbor.encode_plain(cells_of(columns))
     numbers: Iterable[bytes] = map(
         _numbers.__getitem__, zip(columns.mantissas, columns.exponents, strict=True)
     )
@@ -65,6 +69,14 @@ def write_rows(columns: RecordColumns) -> bytes:
         strict=True,
     )
     return b"".join((_head(columns.size), *chain.from_iterable(pieces)))
+
+
+def _write_row(columns: RecordColumns) -> bytes:
+    """The only row; its value is a number."""
+    names, units, mantissas, exponents, _, lows, highs, lat_e7, lon_e7, codes, flags = columns
+    times = next(iter(_times(lows, highs)))
+    end = _end(lat_e7[0], lon_e7[0], codes[0], flags[0])
+    return _beginning(names[0], units[0]) + _numbers[mantissas[0], exponents[0]] + times + end
 
 
 def _value(mantissa: int | None, exponent: int | None) -> Any:

@@ -18,7 +18,7 @@ from depin_id.envelope import MAX_POSITION
 from depin_id.errors import EncodingError, EnvelopeError, LogError
 from depin_id.senml import Decimal64
 from verify.columns import MAX_TIME_MS, RecordColumns, RecordRow, Rows, Value
-from verify.columns_cbor import FEW, cells_of, read_rows, write_rows
+from verify.columns_cbor import read_rows, write_rows
 from verify.store.data_key import commitment
 
 __all__ = [
@@ -93,6 +93,12 @@ class EnvelopeLeaf(NamedTuple):
                 cbor.uint(self.rules),
             )
         )
+
+
+@lru_cache(maxsize=4096)
+def _signer_part(did: str, thumbprint: bytes, subject: str) -> bytes:
+    """Everything of a content before its rows."""
+    return b"\x85" + cbor.encode_plain([_RECORDS, did, thumbprint, subject])[1:]
 
 
 @lru_cache(maxsize=4096)
@@ -196,10 +202,8 @@ class RecordsContent:
 
     def encode(self) -> bytes:
         """The content's bytes, deterministic CBOR."""
-        columns, signer = self.columns, [_RECORDS, self.did, self.thumbprint, self.subject]
-        if columns.size <= FEW:
-            return cbor.encode_plain([*signer, cells_of(columns)])
-        return b"\x85" + cbor.encode_plain(signer)[1:] + write_rows(columns)
+        signer = _signer_part(self.did, self.thumbprint, self.subject)
+        return signer + write_rows(self.columns)
 
     @classmethod
     def decode(cls, data: bytes) -> RecordsContent:

@@ -135,6 +135,7 @@ class Registry:
         self.erasures = 0
         self._by_kid = HashIndex()
         self._recent: OrderedDict[bytes, tuple[Device, KeyPeriod]] = OrderedDict()
+        self._hinted: dict[bytes, tuple[bytes, ...]] = {}
 
     def __len__(self) -> int:
         return len(self.devices.flags)
@@ -165,8 +166,15 @@ class Registry:
 
     def candidates(self, kid: bytes) -> tuple[bytes, ...]:
         """Thumbprints of the keys with this kid, at most four."""
-        found = map(self.keys.thumbprint, self._by_kid.rows(kid))
-        return tuple(thumbprint for thumbprint in found if thumbprint[:_KID] == kid)
+        found = self._hinted.get(kid)
+        if found is None:
+            rows = map(self.keys.thumbprint, self._by_kid.rows(kid))
+            found = tuple(thumbprint for thumbprint in rows if thumbprint[:_KID] == kid)
+            if found:
+                if len(self._hinted) >= _RECENT:
+                    self._hinted.clear()
+                self._hinted[kid] = found
+        return found
 
     def check_new_key(self, key: PublicKey) -> None:
         """Refuse a key that is already somebody's, or one too many for its kid.
@@ -324,7 +332,7 @@ class Registry:
             raise ValueError("columns of keys differ in length")
         self.devices, self.keys = devices, keys
         self._recent.clear()
-        self._by_kid = HashIndex()
+        self._by_kid, self._hinted = HashIndex(), {}
         self._by_kid.fill(entry[:_KID] for entry in pieces(keys.thumbprints, THUMBPRINT))
 
     def _find(self, did: str) -> int | None:
@@ -365,3 +373,4 @@ class Registry:
         keys.thumbprints += key.thumbprint
         self.devices.last[device] = row
         self._by_kid.add(key.thumbprint[:_KID], row)
+        self._hinted.pop(key.kid, None)

@@ -21,9 +21,9 @@ from depin_id.closing import Closing
 from verify import signature_helper
 from verify.signature_helper import HEAD, LENGTH, Job, read, verifies, write
 
-CHUNK: Final = 64
+CHUNK: Final = 32
 """Signatures that a helper is given at a time."""
-AHEAD: Final = 2
+AHEAD: Final = 4
 """Chunks that it is given before it has answered."""
 FEW: Final = 256
 """With fewer signatures at once no helper is started."""

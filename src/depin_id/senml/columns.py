@@ -113,6 +113,7 @@ def _number(field: bytes) -> tuple[int, int]:
 # --- reading --------------------------------------------------------------------------------------
 
 _Texts = tuple[bytes, ...]
+_NO_REST: Final[tuple[_Texts, _Texts, _Texts, _Texts]] = ((), (), (), ())
 _Text = TypeVar("_Text", str, str | None)
 
 
@@ -141,6 +142,17 @@ def read_columns(
     try:
         before = base_name(prefix[2:].decode()) if prefix else ""
         _unit(base_unit)
+        if count == 1:  # most packs of a network with a radio: nothing has to be brought together
+            mantissa, exponent = _numbers[value]
+            seconds, time_exponent = _times((time,), _numbers[base])
+            return Columns(
+                (_name(before, name),),
+                (_unit(unit or base_unit),),
+                (mantissa,),
+                (exponent,),
+                seconds,
+                time_exponent,
+            )
         mantissas, exponents = zip(*map(_numbers.__getitem__, (value, *values)), strict=True)
         seconds, time_exponent = _times((time, *times), _numbers[base])
         return Columns(
@@ -158,7 +170,7 @@ def read_columns(
 def _rest(data: bytes, start: int, count: int) -> tuple[_Texts, _Texts, _Texts, _Texts] | None:
     """Names, units, values and times of the records after the first."""
     if start == len(data):
-        return None if count else ((), (), (), ())
+        return None if count else _NO_REST
     series = _SERIES.findall(data, start)
     if len(series) == count and series[-1][0]:
         values, times = zip(*series, strict=True)
