@@ -36,6 +36,7 @@ CONNECT_S = 15.0
 STABLE_S = 10.0
 FAREWELL_S = 2.0
 _POLL_S = 0.5
+_TAKEN_S = 0.001
 _READS = 64
 _UNSUPPORTED = "Unsupported protocol version"
 _DENIED = {"Not authorized", "Bad user name or password", "Bad authentication method", "Banned"}
@@ -125,9 +126,17 @@ class Link:
         seconds).
         """
         qos = self._outgoing.begin(limit, deadline)
-        if qos is None or (not qos and len(self._commands) >= limit):
+        if qos is None or (not qos and not self._has_room(limit, deadline)):
             return False
         self._ask(lambda: self._send_publish(topic, data, qos))
+        return True
+
+    def _has_room(self, limit: int, deadline: float) -> bool:
+        """Whether the thread takes what waits to be sent; it does so while nothing is read too."""
+        while len(self._commands) >= limit:
+            if time.monotonic() >= deadline or self.error is not None or self._stopping.is_set():
+                return False
+            time.sleep(_TAKEN_S)
         return True
 
     def drain(self, deadline: float) -> bool:
