@@ -84,6 +84,11 @@ class Workspace:
         return self.root / "policy.toml"
 
     @property
+    def witnesses(self) -> Path:
+        """Who is asked to cosign the log."""
+        return self.root / "witnesses.toml"
+
+    @property
     def control(self) -> Path:
         """Requests to a running aggregator."""
         return self.root / "control"

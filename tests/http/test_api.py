@@ -171,6 +171,18 @@ def test_the_card_is_the_one_in_force(at: Running) -> None:
     assert response.headers["etag"] == f'"{at.site.card.number}"'
 
 
+def test_the_checkpoint_of_the_witnesses_is_there_when_they_have_cosigned(at: Running) -> None:
+    newest = at.get("/log/checkpoint").content if _checkpoint(at, 1) else b""
+    answer = at.get("/log/checkpoint.witnessed")
+    assert (answer.status_code, code_of(answer)) == (404, "log.unpublished")
+    file = at.site.root / "public" / "log" / "checkpoint.witnessed"
+    file.write_bytes(newest)
+    try:
+        assert at.get("/log/checkpoint.witnessed").content == newest
+    finally:
+        file.unlink()
+
+
 def test_tiles_lead_from_the_checkpoint_to_the_leaf(at: Running) -> None:
     device = at.site.devices[3]
     (ack,) = at.acks(device, device.next(levels(1)))

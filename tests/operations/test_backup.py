@@ -79,12 +79,14 @@ def test_a_restored_backup_goes_on_as_if_nothing_had_been(disaster: Disaster) ->
     net.aggregator.journal.rotate()
     sent = speak(net, device, 2)
     net.aggregator.publish()
+    (net.root / "witnesses.toml").write_text("quorum = 0\n")
     disaster.back_up()
     public = disaster.lose()
     made = restore(disaster.copy, disaster.target, keys=disaster.keys, published=public)
     assert (made.missing, made.read_only) == (0, False)
     assert made.entries == made.backup_entries >= made.published > 0
     again = disaster.reopen()
+    assert (again.root / "witnesses.toml").read_text() == "quorum = 0\n"
     assert again.aggregator.quarantine.counts().parked == 1
     assert again.send(device, *sent).duplicates == 2
     speak(again, device, 2)

@@ -97,6 +97,7 @@ class Api:
                 _route("/v1/card", self._card, "card"),
                 _route("/v1/receipts/{index}", self._desk.receipt, "receipts"),
                 _route("/log/checkpoint", log.checkpoint, "checkpoint"),
+                _route("/log/checkpoint.witnessed", log.witnessed, "checkpoint"),
                 _route("/log/tile/{path:path}", log.tile, "tiles"),
             ],
             redirect_slashes=False,

@@ -13,6 +13,7 @@ from depin_id.errors import LogError
 from verify.http.limits import Budget, Large
 from verify.http.problem import Problem, not_found
 from verify.leaf import MAX_LEAF
+from verify.log.cosigned import CHECKPOINT, WITNESSED
 from verify.log.files import read_bounded, read_tile
 from verify.log.layout import ENTRIES, TILE_WIDTH, tile_path
 from verify.log.note import MAX_NOTE_BYTES
@@ -54,12 +55,16 @@ class LogFiles:
 
     async def checkpoint(self, request: Request) -> Response:
         """The newest signed checkpoint."""
-        path = self._folder / "checkpoint"
-        data = await asyncio.to_thread(read_bounded, path, MAX_NOTE_BYTES)
+        return await self._note(CHECKPOINT, "there is no checkpoint yet")
+
+    async def witnessed(self, request: Request) -> Response:
+        """The newest checkpoint that enough witnesses have cosigned."""
+        return await self._note(WITNESSED, "no checkpoint is cosigned by enough witnesses yet")
+
+    async def _note(self, name: str, otherwise: str) -> Response:
+        data = await asyncio.to_thread(read_bounded, self._folder / name, MAX_NOTE_BYTES)
         if data is None:
-            raise Problem(
-                404, "log.unpublished", "there is no checkpoint yet", retry_s=2, headers=_FRESH
-            )
+            raise Problem(404, "log.unpublished", otherwise, retry_s=2, headers=_FRESH)
         return Response(data, headers=_FRESH, media_type="text/plain; charset=utf-8")
 
     async def tile(self, request: Request) -> Response:

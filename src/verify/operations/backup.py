@@ -205,7 +205,8 @@ class _Claim(Closing):
 
 def _is_rest(name: str) -> bool:
     """Whether a first backup that was cut off may have left it."""
-    return name in _OURS or name.startswith(("policy.toml.", ".policy.toml.", f".{MANIFEST}."))
+    started = ("policy.toml.", ".policy.toml.", "witnesses.toml.", ".witnesses.toml.")
+    return name in _OURS or name.startswith((*started, f".{MANIFEST}."))
 
 
 def _checkpoint(workspace: Workspace) -> tuple[int, Path] | None:
@@ -291,7 +292,7 @@ def _copy_others(
     workspace: Workspace, store: Store, checkpoint: tuple[int, Path] | None
 ) -> list[Copied]:
     files = {"network/card.cbor": workspace.operating / "card.cbor"}
-    files |= {"policy.toml": workspace.policy}
+    files |= {"policy.toml": workspace.policy, "witnesses.toml": workspace.witnesses}
     if workspace.profiles.is_dir():
         files |= {f"profiles/{p.name}": p for p in sorted(workspace.profiles.glob("*.toml"))}
     if checkpoint is not None:
