@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from depin_id.closing import Closing
@@ -19,6 +19,7 @@ from verify.acknowledge import Acknowledger
 from verify.batch import Batch, Parking, Summary
 from verify.checks.quota import Bucket, take
 from verify.entries import Admin, Counted, Erased, Tick
+from verify.erasing import Erasing
 from verify.fold import Fold
 from verify.ingest import Downlink, Message
 from verify.operating import card_is_behind, former_log_signers, publish_card, settle
@@ -124,6 +125,7 @@ class Aggregator(Closing):
 
     def _open_public(self, operating: NetworkDir) -> None:
         self._checker = SignatureChecker()
+        self._erasing = Erasing(self.workspace.root)
         self.publisher = Publisher(
             self.workspace, self.journal, self.keys, self.fold, operating.log_signer
         )
@@ -132,10 +134,13 @@ class Aggregator(Closing):
         self._strangers: dict[str, Bucket] = {}
         self._published_at = self._ticked_at = self._dataset_at = 0
         # An erasure that was cut off, or undone by restoring an older key store, is finished now.
-        subjects = self.fold.state.subjects
-        erased = [subjects.ref(index) for index in subjects.erased()]
-        if self.keys.erase_again(erased):
-            self._drop_erased(erased)
+        if self.keys.erase_again(self._erased()):
+            self._erasing.begin()
+        if self._erasing.begun:
+            try:
+                self._finish_erasing()
+            except DepinError as error:
+                self.unpublished = error
         # An enrolment that was cut off before what waited for it was taken up.
         for kid in self.quarantine.kids():
             if self.fold.registry.candidates(kid):
@@ -184,6 +189,8 @@ class Aggregator(Closing):
 
     def idle(self, now_ms: int) -> list[Downlink]:
         """What is due between batches: checkpoint, heartbeat, segments."""
+        if self._erasing.begun:
+            self._finish_erasing()
         if now_ms - self._ticked_at >= HEARTBEAT_MS:
             self._add_tick(now_ms)
         self._publish_due(now_ms)
@@ -273,26 +280,38 @@ class Aggregator(Closing):
         """Destroy the data keys of a device and its sensors; gives the index of the entry.
 
         Leaves stay, so every proof about others still holds; envelopes, readings, tracks and
-        snapshots that the keys sealed are gone, in backups too.
+        snapshots that the keys sealed are gone, in backups too. What is left undone when it raises
+        (a full disk, a reader of the keys) is tried again by :meth:`idle` and at the next start.
         """
         subjects = self.fold.state.subjects
         refs = tuple(subjects.ref(index) for index in subjects.of_device(device.did))
         steps = range(0, len(refs), ERASED_AT_ONCE)
+        self._erasing.begin()
         index = self.administer(
             [Erased(device.did, refs[at : at + ERASED_AT_ONCE]) for at in steps]
         )
+        # Before anything can fail: what waits in memory to be published must never be.
+        self.publisher.forget()
         for period in device.keys:
             parked = self.quarantine.take(period.key.kid)
             self.quarantine.delete([item.id for item in parked])
-        self.keys.erase_again(refs)
-        self._drop_erased(refs)
+        self._finish_erasing()
         return index
 
-    def _drop_erased(self, refs: Sequence[bytes]) -> None:
-        self.save_snapshot()
-        # The log says why before the segments are closed.
-        self.publisher.publish_log()
-        self.publisher.drop(refs)
+    def _erased(self) -> list[bytes]:
+        subjects = self.fold.state.subjects
+        return [subjects.ref(index) for index in subjects.erased()]
+
+    def _finish_erasing(self) -> None:
+        """Keys, snapshots and segments: each is tried whatever becomes of the others."""
+        refs = self._erased()
+        with ExitStack() as last_first:
+            last_first.callback(self.publisher.drop, refs)
+            # The log says why before the segments are closed.
+            last_first.callback(self.publisher.publish_log)
+            last_first.callback(self.save_snapshot)
+            last_first.callback(self.keys.erase_again, refs)
+        self._erasing.end()
 
     def _batch(self) -> Batch:
         if self._broken is not None:

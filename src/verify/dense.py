@@ -24,6 +24,8 @@ Column: TypeAlias = "array[int] | bytearray"
 class HashIndex:
     """Rows by the hash of their key: open addressing, a word of 64 bits a slot, at most half full.
 
+    One thread adds; others may look for what was added before.
+
     A word holds 32 bits of the hash and the row's number plus one, so a row that is found may have
     another key: whoever asks compares. The hash is Python's keyed one: nobody who chooses keys can
     make them all fall into one place.
@@ -36,7 +38,8 @@ class HashIndex:
     def rows(self, key: bytes) -> tuple[int, ...]:
         """Rows that may have this key, in the order in which they were added."""
         half = hash(key) & _LOW
-        table, mask = self._table, len(self._table) - 1
+        table = self._table
+        mask = len(table) - 1
         at = half & mask
         found: tuple[int, ...] = ()
         while word := table[at]:
@@ -51,7 +54,7 @@ class HashIndex:
             words = np.frombuffer(self._table, dtype=np.uint64)
             # Sorted by hash and row: rows of one key stay in their order.
             self._place(np.sort(words[words != 0]), 2 * len(self._table))
-        self._put((hash(key) & _LOW) << 32 | (row + 1))
+        _put(self._table, (hash(key) & _LOW) << 32 | (row + 1))
         self._count += 1
 
     def fill(self, keys: Iterable[bytes]) -> None:
@@ -63,13 +66,6 @@ class HashIndex:
         numbers = np.arange(1, self._count + 1, dtype=np.uint64)
         self._place((hashes & np.uint64(_LOW)) << np.uint64(32) | numbers, size)
 
-    def _put(self, word: int) -> None:
-        table, mask = self._table, len(self._table) - 1
-        at = word >> 32 & mask
-        while table[at]:
-            at = (at + 1) & mask
-        table[at] = word
-
     def _place(self, words: NDArray[np.uint64], size: int) -> None:
         """A new table: what putting the words in one by one would make, but all at once."""
         homes = (words >> np.uint64(32) & np.uint64(size - 1)).astype(np.int64)
@@ -80,10 +76,18 @@ class HashIndex:
         inside = places < size
         table = np.zeros(size, dtype=np.uint64)
         table[places[inside]] = words[inside]
-        self._table = array("Q")
-        self._table.frombytes(table.tobytes())
+        made = array("Q", table.tobytes())
         for word in words[~inside].tolist():
-            self._put(word)
+            _put(made, word)
+        self._table = made  # whole, for whoever looks meanwhile
+
+
+def _put(table: array[int], word: int) -> None:
+    mask = len(table) - 1
+    at = word >> 32 & mask
+    while table[at]:
+        at = (at + 1) & mask
+    table[at] = word
 
 
 class Texts:

@@ -163,9 +163,13 @@ class Publisher:
         for stored in self._journal.entries(start, stop):
             yield open_entry(opener, stored)
 
+    def forget(self) -> None:
+        """Forget what waits in memory for a segment: it is read from the journal again."""
+        self._tail.clear()
+
     def drop(self, refs: Collection[bytes]) -> None:
         """Take what these subjects' keys sealed out of the published segments."""
-        self._tail.clear()
+        self.forget()
         state = self._fold.state
         subjects = {state.by_ref[ref] for ref in refs}
         found = []

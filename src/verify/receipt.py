@@ -100,14 +100,14 @@ def make_receipt(reader: Reader | Peek, index: int, *, cose_signer: Signer | Non
 
 
 def _opening(reader: Reader | Peek, opened: OpenedEntry, entry: Judged) -> dict[int, Any]:
-    holder = reader.fold.registry.holder(entry.change.thumbprint)
+    key = reader.fold.registry.key(entry.change.thumbprint)
     private = opened.private
-    if private is None or holder is None or opened.salt is None:
+    if private is None or key is None or opened.salt is None:
         raise _wrong("key", "the key that signed is not enrolled any more", "run audit")
     found: dict[int, Any] = {
         _ENVELOPE: private.envelope,
         _SALT: opened.salt,
-        _KEY: holder[1].key.cose_key,
+        _KEY: key.cose_key,
     }
     if private.records is not None:
         found[_RECORDS] = private.records

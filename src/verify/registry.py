@@ -164,6 +164,11 @@ class Registry:
             recent.popitem(last=False)
         return found
 
+    def key(self, thumbprint: bytes) -> PublicKey | None:
+        """The key with this thumbprint, whoever holds it; from any thread."""
+        row = self._key_row(thumbprint)
+        return None if row is None else self.keys.key(row)
+
     def candidates(self, kid: bytes) -> tuple[bytes, ...]:
         """Thumbprints of the keys with this kid, at most four."""
         found = self._hinted.get(kid)

@@ -44,7 +44,10 @@ class OpenedEntry:
 
 
 class Opener:
-    """Reads stored entries against the subjects that a fold knows so far."""
+    """Reads stored entries against the subjects that a fold knows so far.
+
+    Of the fold it looks at columns only, never at objects: another thread may be changing those.
+    """
 
     def __init__(self, fold: Fold, keys: KeyStore) -> None:
         self._fold = fold
@@ -75,7 +78,7 @@ class Opener:
         refs = []
         for index in entry.sealed_by:
             if index < len(subjects):
-                refs.append(subjects[index].ref)
+                refs.append(subjects.ref(index))
             elif entry.ref is not None:
                 refs.append(entry.ref)
             else:

@@ -2,7 +2,8 @@
 
 Checking is what costs most about an envelope, and it needs no state. So helpers get keys and signed
 bytes through a pipe and give back one byte each. They hold nothing, write nothing, and end when
-their pipe does. Whatever is wrong with one of them, this process checks itself.
+their pipe does. Whatever is wrong with one of them, this process checks itself; one that is there
+and says nothing for a while counts as wrong, too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,7 +21,7 @@ from typing import Final
 
 from depin_id.closing import Closing
 from verify import signature_helper
-from verify.signature_helper import HEAD, LENGTH, Job, read, verifies, write
+from verify.signature_helper import HEAD, LENGTH, Job, verifies
 
 CHUNK: Final = 32
 """Signatures that a helper is given at a time."""
@@ -27,7 +29,15 @@ AHEAD: Final = 4
 """Chunks that it is given before it has answered."""
 FEW: Final = 256
 """With fewer signatures at once no helper is started."""
+PATIENCE_S: Final = 5.0
+"""How long a helper may neither take nor give a byte: then it is stopped, or lost."""
+PAUSE_S: Final = 60.0
+"""How long none is started after one said nothing: the next one might as well."""
 _PIPE: Final = 1 << 20
+
+
+class _Silent(OSError):
+    """A helper that is there, and says nothing."""
 
 
 class _Helper:
@@ -46,6 +56,8 @@ class _Helper:
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
         with suppress(OSError, AttributeError):
             fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, _PIPE)
+        for pipe in (self._in, self._out):
+            os.set_blocking(pipe, False)
         self.asked: deque[int] = deque()
 
     def ask(self, number: int, jobs: Sequence[Job]) -> None:
@@ -54,7 +66,11 @@ class _Helper:
         for job in jobs:
             parts += (LENGTH.pack(len(job.signed)), job.key, job.signed)
         body = b"".join(parts)
-        write(self._in, HEAD.pack(len(jobs), len(body)) + body)
+        view = memoryview(HEAD.pack(len(jobs), len(body)) + body)
+        while view:
+            self._await(self._in, select.POLLOUT)
+            with suppress(BlockingIOError):
+                view = view[os.write(self._in, view) :]
         self.asked.append(number)
 
     @property
@@ -65,13 +81,28 @@ class _Helper:
     @property
     def ready(self) -> bool:
         """Whether an answer waits to be read."""
-        return bool(self.asked and select.select([self._out], [], [], 0)[0])
+        return bool(self.asked and _poll(self._out, select.POLLIN, 0))
 
     def answer(self, size: int) -> list[bool]:
         """The answer to the chunk asked first. Raises OSError."""
-        found = read(self._out, size)
+        found = bytearray()
+        while len(found) < size:
+            self._await(self._out, select.POLLIN)
+            part = os.read(self._out, size - len(found))
+            if not part:
+                raise OSError("the pipe has ended")
+            found += part
         self.asked.popleft()
         return [byte == 1 for byte in found]
+
+    @staticmethod
+    def _await(pipe: int, event: int) -> None:
+        if not _poll(pipe, event, PATIENCE_S):
+            raise _Silent("the helper says nothing")
+
+    def kill(self) -> None:
+        """End it at once: a process that was stopped does not see that its pipe has ended."""
+        self._process.kill()
 
     def end(self) -> None:
         """Close its pipe, and wait until it is gone."""
@@ -86,6 +117,13 @@ class _Helper:
             self._process.wait()
 
 
+def _poll(pipe: int, event: int, wait_s: float) -> bool:
+    """Whether something can be done with a pipe, or it has ended; of any number, unlike select."""
+    poll = select.poll()
+    poll.register(pipe, event)
+    return bool(poll.poll(wait_s * 1000))
+
+
 class SignatureChecker(Closing):
     """Checks many signatures, in order.
 
@@ -97,6 +135,7 @@ class SignatureChecker(Closing):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         self._wanted = max(0, cores - 1 if helpers is None else helpers)
         self._helpers: list[_Helper] = []
+        self._paused_until = -PAUSE_S
 
     def close(self) -> None:
         """End the helpers. Safe to call twice."""
@@ -116,6 +155,8 @@ class SignatureChecker(Closing):
             # Asked by somebody who never came for the answers, or gone.
             if helper.asked or not helper.running:
                 self._dismiss(helper)
+        if time.monotonic() < self._paused_until:
+            return
         with suppress(OSError):
             while len(self._helpers) < self._wanted:
                 self._helpers.append(_Helper())
@@ -146,8 +187,8 @@ class SignatureChecker(Closing):
             while len(helper.asked) < AHEAD and sent < len(chunks):
                 try:
                     helper.ask(sent, chunks[sent])
-                except OSError:
-                    self._dismiss(helper)
+                except OSError as error:
+                    self._dismiss(helper, error)
                     break
                 sent += 1
         return sent
@@ -167,10 +208,13 @@ class SignatureChecker(Closing):
         number = helper.asked[0]
         try:
             found[number] = helper.answer(len(chunks[number]))
-        except OSError:
-            self._dismiss(helper)
+        except OSError as error:
+            self._dismiss(helper, error)
 
-    def _dismiss(self, helper: _Helper) -> None:
+    def _dismiss(self, helper: _Helper, error: OSError | None = None) -> None:
         """Do without a helper that failed: what it was asked is checked here."""
         self._helpers.remove(helper)
+        if isinstance(error, _Silent):
+            self._paused_until = time.monotonic() + PAUSE_S
+            helper.kill()
         helper.end()

@@ -8,6 +8,7 @@ quarantine/  bytes of unknown devices
 snapshots/   state, so that a start need not replay everything
 network/     card and operating keys
 witnesses.toml  who is asked to cosign the log
+erasing      there while an erasure is not finished
 control/     requests to a running aggregator
 ```
 """

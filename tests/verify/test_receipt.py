@@ -22,7 +22,8 @@ from depin_id.senml import Decimal64
 from depin_id.senml.records import MAX_RECORDS
 from depin_id.testing import NOW
 from tests.verify._reading_world import House, build, copied
-from tests.verify.net import Net
+from tests.verify.net import Net, level
+from verify import subjects
 from verify.aggregator import Aggregator
 from verify.entries import Judged
 from verify.leaf import (
@@ -37,7 +38,7 @@ from verify.leaf import (
 )
 from verify.log import Checkpoint, TlogProof, leaf_hash, sign_checkpoint
 from verify.log.note import MAX_NOTE_BYTES
-from verify.reading import Reader
+from verify.reading import Peek, Reader
 from verify.receipt import MAX_RECEIPT, check_receipt, make_receipt
 from verify.verdict import CODES, FLAGS
 
@@ -363,3 +364,26 @@ def test_the_bounds_hold_whatever_a_pack_becomes() -> None:
     content = RecordsContent("d" * 256, bytes(32), "d" * 321, (row,) * MAX_RECORDS).encode()
     assert len(RecordsContent.decode(content).rows) == MAX_RECORDS
     assert len(content) + MAX_BUNDLE + MAX_CARD_BYTES + MAX_LEAF + MAX_NOTE_BYTES < MAX_RECEIPT
+
+
+def test_who_makes_receipts_beside_the_live_state_leaves_its_objects_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread makes them: an object pushed out while it is changed forgets what it paid."""
+    monkeypatch.setattr(subjects, "_RECENT", 1)
+    with Net(tmp_path) as net:
+        first, second = net.device("first"), net.device("second")
+        for device in (first, second):
+            assert net.codes(device, device.next([level()])) == ["accepted"]
+        net.aggregator.publish()
+        leaves = [parse_leaf(entry.leaf) for entry in net.aggregator.journal.entries()]
+        last = max(n for n, leaf in enumerate(leaves) if isinstance(leaf, EnvelopeLeaf))
+        state, registry = net.fold.state, net.fold.registry
+        changed = state.subjects.change(0)
+        before = list(registry._recent)
+        with Peek(net.root, net.fold) as peek:
+            receipt = make_receipt(peek, last)
+        assert check_receipt(receipt, network=net.did).did == second.did
+        assert list(registry._recent) == before
+        changed.fill({"other": ((5, 6),)})
+        assert state.subjects[1].series and state.subjects[0].series["other"] == ((5, 6),)

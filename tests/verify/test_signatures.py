@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from itertools import islice
 
 import pytest
 from nacl.signing import SigningKey
 
+from verify import signatures
 from verify.signature_helper import Job, verifies
 from verify.signatures import AHEAD, CHUNK, FEW, SignatureChecker
 
@@ -57,9 +59,52 @@ def test_a_helper_that_dies_is_done_without() -> None:
         for pid in pids(checker):
             os.kill(pid, signal.SIGKILL)
         assert found + list(answers) == EXPECTED
+        for helper in checker._helpers:  # whose death nobody has noticed
+            helper._process.wait(30)
         # The next time there are helpers again.
         assert list(checker.check(MANY)) == EXPECTED
         assert len(pids(checker)) == 2
+
+
+def test_a_helper_that_hangs_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    # More than fits a pipe, so that sending hangs as well as waiting for answers.
+    key = SigningKey(bytes(32))
+    large = [Job(bytes(key.verify_key), bytes(key.sign(bytes(40_000))))] * (FEW + 2 * CHUNK)
+    monkeypatch.setattr(signatures, "PATIENCE_S", 0.3)
+    with SignatureChecker(2) as checker:
+        answers = checker.check(MANY)
+        found = [next(answers)]
+        stopped = pids(checker)
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        assert found + list(answers) == EXPECTED
+        for pid in stopped:  # gone, and no zombies
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+        # None is started for a while; then there are some again.
+        assert list(checker.check(MANY)) == EXPECTED and not pids(checker)
+        monkeypatch.setattr(checker, "_paused_until", 0.0)
+        assert list(checker.check(MANY)) == EXPECTED
+        for pid in pids(checker):
+            os.kill(pid, signal.SIGSTOP)
+        assert list(checker.check(large)) == [True] * len(large)
+
+
+def test_helpers_whose_pipes_have_large_numbers() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= hard < 1300:
+        pytest.skip("so many files may not be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1300), hard))
+    held: list[int] = []
+    try:
+        while not held or held[-1] < 1030:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+        with SignatureChecker(1) as checker:
+            assert list(checker.check(MANY)) == EXPECTED
+    finally:
+        for file in held:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_answers_nobody_came_for_are_not_given_to_others() -> None:
