@@ -38,7 +38,7 @@ class Settings:
     raw_seconds: float = 0.5
     senders: int = 40
     singles: int = 12_000
-    packs: int = 1_500
+    packs: int = 3_000
     messages: int = 3_000
     receipts: int = 300
     devices: int = 10_000

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from depin_id.envelope import CONTENT_SIGN1, KIND_GATEWAY, Envelope, parse_envelope
+from depin_id.envelope import CONTENT_SENML, CONTENT_SIGN1, KIND_GATEWAY, Envelope, parse_envelope
 from depin_id.errors import DepinError, KeyRefused, SignatureInvalid
 from depin_id.keys import ED25519_INVALID
 from verify.signature_helper import Job
@@ -73,7 +73,10 @@ def _claim(data: bytes, world: World) -> _Claimed | Refusal | None:
         message = envelope.to_be_signed(world.network, key, allow_deprecated=deprecated)
     except KeyRefused:
         return None
-    job = Job(key.raw, envelope.sign1.signature + message)
+    signed = envelope.sign1.signature + message
+    # The payload is the end of what is signed (RFC 9052, section 4.4).
+    pack = len(signed) - len(envelope.payload) if envelope.content_type == CONTENT_SENML else 0
+    job = Job(key.raw, signed, pack)
     return _Claimed(envelope, candidates[0], message, job)
 
 
@@ -90,12 +93,14 @@ def authenticate_all(
         if isinstance(claim, Refusal):
             yield claim
             continue
-        holder = None if claim is None else world.registry.holder(claim.thumbprint)
-        if claim is None or holder is None:
+        if claim is None:
             yield authenticate(data, world)
-        elif next(verified):
+            continue
+        good, pack = next(verified)
+        holder = world.registry.holder(claim.thumbprint)
+        if good and holder is not None:
             identity = hashlib.sha256(claim.message).digest()
-            yield Authenticated(claim.envelope, identity, *holder)
+            yield Authenticated(claim.envelope, identity, *holder, pack)
         else:
             digest = hashlib.sha256(data).digest()
             yield Refusal(digest, "signature.invalid", ED25519_INVALID, claim.envelope.kid)

@@ -1,30 +1,44 @@
-"""A process that checks Ed25519 signatures until its pipe ends.
-
-It is run by its path and imports nothing of this project, so it is small and starts at once.
-"""
+"""A process that checks Ed25519 signatures until its pipe ends, and reads the packs they sign."""
 
 from __future__ import annotations
 
+import marshal
 import os
 import struct
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import nacl.bindings
 import nacl.exceptions
 
+from depin_id.senml import Columns, decode_ahead
+
 HEAD: Final = struct.Struct(">II")
 """Before a chunk: number of jobs, bytes that follow."""
+JOB: Final = struct.Struct(">II")
+"""Before a job: how many bytes are signed, with the signature, and where in them a pack begins; the
+key comes before them."""
 LENGTH: Final = struct.Struct(">I")
-"""Before a job: bytes that are signed, with the signature; the key comes before them."""
+"""Before an answer: bytes that follow."""
 _KEY: Final = 32
 
 
 class Job(NamedTuple):
-    """A public key of 32 bytes, and a signature of 64 bytes with what is signed behind it."""
+    """What has to be checked.
+
+    Attributes:
+        key: public key, 32 bytes.
+        signed: the signature, 64 bytes, and what is signed behind it.
+        pack: where in it a SenML pack begins, which is its end; 0 for none.
+    """
 
     key: bytes
     signed: bytes
+    pack: int = 0
+
+
+Answer = tuple[bool, Columns | None]
+"""Whether the signature verifies; the pack, if it was read already (:func:`decode_ahead`)."""
 
 
 def verifies(job: Job) -> bool:
@@ -58,14 +72,30 @@ def help_checking(source: int, target: int) -> None:
         while True:
             count, size = HEAD.unpack(read(source, HEAD.size))
             body = read(source, size)
-            answer = bytearray()
-            at = 0
+            answers, at = [], 0
             for _ in range(count):
-                start = at + LENGTH.size + _KEY
-                end = start + LENGTH.unpack_from(body, at)[0]
-                answer.append(verifies(Job(body[start - _KEY : start], body[start:end])))
-                at = end
-            write(target, bytes(answer))
+                size, pack = JOB.unpack_from(body, at)
+                start = at + JOB.size + _KEY
+                at = start + size
+                answers.append(_answer(Job(body[start - _KEY : start], body[start:at], pack)))
+            packed = marshal.dumps(answers)
+            write(target, LENGTH.pack(len(packed)) + packed)
+
+
+def _answer(job: Job) -> tuple[bool, tuple[Any, ...] | None]:
+    """An answer in plain types."""
+    if not verifies(job):
+        return False, None
+    found = decode_ahead(job.signed[job.pack :]) if job.pack else None
+    return True, None if found is None else tuple(found)
+
+
+def unpacked(data: bytes) -> list[Answer]:
+    """The answers to a chunk; for what a helper of one's own has sent only."""
+    return [
+        (verified, None if columns is None else Columns(*columns))
+        for verified, columns in marshal.loads(data)
+    ]
 
 
 if __name__ == "__main__":

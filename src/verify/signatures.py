@@ -1,9 +1,9 @@
 """Ed25519 signatures checked on all cores: by this process, and by helpers that do nothing else.
 
 Checking is what costs most about an envelope, and it needs no state. So helpers get keys and signed
-bytes through a pipe and give back one byte each. They hold nothing, write nothing, and end when
-their pipe does. Whatever is wrong with one of them, this process checks itself; one that is there
-and says nothing for a while counts as wrong, too.
+bytes through a pipe, and give back whether they verify and what the signed packs hold. They keep
+nothing, write nothing, and end when their pipe does. Whatever is wrong with one of them, this
+process checks itself; one that is there and says nothing for a while counts as wrong, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Final
 
 from depin_id.closing import Closing
 from verify import signature_helper
-from verify.signature_helper import HEAD, LENGTH, Job, verifies
+from verify.signature_helper import HEAD, JOB, LENGTH, Answer, Job, unpacked, verifies
 
 CHUNK: Final = 32
 """Signatures that a helper is given at a time."""
@@ -38,6 +38,11 @@ _PIPE: Final = 1 << 20
 
 class _Silent(OSError):
     """A helper that is there, and says nothing."""
+
+
+def _answer(job: Job) -> Answer:
+    """By this process: a pack is read when it is judged."""
+    return verifies(job), None
 
 
 class _Helper:
@@ -64,7 +69,7 @@ class _Helper:
         """Send a chunk. Raises OSError."""
         parts: list[bytes] = []
         for job in jobs:
-            parts += (LENGTH.pack(len(job.signed)), job.key, job.signed)
+            parts += (JOB.pack(len(job.signed), job.pack), job.key, job.signed)
         body = b"".join(parts)
         view = memoryview(HEAD.pack(len(jobs), len(body)) + body)
         while view:
@@ -83,8 +88,14 @@ class _Helper:
         """Whether an answer waits to be read."""
         return bool(self.asked and _poll(self._out, select.POLLIN, 0))
 
-    def answer(self, size: int) -> list[bool]:
-        """The answer to the chunk asked first. Raises OSError."""
+    def answer(self) -> list[Answer]:
+        """The answers to the chunk asked first. Raises OSError."""
+        size = LENGTH.unpack(self._read(LENGTH.size))[0]
+        found = unpacked(self._read(size))
+        self.asked.popleft()
+        return found
+
+    def _read(self, size: int) -> bytes:
         found = bytearray()
         while len(found) < size:
             self._await(self._out, select.POLLIN)
@@ -92,8 +103,7 @@ class _Helper:
             if not part:
                 raise OSError("the pipe has ended")
             found += part
-        self.asked.popleft()
-        return [byte == 1 for byte in found]
+        return bytes(found)
 
     @staticmethod
     def _await(pipe: int, event: int) -> None:
@@ -143,10 +153,10 @@ class SignatureChecker(Closing):
         for helper in helpers:
             helper.end()
 
-    def check(self, jobs: Sequence[Job]) -> Iterator[bool]:
+    def check(self, jobs: Sequence[Job]) -> Iterator[Answer]:
         """Whether each signature verifies, as far as it is asked for."""
         if len(jobs) < FEW or not self._wanted:
-            return map(verifies, jobs)
+            return map(_answer, jobs)
         self._start()
         return self._check(jobs)
 
@@ -161,9 +171,9 @@ class SignatureChecker(Closing):
             while len(self._helpers) < self._wanted:
                 self._helpers.append(_Helper())
 
-    def _check(self, jobs: Sequence[Job]) -> Iterator[bool]:
+    def _check(self, jobs: Sequence[Job]) -> Iterator[Answer]:
         chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
-        found: dict[int, list[bool]] = {}
+        found: dict[int, list[Answer]] = {}
         sent = 0
         for number in range(len(chunks)):
             while number not in found:
@@ -176,7 +186,7 @@ class SignatureChecker(Closing):
                     continue
                 # Nobody has it, or there is something else to do until it comes.
                 mine = number if asked is None else sent
-                found[mine] = [verifies(job) for job in chunks[mine]]
+                found[mine] = [_answer(job) for job in chunks[mine]]
                 sent = max(sent, mine + 1)
             sent = self._feed(chunks, sent)
             yield from found.pop(number)
@@ -193,7 +203,7 @@ class SignatureChecker(Closing):
                 sent += 1
         return sent
 
-    def _collect(self, chunks: Sequence[Sequence[Job]], found: dict[int, list[bool]]) -> bool:
+    def _collect(self, chunks: Sequence[Sequence[Job]], found: dict[int, list[Answer]]) -> bool:
         """Take the answers that are there; whether there were any."""
         taken = False
         for helper in list(self._helpers):
@@ -203,11 +213,11 @@ class SignatureChecker(Closing):
         return taken
 
     def _wait(
-        self, helper: _Helper, chunks: Sequence[Sequence[Job]], found: dict[int, list[bool]]
+        self, helper: _Helper, chunks: Sequence[Sequence[Job]], found: dict[int, list[Answer]]
     ) -> None:
         number = helper.asked[0]
         try:
-            found[number] = helper.answer(len(chunks[number]))
+            found[number] = helper.answer()
         except OSError as error:
             self._dismiss(helper, error)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from depin_id.envelope import Envelope
+from depin_id.senml import Columns
 from verify.checks.clock import Anchor
 from verify.checks.contents import Kept
 from verify.checks.location import Track
@@ -45,12 +46,16 @@ class Receipt(NamedTuple):
 
 
 class Authenticated(NamedTuple):
-    """An envelope whose signature verifies under an enrolled key."""
+    """An envelope whose signature verifies under an enrolled key.
+
+    ``pack`` is what its pack holds, where that was read ahead.
+    """
 
     envelope: Envelope
     id: bytes
     device: Device
     period: KeyPeriod
+    pack: Columns | None = None
 
     @property
     def thumbprint(self) -> bytes:

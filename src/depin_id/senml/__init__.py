@@ -1,6 +1,13 @@
 """SenML readings and packs (RFC 8428), in exact decimal arithmetic."""
 
-from depin_id.senml.cbor import decode_columns, decode_pack, encode_pack, format_cbor, parse_cbor
+from depin_id.senml.cbor import (
+    decode_ahead,
+    decode_columns,
+    decode_pack,
+    encode_pack,
+    format_cbor,
+    parse_cbor,
+)
 from depin_id.senml.columns import Columns
 from depin_id.senml.decimal64 import Decimal64
 from depin_id.senml.json import format_json, parse_json
@@ -16,6 +23,7 @@ __all__ = [
     "Decimal64",
     "Record",
     "Value",
+    "decode_ahead",
     "decode_columns",
     "decode_pack",
     "encode_pack",

@@ -258,6 +258,18 @@ def decode_columns(
     return _decode_any(data, subject) if found is None else found
 
 
+def decode_ahead(data: bytes) -> Columns | None:
+    """What :func:`decode_columns` gives whoever the subject is, before that is known.
+
+    None when it depends on the subject, or when it is no common pack; never an error.
+    """
+    try:
+        found = decode_columns(data)
+    except EncodingError:
+        return None
+    return found if isinstance(found, Columns) else None
+
+
 def _decode_any(data: bytes, subject: str | None) -> list[Record]:
     """Any pack of the wire form, and the errors of what is none."""
     pack = cbor.decode(data, max_bytes=MAX_BYTES, max_depth=_DEPTH)

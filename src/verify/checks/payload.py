@@ -148,9 +148,13 @@ def _judge_pack(auth: Authenticated, receipt: Receipt, world: World, change: Cha
         named = auth.device.enrolment.profile or world.policy.default_profile or "none"
         return Content(_refused("profile.unknown", named), anchor=anchor)
     try:
-        records = decode_columns(
-            envelope.payload, subject=change.subject_did, max_records=profile.max_records
-        )
+        records: Columns | list[Record]
+        if auth.pack is not None and len(auth.pack.names) <= profile.max_records:
+            records = auth.pack
+        else:
+            records = decode_columns(
+                envelope.payload, subject=change.subject_did, max_records=profile.max_records
+            )
     except EncodingError as error:
         code = {"senml.empty": "payload.empty", "senml.too_many": "profile.too_many"}
         refusal = _refused(code.get(error.code, "payload.malformed"), error.code, error.message)
