@@ -77,9 +77,9 @@ def test_a_helper_that_hangs_is_done_without(monkeypatch: pytest.MonkeyPatch) ->
     # More than fits a pipe, so that sending hangs as well as waiting for answers.
     key = SigningKey(bytes(32))
     large = [Job(bytes(key.verify_key), bytes(key.sign(bytes(40_000))))] * (FEW + 2 * CHUNK)
-    monkeypatch.setattr(signatures, "PATIENCE_S", 0.3)
     with SignatureChecker(2) as checker:
         assert verified(checker.check(MANY)) == EXPECTED
+        monkeypatch.setattr(signatures, "PATIENCE_S", 0.3)  # they have begun by now
         stopped = pids(checker)
         assert len(stopped) == 2
         for pid in stopped:
@@ -91,7 +91,9 @@ def test_a_helper_that_hangs_is_done_without(monkeypatch: pytest.MonkeyPatch) ->
         # None is started for a while; then there are some again.
         assert verified(checker.check(MANY)) == EXPECTED and not pids(checker)
         monkeypatch.setattr(checker, "_paused_until", 0.0)
+        monkeypatch.setattr(signatures, "PATIENCE_S", 30.0)
         assert verified(checker.check(MANY)) == EXPECTED
+        monkeypatch.setattr(signatures, "PATIENCE_S", 0.3)
         for pid in pids(checker):
             os.kill(pid, signal.SIGSTOP)
         assert verified(checker.check(large)) == [True] * len(large)
