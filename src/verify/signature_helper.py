@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import marshal
 import os
 import struct
+import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import nacl.bindings
@@ -20,6 +23,10 @@ JOB: Final = struct.Struct(">II")
 key comes before them."""
 LENGTH: Final = struct.Struct(">I")
 """Before an answer: bytes that follow."""
+FORM: Final = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+"""Of this file as it was loaded: a helper of another release, put in its place since, helps not."""
+OTHER: Final = 3
+"""Exit status of such a one."""
 _KEY: Final = 32
 
 
@@ -99,4 +106,6 @@ def unpacked(data: bytes) -> list[Answer]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] != [FORM]:
+        sys.exit(OTHER)
     help_checking(0, 1)

@@ -21,7 +21,7 @@ from typing import Final
 
 from depin_id.closing import Closing
 from verify import signature_helper
-from verify.signature_helper import HEAD, JOB, LENGTH, Answer, Job, unpacked, verifies
+from verify.signature_helper import HEAD, JOB, LENGTH, OTHER, Answer, Job, unpacked, verifies
 
 CHUNK: Final = 32
 """Signatures that a helper is given at a time."""
@@ -51,7 +51,7 @@ class _Helper:
     def __init__(self) -> None:
         # Not forked: this process may have threads.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", signature_helper.__file__],
+            [sys.executable, "-P", signature_helper.__file__, signature_helper.FORM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # What interrupts this process must not reach it: it ends with its pipe.
@@ -109,6 +109,11 @@ class _Helper:
     def _await(pipe: int, event: int) -> None:
         if not _poll(pipe, event, PATIENCE_S):
             raise _Silent("the helper says nothing")
+
+    @property
+    def is_other(self) -> bool:
+        """Whether it was of another release; known once it has ended."""
+        return self._process.returncode == OTHER
 
     def kill(self) -> None:
         """End it at once: a process that was stopped does not see that its pipe has ended."""
@@ -228,3 +233,5 @@ class SignatureChecker(Closing):
             self._paused_until = time.monotonic() + PAUSE_S
             helper.kill()
         helper.end()
+        if helper.is_other:
+            self._paused_until = time.monotonic() + PAUSE_S

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import time
 from collections.abc import Iterable
 from itertools import islice
 
@@ -13,7 +14,7 @@ from nacl.signing import SigningKey
 
 from depin_id import cbor
 from depin_id.senml import Decimal64, Record, decode_ahead, decode_columns, encode_pack
-from verify import signatures
+from verify import signature_helper, signatures
 from verify.signature_helper import Answer, Job, verifies
 from verify.signatures import AHEAD, CHUNK, FEW, SignatureChecker
 
@@ -154,3 +155,11 @@ def test_packs_are_read_where_signatures_are_checked() -> None:
     assert read[0] and all(pack == decode_columns(common) for pack in read[0])
     assert read[1:] == [[]] * 7
     assert verified(answers) == ([True] * 6 + [False, True]) * FEW
+
+
+def test_a_helper_of_another_release_does_not_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files may be replaced under a running process, and its bytes would be read as other ones."""
+    monkeypatch.setattr(signature_helper, "FORM", "0" * 64)
+    with SignatureChecker(1) as checker:
+        assert verified(checker.check(MANY)) == EXPECTED
+        assert not pids(checker) and checker._paused_until > time.monotonic()
