@@ -14,6 +14,7 @@ from verify.eventlog import EventLog
 from verify.http.limits import MAX_CLIENTS, Budget, Clients, Rates
 from verify.http.log_files import parse_tile
 from verify.http.problem import Problem
+from verify.httpd import Limits, _Gate
 from verify.ingest import Message
 from verify.ingest.http import RequestSource
 from verify.ingest.inbox import Arrival, Inbox
@@ -163,3 +164,14 @@ def test_addresses() -> None:
         *(True, True, True),
         *(False, False, False),
     ]
+
+
+def test_connections_are_counted_by_customer() -> None:
+    gate = _Gate(Limits(connections=100, per_address=2), exempt=["2001:db8:2::1"])
+    mine = [f"2001:db8:1:2::{n:x}" for n in range(1, 5)]
+    assert [gate.enter(n, address) for n, address in enumerate(mine)] == [True, True, False, False]
+    assert gate.enter(4, "2001:db8:1:3::1"), "another customer"
+    assert all(gate.enter(5 + n, "2001:db8:2::1") for n in range(5)), "a proxy"
+    for address in mine:
+        gate.leave(address)
+    assert gate.enter(10, mine[0]) and gate.open == 7

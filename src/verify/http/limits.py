@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 import math
 import os
 import time
@@ -20,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from depin_id.errors import DepinError
 from verify.http.problem import Problem
+from verify.listen import customer
 
 OnEvent = Callable[[str, dict[str, object]], None]
 OnAnswer = Callable[[str, int], None]
@@ -136,15 +136,7 @@ class Clients:
             ]
             # The nearest proxy writes last: whoever comes before the trusted ones is the client.
             found = next((part for part in reversed(named) if part not in self._proxies), found)
-        try:
-            address = ipaddress.ip_address(found)
-        except ValueError:
-            return "unknown"
-        if isinstance(address, ipaddress.IPv6Address):
-            if address.ipv4_mapped is not None:
-                return str(address.ipv4_mapped)
-            return str(ipaddress.ip_network((address, 64), strict=False))
-        return str(address)
+        return customer(found)
 
     def principal(self, scope: Scope) -> str:
         """The client as the journal may name it: addresses are people's, so never in clear."""
