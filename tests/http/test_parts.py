@@ -43,6 +43,19 @@ def test_a_rate_is_never_exceeded(pauses: list[float], per_minute: int, burst: i
     assert granted <= burst + per_minute / 60 * now + 1
 
 
+def test_what_is_charged_afterwards_is_bounded() -> None:
+    now = 0.0
+    rates = Rates(60, 10, lambda: now)
+    rates.charge("stranger", 5)
+    assert len(rates) == 0 and rates.take("a") == 0
+    rates.charge("a", 8)
+    assert rates.take("a") == 0 and rates.take("a") == 1
+    rates.charge("a", 1 << 40)
+    assert rates.take("a") == 11
+    now = 11.0
+    assert rates.take("a") == 0
+
+
 def test_the_table_of_rates_is_bounded_and_forgets_the_quietest() -> None:
     rates = Rates(1, 1, lambda: 0.0)
     assert rates.take("first") == 0 and rates.take("second") == 0

@@ -63,6 +63,12 @@ class Rates:
             self._held.popitem(last=False)
         return 0 if granted else max(1, math.ceil((1 - held) / self._per_s))
 
+    def charge(self, client: str, tokens: int) -> None:
+        """Take tokens for what was done already, down to as many below zero as can be kept."""
+        if self._per_s and client in self._held:
+            held, at = self._held[client]
+            self._held[client] = (max(held - tokens, -self._burst), at)
+
 
 class Budget:
     """Bytes of answers that are in memory at once."""
