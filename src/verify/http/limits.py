@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from depin_id.errors import DepinError
 from verify.http.problem import Problem
 from verify.listen import customer
+from verify.store.quarantine import STRANGER
 
 OnEvent = Callable[[str, dict[str, object]], None]
 OnAnswer = Callable[[str, int], None]
@@ -147,7 +148,7 @@ class Clients:
     def principal(self, scope: Scope) -> str:
         """The client as the journal may name it: addresses are people's, so never in clear."""
         digest = hmac.new(self._secret, self.address(scope).encode(), hashlib.sha256).hexdigest()
-        return f"http:{digest[:16]}"
+        return f"{STRANGER}{digest[:16]}"
 
 
 class Guard:
