@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from depin_id.ack import Ack, AckItem, challenge_nonce, sign_ack, split_items
 from depin_id.keys import Signer
 from verify.batch import Answer, Batch, Reply
@@ -35,10 +37,10 @@ class Acknowledger:
         downlinks = self._answer(Reply(batch.answers, batch.nonces), batch, sealed, now_ms, 0)
         for number, reply in batch.replies.items():
             if reply.answers:
-                downlinks += self._answer(reply, batch, sealed, now_ms, number)
+                found = self._answer(reply, batch, sealed, now_ms, number)
             else:
-                code = reply.refused or "envelope.malformed"
-                downlinks.append(Downlink(b"", b"", number, code))
+                found = [Downlink(b"", b"", number, reply.refused or "envelope.malformed")]
+            downlinks += [replace(found[0], forged=reply.forged), *found[1:]]
         return downlinks
 
     def _answer(

@@ -77,11 +77,13 @@ class Reply:
 
     Attributes:
         answers, nonces: as those of a batch. refused: why nothing could be authenticated.
+        forged: signatures that were checked in vain.
     """
 
     answers: dict[bytes, list[Answer]] = field(default_factory=dict)
     nonces: dict[bytes, bytes] = field(default_factory=dict)
     refused: str = ""
+    forged: int = 0
 
 
 class Parking(NamedTuple):
@@ -201,6 +203,7 @@ class Batch:
         if isinstance(auth, Refusal):
             if reply is not None:
                 reply.refused = auth.code
+                reply.forged += auth.code == "signature.invalid"
             self._refuse(auth, data, receipt, principal)
             return
         world = self._now

@@ -21,7 +21,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from depin_id.errors import TransportError
-from verify.listen import Certificate, bind
+from verify.listen import Certificate, bind, customer
 
 OnEvent = Callable[[str, dict[str, object]], None]
 # An ASGI application, as uvicorn takes it.
@@ -45,7 +45,8 @@ class Limits:
 
     Attributes:
         connections: open at once, those that negotiate TLS included.
-        per_address: of one address; a trusted proxy may have them all.
+        per_address: of one address, of IPv6 of one network of 64 bits; a trusted proxy may have
+            them all.
         header_bytes: request line and headers.
         header_s: from the first byte, or from connecting, to the end of the headers.
         idle_s: between two requests of a connection.
@@ -63,7 +64,7 @@ class Limits:
 
 
 class _Gate:
-    """Who is connected: counts by address."""
+    """Who is connected: counts by address, of IPv6 by network."""
 
     def __init__(self, limits: Limits, exempt: Collection[str]) -> None:
         self.limits = limits
@@ -89,17 +90,18 @@ class _Gate:
         """A connection is ready; False when it is one too many. It is counted either way."""
         self._handshakes.pop(number, None)
         self.open += 1
-        self._of[address] += 1
+        self._of[customer(address)] += 1
         if self.open > self.limits.connections:
             return False
-        return address in self._exempt or self._of[address] <= self.limits.per_address
+        return address in self._exempt or self._of[customer(address)] <= self.limits.per_address
 
     def leave(self, address: str) -> None:
         """A connection has ended."""
         self.open -= 1
-        self._of[address] -= 1
-        if self._of[address] <= 0:
-            del self._of[address]
+        whose = customer(address)
+        self._of[whose] -= 1
+        if self._of[whose] <= 0:
+            del self._of[whose]
 
 
 class _Protocol(H11Protocol):

@@ -71,6 +71,22 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def customer(address: str) -> str:
+    """Whose an address is, as far as it tells: of IPv6 the network of 64 bits.
+
+    One customer has all addresses of such a network, so limits of one address would be none.
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if not isinstance(found, ipaddress.IPv6Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, 64), strict=False))
+
+
 def check_exposure(host: str, certificate: Certificate | None, *, insecure: bool) -> None:
     """Refuse to be reachable by others without TLS. Raises ConfigError ``http.insecure``."""
     if certificate is None and not insecure and not is_loopback(host):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from depin_id.envelope import (
     parse_any,
     parse_envelope,
 )
-from depin_id.errors import DepinError
+from depin_id.errors import DepinError, EncodingError
 
 UINT = st.integers(0, 2**40) | st.sampled_from([23, 24, 255, 256, 65535, 65536, 2**32 - 1, 2**32])
 POSITION = st.integers(0, 2**32 - 1) | st.sampled_from([0, 23, 24, 255, 256, 65535, 65536])
@@ -100,3 +101,32 @@ def test_what_devices_send_is_common(position: Provenance, iat: int | None) -> N
     assert common is not None
     assert (common.epoch, common.n, common.iat) == (position.epoch, position.n, iat)
     assert parse_envelope(data).provenance == position
+
+
+@pytest.mark.parametrize(
+    ("claims", "size"), [({}, 3), ({6: 2**31}, 24), ({6: 2**31, 10: bytes(range(16))}, 256)]
+)
+def test_every_change_of_a_byte_is_read_alike(claims: dict[int, Any], size: int) -> None:
+    position = [24, 0, bytes(range(16)), 65536, 1, bytes(16)]
+    headers: dict[int, Any] = {1: -19, 3: 112, 4: bytes(8), -65537: position}
+    if claims:
+        headers[15] = claims
+    protected = cbor.encode(headers)
+    data = cose.assemble(protected, bytes(size), bytes(64))
+    assert read_common(data) is not None
+    inside = range(4 + len(protected) + 4)  # up to the payload's head and a little beyond
+    for at in (*inside, len(data) - 66, len(data) - 65):
+        for byte in range(256):
+            changed = data[:at] + bytes((byte,)) + data[at + 1 :]
+            assert read(parse_envelope, changed) == read(parse_any, changed), changed.hex()
+    for changed in (data[:-1], data + b"\0", data[:-66] + b"\0" + data[-66:]):
+        assert read(parse_envelope, changed) == read(parse_any, changed)
+
+
+def test_a_common_envelope_has_its_bound_too() -> None:
+    headers: dict[int, Any] = {1: -19, 3: 112, 4: bytes(8), -65537: [0, 0, bytes(16), 0, 0, None]}
+    data = cose.assemble(cbor.encode(headers), bytes(100), bytes(64))
+    assert read_common(data) is not None and parse_envelope(data, max_bytes=len(data))
+    with pytest.raises(EncodingError) as caught:
+        parse_envelope(data, max_bytes=len(data) - 1)
+    assert caught.value.code == "encoding.too_large"

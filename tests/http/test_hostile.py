@@ -181,6 +181,22 @@ def test_a_proxy_may_have_all_connections_and_names_its_clients(tmp_path: Path) 
             assert same[-1] == 429
 
 
+def test_signatures_that_do_not_verify_count_as_requests(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    api = ApiOptions(per_minute=600, burst=40)
+    with running(site, http=HttpOptions("127.0.0.1", 0, api=api)) as at:
+        device = site.devices[0]
+        good = device.next(levels(1))
+        forged = [good[:-1] + bytes([good[-1] ^ 1 + n % 255]) for n in range(640)]
+        # One that is real must not hide the others.
+        assert at.post(good, *forged[:160]).status_code == 200
+        assert code_of(at.post(*forged)) == "signature.invalid"
+        refused = at.post(device.next(levels(1)))
+        assert code_of(refused) == "http.rate" and 1 <= int(refused.headers["retry-after"]) <= 5
+        time.sleep(int(refused.headers["retry-after"]))
+        assert at.post(good).status_code == 200
+
+
 def test_an_address_has_its_rate(tmp_path: Path) -> None:
     site = make_site(tmp_path, 1)
     http = HttpOptions("127.0.0.1", 0, api=ApiOptions(per_minute=60, burst=3))

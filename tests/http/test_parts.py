@@ -14,6 +14,7 @@ from verify.eventlog import EventLog
 from verify.http.limits import MAX_CLIENTS, Budget, Clients, Rates
 from verify.http.log_files import parse_tile
 from verify.http.problem import Problem
+from verify.httpd import Limits, _Gate
 from verify.ingest import Message
 from verify.ingest.http import RequestSource
 from verify.ingest.inbox import Arrival, Inbox
@@ -40,6 +41,19 @@ def test_a_rate_is_never_exceeded(pauses: list[float], per_minute: int, burst: i
             assert rates.take("a") == 0, "what was promised is kept"
             granted += 1
     assert granted <= burst + per_minute / 60 * now + 1
+
+
+def test_what_is_charged_afterwards_is_bounded() -> None:
+    now = 0.0
+    rates = Rates(60, 10, lambda: now)
+    rates.charge("stranger", 5)
+    assert len(rates) == 0 and rates.take("a") == 0
+    rates.charge("a", 8)
+    assert rates.take("a") == 0 and rates.take("a") == 1
+    rates.charge("a", 1 << 40)
+    assert rates.take("a") == 11
+    now = 11.0
+    assert rates.take("a") == 0
 
 
 def test_the_table_of_rates_is_bounded_and_forgets_the_quietest() -> None:
@@ -163,3 +177,14 @@ def test_addresses() -> None:
         *(True, True, True),
         *(False, False, False),
     ]
+
+
+def test_connections_are_counted_by_customer() -> None:
+    gate = _Gate(Limits(connections=100, per_address=2), exempt=["2001:db8:2::1"])
+    mine = [f"2001:db8:1:2::{n:x}" for n in range(1, 5)]
+    assert [gate.enter(n, address) for n, address in enumerate(mine)] == [True, True, False, False]
+    assert gate.enter(4, "2001:db8:1:3::1"), "another customer"
+    assert all(gate.enter(5 + n, "2001:db8:2::1") for n in range(5)), "a proxy"
+    for address in mine:
+        gate.leave(address)
+    assert gate.enter(10, mine[0]) and gate.open == 7

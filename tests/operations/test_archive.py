@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -192,6 +194,27 @@ def test_an_s3_store_holds_and_gives_back_the_same_bytes(tmp_path: Path, s3: Sto
         assert sum(line.startswith("PUT") for line in s3.requests) == puts
         assert fetch(net.root, place).fetched == ["journal-000001.db"]
     check(net.root, net.did)
+
+
+def test_what_a_store_adds_to_a_file_is_not_taken(tmp_path: Path, s3: Store) -> None:
+    net, _ = long_story(tmp_path)
+    with net:
+        place = open_place("s3://cold/agg", endpoint=s3.url)
+        archive(net.root, place, keep=1)
+        whole = s3.objects["cold/agg/journal-000001.db"]
+        beside = tmp_path / "changed.db"
+        beside.write_bytes(whole)
+        with closing(sqlite3.connect(beside)) as database:
+            database.execute("CREATE TABLE extra(a)")
+            database.commit()
+        for wrong in (beside.read_bytes(), whole + bytes(64 << 20)):
+            s3.objects["cold/agg/journal-000001.db"] = wrong
+            with pytest.raises(StateError) as caught:
+                fetch(net.root, place)
+            assert caught.value.code == "state.foreign"
+        assert not list((net.root / "journal").glob("*.fetched"))
+        s3.objects["cold/agg/journal-000001.db"] = whole
+        assert fetch(net.root, place).fetched == ["journal-000001.db"]
 
 
 def test_large_files_go_in_parts(tmp_path: Path, s3: Store) -> None:

@@ -296,7 +296,11 @@ def test_what_cannot_be_made_again_is_named_and_nothing_signs(disaster: Disaster
     assert f"entry {held + 1} (enrol)" in error.message and "is not in this backup" in error.message
     assert "1 enrol" in error.message and "1 were made again" in error.message
     assert not any(disaster.target.iterdir())
+    # A copy of the log may come from anywhere: what it links to is not published.
+    (public / "log" / "tile" / "0" / "linked").symlink_to(disaster.keys / "manifest.json")
+    (public / "log" / "tile" / "folder").symlink_to(disaster.keys)
     made = restore(disaster.copy, disaster.target, read_only=True, **how)
+    assert not {"linked", "folder"} & {path.name for path in disaster.target.rglob("*")}
     assert made.read_only and made.missing == size - held - 1
     before = tree(disaster.target / "public")
     refused("state.rewrites_log", lambda: Aggregator(disaster.target))

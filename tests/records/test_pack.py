@@ -183,6 +183,14 @@ def test_each_deviation_alone_is_judged_alike() -> None:
             _judge_alike([relative, relative[:1]], sealing=sealing)
 
 
+def test_a_number_for_what_is_no_number_is_judged_alike() -> None:
+    fields = dict(PROFILES["noise"].fields)
+    for kind in ("text", "bool"):
+        odd = replace(fields["laeq"], kind=kind, minimum=None, maximum=None)
+        profile = replace(PROFILES["noise"], fields={**fields, "laeq": odd})
+        _judge_alike([_plain(3)], profile)
+
+
 def test_any_order_is_judged_alike() -> None:
     plain = _plain(200, -200)
     tens = [plain[at : at + 10] for at in range(0, 200, 10)]

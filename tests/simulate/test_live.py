@@ -106,7 +106,8 @@ def _intake(answers: list[int]) -> Iterator[tuple[str, list[bytes]]]:
             if status == 200:
                 taken.append(data)
             self.send_response(status)
-            self.send_header("Retry-After", "0")
+            # The second is a digit in Unicode, and no number.
+            self.send_header("Retry-After", "\xb2" if status == 429 else "0")
             self.send_header("Content-Length", "0")
             self.end_headers()
 

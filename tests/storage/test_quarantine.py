@@ -67,6 +67,35 @@ def test_a_flooder_loses_its_own_bytes_only(tmp_path: Path) -> None:
         assert quarantine.counts() == counts
 
 
+def test_who_has_many_addresses_does_not_fill_it(tmp_path: Path) -> None:
+    cost = ROW_BYTES + 100 + len("http:000") + len(KID)
+    most = 100 * COST // 4 // cost
+    with _open(tmp_path) as quarantine:
+        assert quarantine.park("p", KID, 0, _data(0))
+        for n in range(100):
+            assert quarantine.park(f"http:{n:03}", KID, 1 + n, _data(n))
+        parked = quarantine.take(KID)
+        assert [item.principal for item in parked] == [
+            "p", *(f"http:{n:03}" for n in range(100 - most, 100))
+        ]  # fmt: skip
+        assert quarantine.delete([parked[1].id, parked[3].id]) == 2
+    with _open(tmp_path) as quarantine:
+        before = quarantine.take(KID)
+        for n in range(100, 104):
+            assert quarantine.park(f"http:{n}", KID, 1 + n, _data(n))
+        assert len(quarantine.take(KID)) == 1 + most
+        assert [item.id for item in quarantine.take(KID)][1:] == [
+            *(item.id for item in before[3:]),
+            *(item.id for item in quarantine.take(KID)[-4:]),
+        ]
+        assert not quarantine.park("http:104", KID, 0, bytes(26 * COST))
+        assert all(quarantine.park(f"q{n % 8}", KID, 0, _data(n)) for n in range(70))
+        assert len(quarantine.take(KID)) == 1 + most + 70
+        for n in range(3000):  # one loses its own, again and again
+            assert quarantine.park("http:one", KID, 0, _data(n))
+        assert len(quarantine._strangers) < 1200
+
+
 def test_a_kid_cannot_be_filled_by_somebody_else(tmp_path: Path) -> None:
     with _open(tmp_path, kid=2) as quarantine:
         for i in range(5):

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from depin_id.errors import ConfigError
 from tests.verify.cli_site import Site
+from verify.commands.common import parse_moment, parse_position
 
 COMMANDS = (
     "init enrol rotate revoke erase policy resume run ingest status explain receipt check-receipt "
@@ -99,3 +101,11 @@ def test_errors_are_one_line_with_a_code(site: Site) -> None:
 def test_help_has_an_example(site: Site, command: str) -> None:
     shown = site.ok(command, "--help")
     assert re.search(rf"Example: .*depin-verify {command}\b", " ".join(shown.out.split()))
+
+
+def test_digits_that_are_no_numbers() -> None:
+    for text in ("\xb2/1", "1/\xb2"):
+        with pytest.raises(ConfigError, match="not a position"):
+            parse_position(text)
+    with pytest.raises(ConfigError, match="not a time"):
+        parse_moment("\xb2")

@@ -188,3 +188,14 @@ def test_leaves_tell_nothing_that_can_be_guessed(tmp_path: Path) -> None:
         for entry in net.aggregator.journal.entries():
             for secret in (one.did.encode(), one.key.thumbprint, two.key.kid):
                 assert secret not in entry.leaf
+
+
+def test_all_keys_with_one_kid_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Net(tmp_path) as net:
+        first, second, curve = net.device("1"), net.device("2"), net.device("3", curve="p256")
+        every = tuple(device.key.thumbprint for device in (first, curve, second))
+        monkeypatch.setattr(net.fold.registry, "candidates", lambda kid: every)
+        for device in (first, second, curve):
+            assert net.codes(device, device.next([level()])) == ["accepted"]
+        monkeypatch.setattr(net.fold.registry, "candidates", lambda kid: every[:2])
+        assert not net.send(second, second.next([level()])).accepted

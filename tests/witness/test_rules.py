@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx2
@@ -15,6 +16,7 @@ from tests.witness.world import FALSE, TRUE, WAIT_S, Live, live
 from verify.log import Checkpoint, Equivocation, NoteKey, cosignatures_of
 from verify.witness import format_request
 from verify.witness.request import MAX_BODY, AddCheckpoint
+from verify.witness.server import PER_ADDRESS
 
 SIZE = "text/x.tlog.size"
 
@@ -216,3 +218,18 @@ def test_a_log_s_new_key_counts_beside_the_old_one_or_alone(witness: Live) -> No
     # What was cosigned is remembered whoever signs next.
     head = witness.directory.head(ORIGIN)
     assert head is not None and head[0].size == 4
+
+
+def test_one_address_does_not_have_all_connections(witness: Live) -> None:
+    with ExitStack() as stack:
+        host, port = witness.url.removeprefix("http://").split(":")
+        held = [
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=WAIT_S))
+            for _ in range(PER_ADDRESS + 1)
+        ]
+        with suppress(ConnectionResetError):
+            assert held[-1].recv(1) == b""
+        other = ("127.0.0.2", 0)
+        with socket.create_connection((host, int(port)), WAIT_S, source_address=other) as last:
+            last.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert last.recv(4096).startswith(b"HTTP/1.1 404")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +15,7 @@ import typer
 from depin_id.durable import read_file
 from depin_id.errors import ConfigError, DepinError, NetworkError, StateError, TransportError
 from depin_id.network import load_card
-from depin_id.printable import printable
+from depin_id.printable import json_text, printable
 
 MAX_INPUT: Final = 1 << 24
 EXIT_ERROR: Final = 2
@@ -98,7 +97,7 @@ def network_and_card(value: str) -> tuple[str, bytes | None]:
 def show(pairs: Mapping[str, Any], *, as_json: bool) -> None:
     """Print names and values: aligned for people, or one JSON object."""
     if as_json:
-        print(json.dumps(pairs, indent=2, ensure_ascii=False))
+        print(json_text(pairs, indent=2))
         return
     width = max(map(len, pairs), default=0)
     for name, value in pairs.items():
@@ -111,7 +110,7 @@ def show(pairs: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _report(error: DepinError, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"error": error.to_json()}, ensure_ascii=False), file=sys.stderr)
+        print(json_text({"error": error.to_json()}), file=sys.stderr)
         return
     message = "\n".join(map(printable, error.message.split("\n")))
     print(f"error: {error.code}: {message}", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from depin_id.device_file import DEVICE_FILE
 from depin_id.device_file import read_enrolment as read_device
 from depin_id.enrolment import Enrolment, parse_degrees
 from depin_id.errors import ConfigError
+from depin_id.printable import json_text
 
 commands = app("Make a device and show what a network needs to know of it.")
 
@@ -26,7 +26,7 @@ def _print(enrolment: Enrolment, as_json: bool) -> None:
     document: dict[str, Any] = enrolment.to_json()
     if as_json:
         # One line: documents of many devices can be put into one file (JSON Lines).
-        print(json.dumps(document, ensure_ascii=False))
+        print(json_text(document))
         return
     document["kid"] = enrolment.key.kid.hex()
     show(document, as_json=False)

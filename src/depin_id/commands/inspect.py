@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -28,7 +27,7 @@ from depin_id.envelope import (
 from depin_id.errors import ConfigError, DepinError
 from depin_id.keys import ED25519, EDDSA, ES256, ESP256, PublicKey
 from depin_id.network import read_card
-from depin_id.printable import printable
+from depin_id.printable import json_text, printable
 from depin_id.senml import RELATIVE_LIMIT, Record, decode_pack
 
 _MAX_BYTES = 1 << 24
@@ -235,7 +234,7 @@ def inspect(
     key = None if device is None else parse_did_key(device)
     found = [describe(part, did, key) for part in split_bundle(data, max_bytes=_MAX_BYTES)]
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json_text(found, indent=2))
     else:
         _print(found)
     if any(fields.get("signature", "").startswith(_INVALID) for fields in found):

@@ -50,7 +50,7 @@ def flat(report: Mapping[str, Any]) -> dict[str, Any]:
 def parse_moment(text: str) -> int:
     """ISO 8601 with a zone, or seconds since 1970, as milliseconds. Raises ConfigError."""
     try:
-        if text.replace(".", "", 1).isdigit():
+        if text.replace(".", "", 1).isdecimal():
             whole, _, part = text.partition(".")
             return int(whole) * 1000 + int((part + "000")[:3])
         when = datetime.fromisoformat(text)
@@ -70,6 +70,6 @@ def parse_position(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     epoch, slash, n = text.partition("/")
-    if not slash or not epoch.isdigit() or not n.isdigit() or len(text) > 24:
+    if not slash or not epoch.isdecimal() or not n.isdecimal() or len(text) > 24:
         raise ConfigError("usage", f"{text[:40]!r} is not a position", hint="write EPOCH/N: 3/17")
     return int(epoch), int(n)

@@ -15,7 +15,7 @@ from depin_id.durable import replace_file
 from depin_id.errors import ConfigError, EncodingError, StateError
 from depin_id.network import load_card
 from depin_id.networkdir import NetworkDir
-from depin_id.printable import printable
+from depin_id.printable import json_text, printable
 from verify.commands.common import AsJson, Directory, flat, parse_position
 from verify.explain import explain as make_explanation
 from verify.reading import Reader
@@ -66,7 +66,7 @@ def explain(
     if not found:
         raise _nothing()
     if as_json:
-        print(json.dumps([item.to_json() for item in found], indent=2, ensure_ascii=False))
+        print(json_text([item.to_json() for item in found], indent=2))
     else:
         print("\n\n".join(item.text for item in found))
 
@@ -142,7 +142,7 @@ def check_receipt(
         ) from error
     found = checked.to_json()
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json_text(found, indent=2))
     else:
         seen = [f"{item['name']} at {item['time']}" for item in found.pop("witnesses")]
         show(

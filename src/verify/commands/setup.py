@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from depin_id.commands.common import read_input, show
 from depin_id.did.key import did_key
 from depin_id.errors import ConfigError, DepinError
 from depin_id.network import load_card
+from depin_id.printable import json_text
 from verify.commands.common import AsJson, Directory, parse_moment
 from verify.control import perform_on
 from verify.reading import Reader
@@ -118,10 +118,10 @@ def enrolments(directory: Directory, as_json: AsJson = False) -> None:
             for key in (device.keys[-1].key,)
         ]
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json_text(found, indent=2))
         return
     for document in found:
-        print(json.dumps(document, ensure_ascii=False))
+        print(json_text(document))
 
 
 def rotate(

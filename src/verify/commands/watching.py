@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
@@ -14,7 +13,7 @@ import typer
 
 from depin_id.commands.common import read_input, read_passphrase, silence
 from depin_id.errors import ConfigError
-from depin_id.printable import printable
+from depin_id.printable import json_text, printable
 from verify.commands.common import AsJson, Directory, parse_moment, progress
 from verify.doctor import Setup
 from verify.doctor import doctor as look
@@ -66,7 +65,7 @@ def whatif(
             progress=report,
         ).to_json()
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json_text(found, indent=2))
     else:
         _show_difference(found)
 
@@ -122,7 +121,7 @@ def tail(
         for entry in follow_log(
             directory, start=start, follow=follow, wanted=wanted, wait=stop.wait
         ):
-            line = json.dumps(entry, ensure_ascii=False) if as_json else _line(entry)
+            line = json_text(entry) if as_json else _line(entry)
             print(line, flush=follow)
             if stop.is_set():
                 return
@@ -165,7 +164,7 @@ def doctor(
     wrong = any(item.severity == "error" for item in found)
     if as_json:
         items = [item.to_json() for item in found]
-        print(json.dumps({"ok": not wrong, "findings": items}, indent=2, ensure_ascii=False))
+        print(json_text({"ok": not wrong, "findings": items}, indent=2))
     else:
         for item in found:
             print(printable(f"{item.severity}: {item.code}: {item.what} ({item.where})"))

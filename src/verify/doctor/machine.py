@@ -48,7 +48,7 @@ def holder(setup: Setup) -> int | None:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         text = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
-        return int(text) if text.isdigit() else 0
+        return int(text) if text.isdecimal() else 0
     finally:
         os.close(handle)
     return None

@@ -40,6 +40,8 @@ CHALLENGE_S = 600
 _TAKEN = (BUNDLE_TYPE, "application/cose")
 _PATIENCE_S = 30.0
 _MOST_RETRY_S = 60
+_FORGED_A_TOKEN = 16
+"""Signatures that do not verify and together count as a request."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Api:
             default=_nowhere,
         )
         rates = Rates(options.per_minute, options.burst) if options.per_minute else None
+        self._rates = rates
         self.app: ASGIApp = Guard(
             router, rates=rates, clients=self._clients, on_answer=on_answer, on_event=on_event
         )
@@ -150,6 +153,10 @@ class Api:
                 hint="send the same bytes again: what was taken is acknowledged again",
                 retry_s=self._retry_s(),
             ) from None
+        if answer.forged and self._rates is not None:
+            # Checking them costs as much as many requests; whoever signs pays nothing.
+            cost = answer.forged // _FORGED_A_TOKEN
+            self._rates.charge(self._clients.address(request.scope), cost)
         return self._answered(answer)
 
     def _answered(self, answer: Answer) -> Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 import math
 import os
 import time
@@ -20,6 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from depin_id.errors import DepinError
 from verify.http.problem import Problem
+from verify.listen import customer
+from verify.store.quarantine import STRANGER
 
 OnEvent = Callable[[str, dict[str, object]], None]
 OnAnswer = Callable[[str, int], None]
@@ -62,6 +63,12 @@ class Rates:
         if len(self._held) > MAX_CLIENTS:
             self._held.popitem(last=False)
         return 0 if granted else max(1, math.ceil((1 - held) / self._per_s))
+
+    def charge(self, client: str, tokens: int) -> None:
+        """Take tokens for what was done already, down to as many below zero as can be kept."""
+        if self._per_s and client in self._held:
+            held, at = self._held[client]
+            self._held[client] = (max(held - tokens, -self._burst), at)
 
 
 class Budget:
@@ -136,20 +143,12 @@ class Clients:
             ]
             # The nearest proxy writes last: whoever comes before the trusted ones is the client.
             found = next((part for part in reversed(named) if part not in self._proxies), found)
-        try:
-            address = ipaddress.ip_address(found)
-        except ValueError:
-            return "unknown"
-        if isinstance(address, ipaddress.IPv6Address):
-            if address.ipv4_mapped is not None:
-                return str(address.ipv4_mapped)
-            return str(ipaddress.ip_network((address, 64), strict=False))
-        return str(address)
+        return customer(found)
 
     def principal(self, scope: Scope) -> str:
         """The client as the journal may name it: addresses are people's, so never in clear."""
         digest = hmac.new(self._secret, self.address(scope).encode(), hashlib.sha256).hexdigest()
-        return f"http:{digest[:16]}"
+        return f"{STRANGER}{digest[:16]}"
 
 
 class Guard:

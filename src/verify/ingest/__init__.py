@@ -47,12 +47,14 @@ class Downlink:
         data: a signed message; empty where nothing could be authenticated.
         reply: number of the request that this answers, 0 for a topic.
         code: why there is nothing to acknowledge in a request's message.
+        forged: signatures in a request's message that did not verify; with its first answer.
     """
 
     kid: bytes
     data: bytes
     reply: int = 0
     code: str = ""
+    forged: int = 0
 
 
 class Handler(Protocol):

@@ -27,11 +27,13 @@ class Answer:
         acknowledgements: signed, one for each signer (or for 1,024 envelopes of one).
         code: why there is none: nothing in the message could be authenticated.
         committed: False when the aggregator ended before it was durable.
+        forged: signatures in it that did not verify.
     """
 
     acknowledgements: tuple[bytes, ...] = ()
     code: str = ""
     committed: bool = True
+    forged: int = 0
 
 
 class RequestSource:
@@ -125,4 +127,5 @@ class RequestSource:
 def _answer(downlinks: Sequence[Downlink]) -> Answer:
     signed = tuple(downlink.data for downlink in downlinks if downlink.data)
     code = next((downlink.code for downlink in downlinks if downlink.code), "")
-    return Answer(signed, "" if signed else code or "envelope.malformed")
+    forged = sum(downlink.forged for downlink in downlinks)
+    return Answer(signed, "" if signed else code or "envelope.malformed", forged=forged)

@@ -17,7 +17,7 @@ from typing import Any, Final
 from depin_id.durable import DirectoryLock, read_file, replace_file, sync_directory
 from depin_id.errors import StateError
 from verify.dataset.segment import stored_files
-from verify.operations.places import Place
+from verify.operations.places import Place, foreign
 from verify.snapshot import covered
 from verify.store import Journal, JournalFileInfo
 from verify.store.database import guarded
@@ -190,26 +190,26 @@ def fetch_into(directory: Path, place: Place, *, files: Sequence[str] = ()) -> A
                 f"{unknown[0]} is not a file whose sealed part was archived",
                 hint=f"these are: {', '.join(stripped) or 'none'}",
             )
+        pointers = read_pointers(directory)
         for name in files or stripped:
-            _fetch(stripped[name], place)
+            _fetch(stripped[name], place, pointers.get(name))
             report.fetched.append(name)
     return report
 
 
-def _fetch(info: JournalFileInfo, place: Place) -> None:
+def _fetch(info: JournalFileInfo, place: Place, moved: Moved | None) -> None:
     beside = info.path.with_name(f"{info.path.name}.fetched")
     try:
-        place.get(info.path.name, beside)
+        found = place.get(info.path.name, beside, most=None if moved is None else moved.size)
+        # A store could add to a database what its entries do not show.
+        if moved is not None and found != (moved.size, moved.sha256):
+            raise foreign(info.path.name, place.name)
         with guarded(beside):
             os.chmod(beside, 0o444)
         with JournalFile.open(beside, read_only=True) as file:
             same = (file.head.sequence, file.head.first, file.head.digest, file.stripped)
             if same != (info.sequence, info.first, info.digest, False):
-                raise StateError(
-                    "state.foreign",
-                    f"{info.path.name} in {place.name} is not the file that was archived from here",
-                    hint="name the place that it was archived to",
-                )
+                raise foreign(info.path.name, place.name)
             file.verify()
         _replace(beside, info.path)
     finally:

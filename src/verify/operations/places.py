@@ -45,12 +45,16 @@ class Place(ABC):
         """Write a file that is not there."""
 
     @abstractmethod
-    def get(self, file: str, target: Path) -> tuple[int, str]:
+    def get(self, file: str, target: Path, *, most: int | None = None) -> tuple[int, str]:
         """Fetch a file durably; gives size and SHA-256 of what came.
 
+        Args:
+            most: bytes that it may have; whatever a store sends, no more than these and a few
+                megabytes are written.
+
         Raises:
-            StateError: ``state.missing``, ``state.full``, ``state.io``. TransportError: as the
-                place says.
+            StateError: ``state.missing``, ``state.foreign`` when it has more, ``state.full``,
+                ``state.io``. TransportError: as the place says.
         """
 
     def put(self, source: Path, file: str) -> tuple[int, str]:
@@ -95,10 +99,12 @@ class Folder(Place):
             os.rename(beside, self.folder / file)
         sync_directory(self.folder)
 
-    def get(self, file: str, target: Path) -> tuple[int, str]:
+    def get(self, file: str, target: Path, *, most: int | None = None) -> tuple[int, str]:
         path = self.folder / file
         if not path.exists():
             raise _missing(file, self.name)
+        if most is not None and path.stat().st_size > most:
+            raise foreign(file, self.name)
         return copy_file(path, target)
 
 
@@ -150,7 +156,7 @@ class Bucket(Place):
                 "archive.store", f"{self.name}: {_plain(error)}", hint="make the bucket first"
             ) from None
 
-    def get(self, file: str, target: Path) -> tuple[int, str]:
+    def get(self, file: str, target: Path, *, most: int | None = None) -> tuple[int, str]:
         hasher, size = hashlib.sha256(), 0
         with guarded(target):
             target.unlink(missing_ok=True)
@@ -162,6 +168,8 @@ class Bucket(Place):
                             hasher.update(chunk)
                             size += len(chunk)
                             writer.write(chunk)
+                            if most is not None and size > most:
+                                raise foreign(file, self.name)
                 except FileNotFoundError as error:
                     raise _missing(file, self.name) from error
                 writer.flush()
@@ -207,6 +215,15 @@ def _plain(error: Exception) -> str:
 def _missing(file: str, name: str) -> StateError:
     return StateError(
         "state.missing", f"{name} has no {file}", hint="name the place that it was archived to"
+    )
+
+
+def foreign(file: str, name: str) -> StateError:
+    """The error for a file that is another than the one that was archived."""
+    return StateError(
+        "state.foreign",
+        f"{file} in {name} is not the file that was archived from here",
+        hint="name the place that it was archived to",
     )
 
 

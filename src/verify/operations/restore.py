@@ -157,6 +157,17 @@ def restore(
     return work.report
 
 
+def _others(folder: str, names: list[str]) -> list[str]:
+    """What is neither file nor folder: by a link, a file of this machine would be published."""
+    with os.scandir(folder) as found:
+        plain = {
+            item.name
+            for item in found
+            if item.is_file(follow_symlinks=False) or item.is_dir(follow_symlinks=False)
+        }
+    return [name for name in names if name not in plain]
+
+
 def _unpack(source: Path, files: Sequence[Copied], staging: Path) -> None:
     for item in files:
         path = staging / item.path
@@ -314,7 +325,7 @@ class _Restore:
         if newest is not None:
             replace_file(workspace.log / "checkpoint", newest[1], mode=0o644)
         if self.report.read_only and published.log is not None and published.stored():
-            shutil.copytree(published.log / "tile", workspace.log / "tile")
+            shutil.copytree(published.log / "tile", workspace.log / "tile", ignore=_others)
         if not (workspace.journal / ARCHIVED).is_file():
             return
         with Journal.open(workspace.journal, read_only=True) as journal:

@@ -168,7 +168,7 @@ class HttpSink:
         answer = self._connection.getresponse()
         answer.read(1 << 22)
         wait = answer.headers.get("Retry-After", "")
-        return answer.status, float(wait) if wait.isdigit() and len(wait) < 6 else 1.0
+        return answer.status, float(wait) if wait.isdecimal() and len(wait) < 6 else 1.0
 
     def close(self) -> None:
         """See :class:`Sink`."""

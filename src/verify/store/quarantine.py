@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,11 @@ from depin_id.durable import DirectoryLock, make_directory, sync_directory
 from verify.store.database import check_schema, connect, guarded, transaction, use_wal
 
 SCHEMA = 1
+STRANGER = "http:"
+"""Principals that begin like this are addresses: nobody vouches that they are different people."""
+_SHARE = 4
+"""Strangers together have this part of the whole: with enough addresses they would have it all."""
+_STALE = 1024
 ROW_BYTES = 128
 """What an item counts beside its bytes: empty data would else cost nothing."""
 
@@ -62,7 +67,8 @@ class Quarantine(Closing):
     """Parked bytes, with a quota for each authenticated principal. One thread at a time.
 
     A principal whose quota is full loses its own oldest item. Nobody's arrival removes what
-    another brought: when the whole is full, new items are refused.
+    another brought: when the whole is full, new items are refused. All that only have an address
+    (:data:`STRANGER`) share a quarter of it, and lose the oldest of theirs when that is full.
     """
 
     def __init__(
@@ -80,7 +86,8 @@ class Quarantine(Closing):
         self._max_kid = max_per_kid
         self._used: Counter[str] = Counter()
         self._items: Counter[tuple[str, bytes]] = Counter()
-        self._total = 0
+        self._total = self._strange = self._strange_items = 0
+        self._strangers: deque[int] = deque()
         self._lock: DirectoryLock | None = DirectoryLock(path.parent, "quarantine.lock")
         try:
             if not path.exists():
@@ -211,8 +218,9 @@ class Quarantine(Closing):
     def _load(self) -> None:
         self._used.clear()
         self._items.clear()
-        self._total = 0
+        self._total = self._strange = self._strange_items = 0
         with guarded(self.path):
+            self._line_up()
             for row in self._connection.execute(
                 "SELECT principal, kid, sum(cost), count(*) FROM parked GROUP BY kid, principal"
             ):
@@ -220,6 +228,9 @@ class Quarantine(Closing):
 
     def _account(self, principal: str, kid: bytes, cost: int, items: int) -> None:
         self._total += cost
+        if principal.startswith(STRANGER):
+            self._strange += cost
+            self._strange_items += items
         self._used[principal] += cost
         self._items[principal, kid] += items
         if not self._used[principal]:
@@ -229,27 +240,52 @@ class Quarantine(Closing):
 
     def _park(self, new: Arrival) -> bool:
         cost = len(new.data) + ROW_BYTES + len(new.principal.encode()) + len(new.kid)
+        strange = new.principal.startswith(STRANGER)
+        if strange and cost <= self._max_total // _SHARE:
+            self._make_room(self._max_total // _SHARE - cost)
         used = self._used.get(new.principal, 0)
         over = max(used + cost - self._max_principal, self._total + cost - self._max_total)
-        if over > used or self._max_kid < 1:
+        too_large = strange and cost > self._max_total // _SHARE
+        if over > used or self._max_kid < 1 or too_large:
             self._connection.execute("UPDATE meta SET refused = refused + 1")
             return False
         if self._items.get((new.principal, new.kid), 0) >= self._max_kid:
             over -= self._drop_oldest("kid = ? AND principal = ?", new.kid, new.principal)
         while over > 0:
             over -= self._drop_oldest("principal = ?", new.principal)
-        self._connection.execute(
+        made = self._connection.execute(
             "INSERT INTO parked(principal, kid, received_at, cost, data) VALUES (?,?,?,?,?)",
             (new.principal, new.kid, new.received_at, cost, new.data),
         )
+        if strange and made.lastrowid is not None:
+            self._strangers.append(made.lastrowid)
+            if len(self._strangers) > 2 * self._strange_items + _STALE:
+                self._line_up()
         self._account(new.principal, new.kid, cost, 1)
         return True
 
-    def _drop_oldest(self, where: str, *values: str | bytes) -> int:
-        """Drops the oldest item that fits and gives its cost; there is one."""
-        number, principal, kid, cost = self._connection.execute(
+    def _line_up(self) -> None:
+        """The numbers of what strangers brought, oldest first, without those that are gone."""
+        rows = self._connection.execute(
+            "SELECT id FROM parked WHERE substr(principal, 1, ?) = ? ORDER BY id",
+            (len(STRANGER), STRANGER),
+        )
+        self._strangers = deque(number for (number,) in rows)
+
+    def _make_room(self, most: int) -> None:
+        """Drop the oldest of what strangers brought, until no more than so many bytes are left."""
+        while self._strange > most:
+            # What was taken up or dropped meanwhile is not there any more.
+            self._drop_oldest("id = ?", self._strangers.popleft())
+
+    def _drop_oldest(self, where: str, *values: str | bytes | int) -> int:
+        """Drops the oldest item that fits and gives its cost; 0 when there is none."""
+        found = self._connection.execute(
             f"SELECT id, principal, kid, cost FROM parked WHERE {where} ORDER BY id LIMIT 1", values
         ).fetchone()
+        if found is None:
+            return 0
+        number, principal, kid, cost = found
         self._connection.execute("DELETE FROM parked WHERE id = ?", (number,))
         self._connection.execute("UPDATE meta SET dropped = dropped + 1")
         self._account(principal, kid, -cost, -1)

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from depin_id.errors import DepinError, TransportError
+from verify.listen import customer
 from verify.witness.core import OnEvent, Reply, Witness
 from verify.witness.request import MAX_BODY
 
@@ -26,13 +27,25 @@ BODY_S: Final = 10.0
 IDLE_S: Final = 15.0
 """How long a connection may be without a request under way, twice over."""
 MAX_CONNECTIONS: Final = 256
+PER_ADDRESS: Final = 64
+"""Connections of one address, of IPv6 of one network: nobody has them all."""
 
 
 class ImpatientProtocol(H11Protocol):
-    """Closes a connection on which no whole request arrives: uvicorn itself waits for ever."""
+    """Closes a connection on which no whole request arrives: uvicorn itself waits for ever.
+
+    One address has a share of the connections, too.
+    """
+
+    whose = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self.whose = customer(str(peer[0])) if isinstance(peer, tuple) else ""
+        others = (getattr(other, "whose", None) for other in self.connections)
+        if sum(other == self.whose for other in others) > PER_ADDRESS:
+            transport.abort()
         self._seen: Any = None
         self._strikes = 0
         self._look_again()
