@@ -189,6 +189,11 @@ def test_a_number_for_what_is_no_number_is_judged_alike() -> None:
         odd = replace(fields["laeq"], kind=kind, minimum=None, maximum=None)
         profile = replace(PROFILES["noise"], fields={**fields, "laeq": odd})
         _judge_alike([_plain(3)], profile)
+    context = replace(PROFILES["noise"].fields["laeq"], context=True)
+    _judge_alike(
+        [_plain(20), _plain(20)],
+        replace(PROFILES["noise"], fields={**fields, "laeq": context}),
+    )
 
 
 def test_any_order_is_judged_alike() -> None:

@@ -60,3 +60,11 @@ def test_heads_that_promise_another_number_are_refused(count: int) -> None:
     for head in heads:
         if head + records != data:
             assert _quick(head + records) is None
+
+
+@pytest.mark.parametrize("number", [10**19, -(10**19), 2**63 - 1, 2**63, -(2**63), -(2**63) - 1])
+@pytest.mark.parametrize("exponent", [0, -1, 18])
+def test_numbers_at_the_bounds_are_read_alike(number: int, exponent: int) -> None:
+    value = cbor.Tag(4, [exponent, number]) if exponent else number
+    for pack in ([{0: "a", 2: value}], [{0: "a", 2: 1, 6: value}], [{0: "a", 2: 1, -3: value}]):
+        assert _quick(cbor.encode(pack)) == _general(cbor.encode(pack))

@@ -157,3 +157,11 @@ def test_times_out_of_range_are_read_alike(time: int) -> None:
             assert _either(RecordsContent.decode, data) == _either(
                 RecordsContent._decode_any, data
             ), data.hex()
+
+
+@pytest.mark.parametrize("place", [(900_000_001, 0), (0, -1_800_000_001), (900_000_000, 1 << 40)])
+def test_places_that_are_none_are_read_alike(place: tuple[int, int]) -> None:
+    row = replace(_PLAIN, lat_e7=place[0], lon_e7=place[1])
+    data = _written((row, row))
+    assert _either(RecordsContent._decode_any, data) == "log.records"
+    assert _either(RecordsContent.decode, data) == "log.records"
