@@ -27,6 +27,7 @@ from verify.registry import Device
 from verify.replay import journal_lookup, replay
 from verify.sealing import SealedEntry, seal_all
 from verify.signatures import SignatureChecker
+from verify.snapshots import SnapshotKeeper
 from verify.store import Journal, KeyStore, NewBatch, Quarantine
 from verify.store.quarantine import Arrival
 from verify.workspace import Workspace
@@ -107,7 +108,9 @@ class Aggregator(Closing):
 
     def _open(self, progress: Callable[[int, int], None] | None) -> None:
         self.fold: Fold = snapshot.load(self.workspace.snapshots, self.keys, self.journal)
-        self._snapshot_size = self.fold.size
+        self._snapshots = SnapshotKeeper(
+            self.workspace.snapshots, self.keys, self.journal, self._randomness, self.fold.size
+        )
         replay(self.journal, self.keys, self.fold, progress=progress)
         operating = settle(self.workspace, self.fold.card_bytes)
         self.quarantine = Quarantine.open(
@@ -161,9 +164,11 @@ class Aggregator(Closing):
         try:
             if self._broken is None:
                 self.publish()
-                if self.fold.size > self._snapshot_size:
+                if self.fold.size > self._snapshots.size:
                     self.save_snapshot()
         finally:
+            self.publisher.close()
+            self._snapshots.close()
             self._checker.close()
             self.quarantine.close()
             self.keys.close()
@@ -174,6 +179,11 @@ class Aggregator(Closing):
     def broken(self) -> bool:
         """Whether a commit failed, so that it has to be opened again."""
         return self._broken is not None
+
+    @property
+    def publishing(self) -> bool:
+        """Whether segments are being written beside this thread."""
+        return self.publisher.busy
 
     # --- the handler of an ingest source ----------------------------------------------------
 
@@ -186,10 +196,13 @@ class Aggregator(Closing):
         """What is due between batches: checkpoint, heartbeat, segments."""
         if now_ms - self._ticked_at >= HEARTBEAT_MS:
             self._add_tick(now_ms)
+        with self._due_again():
+            self.publisher.settle()
         self._publish_due(now_ms)
         if now_ms - self._dataset_at >= DATASET_MS:
-            self.publisher.publish_dataset()
+            self.publisher.begin_dataset()
             self._dataset_at = now_ms
+        self._snapshots.keep_up(self.fold)
         return []
 
     # --- taking bytes ---------------------------------------------------------------------------
@@ -375,20 +388,23 @@ class Aggregator(Closing):
 
     def save_snapshot(self) -> None:
         """Write a snapshot and drop the older ones."""
-        snapshot.save(
-            self.fold,
-            self.workspace.snapshots,
-            self.keys,
-            self.journal,
-            randomness=self._randomness,
-        )
-        self._snapshot_size = self.fold.size
+        self._snapshots.save(self.fold)
 
     def _publish_due(self, now_ms: int) -> None:
         if now_ms - self._published_at >= PUBLISH_MS:
             self.publisher.publish_log()
-            self.publisher.seal_segments()
+            with self._due_again():
+                self.publisher.seal_segments()
             self.unpublished, self._published_at = None, now_ms
+
+    @contextmanager
+    def _due_again(self) -> Iterator[None]:
+        """If segments that were under way could not be written, they are due at once."""
+        try:
+            yield
+        except DepinError:
+            self._dataset_at = 0
+            raise
 
     def _tick_due(self, batch: Batch) -> None:
         published, now = self.publisher.published, self._now()

@@ -53,6 +53,7 @@ class LiveHandler:
         self._again_s = 0.0
         self._reload = threading.Event()
         self.failure = ""
+        self._lost = False
         self.aggregator = Aggregator(root)
 
     def reload_policy(self) -> None:
@@ -61,6 +62,8 @@ class LiveHandler:
 
     def commit(self, messages: Sequence[Message]) -> Sequence[Downlink]:
         """Commit a batch; see :meth:`verify.aggregator.Aggregator.commit`."""
+        if self._lost:
+            self._reopen()
         self._serve()
         try:
             summary, downlinks = self.aggregator.ingest(messages)
@@ -72,6 +75,8 @@ class LiveHandler:
 
     def idle(self, now_ms: int) -> Sequence[Downlink]:
         """Requests, checkpoints, heartbeat. Raises DepinError as :meth:`_keep_up`."""
+        if self._lost:
+            self._reopen()
         self._serve()
         return self._keep_up(now_ms)
 
@@ -96,7 +101,8 @@ class LiveHandler:
             if self.aggregator.broken:
                 self._reopen()
             return ()
-        self._again_s, self.failure = 0.0, ""
+        if not self.aggregator.publishing:
+            self._again_s, self.failure = 0.0, ""
         return downlinks
 
     def close(self) -> None:
@@ -104,13 +110,18 @@ class LiveHandler:
         self.aggregator.close()
 
     def _reopen(self) -> None:
-        """Go on with the state as it is on disk. Raises DepinError when it cannot be opened."""
+        """Go on with the state as it is on disk.
+
+        Raises DepinError when it cannot be opened; the next batch tries that again.
+        """
+        self._lost = True
         try:
             self.aggregator.close()
         except DepinError as error:
             # Closing publishes; the files are released whatever becomes of that.
             self._failed("publish.failed", error)
         self.aggregator = Aggregator(self._root)
+        self._lost = False
 
     def _failed(self, kind: str, error: DepinError) -> None:
         self._on_event(kind, {"code": error.code, "message": str(error)})
