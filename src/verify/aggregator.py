@@ -23,6 +23,7 @@ from verify.fold import Fold
 from verify.ingest import Downlink, Message
 from verify.operating import card_is_behind, former_log_signers, publish_card, settle
 from verify.publisher import Publisher
+from verify.receipt_time import ReceiptTime, steady_clock
 from verify.registry import Device
 from verify.replay import journal_lookup, replay
 from verify.sealing import SealedEntry, seal_all
@@ -68,6 +69,8 @@ class Aggregator(Closing):
     Args:
         root: its directory, made by :func:`verify.setup.init`.
         clock: milliseconds since 1970; receipt times are monotone by index whatever it does.
+        steady: milliseconds that nobody sets, by which receipt times go on while ``clock`` is
+            behind them. By default the system's, if ``clock`` is.
         randomness: gives so many random bytes.
         progress: called with (entries replayed, entries in all) while opening.
 
@@ -84,12 +87,15 @@ class Aggregator(Closing):
         root: Path,
         *,
         clock: Callable[[], int] = wall_clock,
+        steady: Callable[[], int] | None = None,
         randomness: Callable[[int], bytes] = os.urandom,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.workspace = Workspace(root)
         self.workspace.check()
-        self._clock = clock
+        if steady is None and clock is wall_clock:
+            steady = steady_clock
+        self._time = ReceiptTime(clock, steady)
         self._randomness = randomness
         self._closed = False
         self._broken: Exception | None = None
@@ -112,6 +118,7 @@ class Aggregator(Closing):
             self.workspace.snapshots, self.keys, self.journal, self._randomness, self.fold.size
         )
         replay(self.journal, self.keys, self.fold, progress=progress)
+        self._unmarked = self._time.open(self.fold.last_received_at, HEARTBEAT_MS + PUBLISH_MS)
         operating = settle(self.workspace, self.fold.card_bytes)
         self.quarantine = Quarantine.open(
             self.workspace.quarantine,
@@ -194,6 +201,7 @@ class Aggregator(Closing):
 
     def idle(self, now_ms: int) -> list[Downlink]:
         """What is due between batches: checkpoint, heartbeat, segments."""
+        now_ms = max(now_ms, self._now())
         if now_ms - self._ticked_at >= HEARTBEAT_MS:
             self._add_tick(now_ms)
         with self._due_again():
@@ -333,7 +341,12 @@ class Aggregator(Closing):
         return self._now()
 
     def _now(self) -> int:
-        return max(self._clock(), self.fold.last_received_at)
+        return self._time.now(self.fold.last_received_at)
+
+    @property
+    def clock_behind_ms(self) -> int:
+        """How far the wall clock is behind the receipt times; they go on at half its speed."""
+        return self._time.behind_ms
 
     def _receipt(self, asserted_ms: int | None) -> Receipt:
         if asserted_ms is not None:
@@ -359,6 +372,10 @@ class Aggregator(Closing):
         if rows:
             batch.add_admin(Counted(rows), self._now())
         self._tick_due(batch)
+        if not batch.drafts and self._mark_due():
+            # Numbers of acknowledgements come from receipt times: one that no entry follows for
+            # long could be undercut after a kill and a clock that was set back.
+            batch.add_admin(Counted(()), self._now())
         if not batch.drafts and offset is None:
             return []
         try:
@@ -377,8 +394,13 @@ class Aggregator(Closing):
         except BaseException as error:
             self._broken = error if isinstance(error, Exception) else StateError("state.io", "cut")
             raise
+        self._unmarked = False
         self.publisher.committed([entry.checked for entry in sealed])
         return sealed
+
+    def _mark_due(self) -> bool:
+        """Whether nothing may be acknowledged without a new entry."""
+        return self._unmarked or self._now() - self.fold.last_received_at >= HEARTBEAT_MS
 
     # --- publishing -----------------------------------------------------------------------------
 

@@ -30,6 +30,9 @@ _AGAIN_S = 1.0
 """How long publishing waits after it failed; twice as long each time, up to the longest."""
 _AGAIN_AT_MOST_S = 300.0
 
+CLOCK_BEHIND_MS = 5_000
+"""A wall clock that is further behind the receipt times was set back, or had been ahead."""
+
 _WAYS = "give --mqtt URL, --http HOST:PORT, or both"
 
 OnEvent = Callable[[str, dict[str, object]], None]
@@ -53,7 +56,7 @@ class LiveHandler:
         self._again_s = 0.0
         self._reload = threading.Event()
         self.failure = ""
-        self._lost = False
+        self._lost = self._clock_behind = False
         self.aggregator = Aggregator(root)
 
     def reload_policy(self) -> None:
@@ -65,6 +68,7 @@ class LiveHandler:
         if self._lost:
             self._reopen()
         self._serve()
+        self._look_at_clock()
         try:
             summary, downlinks = self.aggregator.ingest(messages)
         except DepinError:
@@ -78,6 +82,7 @@ class LiveHandler:
         if self._lost:
             self._reopen()
         self._serve()
+        self._look_at_clock()
         return self._keep_up(now_ms)
 
     def _keep_up(self, now_ms: int) -> Sequence[Downlink]:
@@ -104,6 +109,16 @@ class LiveHandler:
         if not self.aggregator.publishing:
             self._again_s, self.failure = 0.0, ""
         return downlinks
+
+    def _look_at_clock(self) -> None:
+        """Say when the wall clock is behind what was received, and when it no longer is."""
+        behind_ms = self.aggregator.clock_behind_ms
+        if (behind_ms >= CLOCK_BEHIND_MS) is not self._clock_behind:
+            self._clock_behind = not self._clock_behind
+            self._on_event(
+                "clock.behind" if self._clock_behind else "clock.met",
+                {"behind_s": behind_ms // 1000},
+            )
 
     def close(self) -> None:
         """Publish and release the directory."""
