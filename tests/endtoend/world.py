@@ -155,6 +155,12 @@ def bridge_process(config: Path) -> Process:
     return Process("firmware_bridge.cli", "run", config, "--json-logs", log=log)
 
 
+class At(Protocol):
+    """A broker on this machine, or what stands for it."""
+
+    port: int
+
+
 @dataclass
 class _Flight:
     payload: bytes
@@ -177,7 +183,7 @@ class Publisher:
         self,
         device: Device,
         card: NetworkCard,
-        broker: Mosquitto,
+        broker: At,
         *,
         window: int = 64,
         resend_s: float = 2.0,

@@ -24,7 +24,7 @@ from depin_id.network import NetworkCard
 from depin_id.readings import reading
 from depin_id.senml import Decimal64
 from tests.brokers import Mosquitto
-from tests.endtoend.world import Publisher
+from tests.endtoend.world import At, Publisher
 from tests.http.support import acks_of
 
 BACKWARDS_S = 1_000_000
@@ -87,7 +87,7 @@ class Speaker(Meter):
         self,
         device: Device,
         card: NetworkCard,
-        broker: Mosquitto,
+        broker: At,
         seed: int,
         *,
         rest_s: float = 0.0,

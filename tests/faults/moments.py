@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depin_id.durable import replace_file
 from tests.endtoend.world import until
 
 if TYPE_CHECKING:
@@ -105,9 +107,10 @@ def _snapshot(scene: Scene, service: Service) -> None:
 def _policy(scene: Scene, service: Service) -> None:
     _at_work(service, "mqtt.subscribed")
     file = scene.workspace.policy
-    text = file.read_text()
-    skew = f"[time]\nmax_age_s = {2_592_000 + scene.dice.randrange(1000)}\n"
-    file.write_text(text.partition("[time]")[0] + skew)
+    age = 2_592_000 + scene.dice.randrange(1000)
+    text, found = re.subn(r"max_age_s = [0-9]+", f"max_age_s = {age}", file.read_text())
+    assert found == 1
+    replace_file(file, text.encode())
     with suppress(ProcessLookupError):
         os.kill(service.process.pid, signal.SIGHUP)
     _pause(scene, 0.8)
