@@ -187,11 +187,6 @@ class Aggregator(Closing):
         """Whether a commit failed, so that it has to be opened again."""
         return self._broken is not None
 
-    @property
-    def publishing(self) -> bool:
-        """Whether segments are being written beside this thread."""
-        return self.publisher.busy
-
     # --- the handler of an ingest source ----------------------------------------------------
 
     def commit(self, messages: Sequence[Message]) -> list[Downlink]:
@@ -373,8 +368,8 @@ class Aggregator(Closing):
             batch.add_admin(Counted(rows), self._now())
         self._tick_due(batch)
         if not batch.drafts and self._mark_due():
-            # Numbers of acknowledgements come from receipt times: one that no entry follows for
-            # long could be undercut after a kill and a clock that was set back.
+            # Numbers of acknowledgements are receipt times: after a kill, and with a clock that was
+            # set back, one that is far beyond the newest entry could be undercut.
             batch.add_admin(Counted(()), self._now())
         if not batch.drafts and offset is None:
             return []

@@ -106,7 +106,7 @@ class LiveHandler:
             if self.aggregator.broken:
                 self._reopen()
             return ()
-        if not self.aggregator.publishing:
+        if not self.aggregator.publisher.busy:
             self._again_s, self.failure = 0.0, ""
         return downlinks
 

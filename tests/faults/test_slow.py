@@ -177,7 +177,7 @@ def test_no_commit_waits_for_segments(tmp_path: Path, monkeypatch: pytest.Monkey
         net.send(device, device.next([level(50, NOW - 100)]))
         net.advance(3600)
         net.aggregator.idle(net.now_ms)
-        assert net.aggregator.publishing
+        assert net.aggregator.publisher.busy
         for n in range(20):
             net.advance(1)
             assert net.send(device, device.next([level(50, NOW + n)])).accepted
