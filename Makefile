@@ -56,6 +56,10 @@ bench: env apt ## measure, as ratios within one run; ARGS="--quick" or "--only N
 fuzz: env ## fuzz decoders: SECONDS for each target, TARGETS="cbor note", or "all" in one process
 	$(BIN)/python -m tests.fuzz --jobs $(JOBS) --seconds $(or $(SECONDS),60) $(TARGETS) $(ARGS)
 
+.PHONY: faults
+faults: env apt ## kill -9 of aggregator and bridge, TIMES each (100); ARGS="--what bridge --seed 7"
+	$(BIN)/python -m tests.faults.kills --times $(or $(TIMES),100) $(ARGS)
+
 audit: env ## pins, hashes, licences, and known vulnerabilities where their service answers
 	$(BIN)/python ci/audit.py --online
 

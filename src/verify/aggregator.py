@@ -17,19 +17,20 @@ from depin_id.networkdir import NetworkDir
 from verify import snapshot
 from verify.acknowledge import Acknowledger
 from verify.batch import Batch, Parking, Summary
-from verify.checks.quota import Bucket, take
 from verify.entries import Admin, Counted, Erased, Tick
 from verify.erasing import Erasing
 from verify.fold import Fold
 from verify.ingest import Downlink, Message
 from verify.operating import card_is_behind, former_log_signers, publish_card, settle
 from verify.publisher import Publisher
+from verify.receipt_time import ReceiptTime, steady_clock
 from verify.registry import Device
 from verify.replay import journal_lookup, replay
 from verify.sealing import SealedEntry, seal_all
 from verify.signatures import SignatureChecker
-from verify.store import Journal, KeyStore, NewBatch, Quarantine
-from verify.store.quarantine import Arrival
+from verify.snapshots import SnapshotKeeper
+from verify.store import Journal, KeyStore, NewBatch
+from verify.waiting_room import Strangers, open_quarantine
 from verify.workspace import Workspace
 from verify.world import Receipt
 
@@ -49,12 +50,6 @@ ERASED_AT_ONCE = 256
 
 PARKED_AT_ONCE = 256
 """How much of the quarantine is taken up in one batch: anyone can write a kid."""
-QUARANTINE_BYTES = 256 << 20
-QUARANTINE_PRINCIPAL_BYTES = 4 << 20
-QUARANTINE_PER_KID = 1024
-
-MAX_STRANGERS = 65_536
-"""Principals whose unauthenticated rate is remembered; which bytes wait changes no verdict."""
 
 
 def wall_clock() -> int:
@@ -68,6 +63,8 @@ class Aggregator(Closing):
     Args:
         root: its directory, made by :func:`verify.setup.init`.
         clock: milliseconds since 1970; receipt times are monotone by index whatever it does.
+        steady: milliseconds that nobody sets, by which receipt times go on while ``clock`` is
+            behind them. By default the system's, if ``clock`` is.
         randomness: gives so many random bytes.
         progress: called with (entries replayed, entries in all) while opening.
 
@@ -84,12 +81,15 @@ class Aggregator(Closing):
         root: Path,
         *,
         clock: Callable[[], int] = wall_clock,
+        steady: Callable[[], int] | None = None,
         randomness: Callable[[int], bytes] = os.urandom,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.workspace = Workspace(root)
         self.workspace.check()
-        self._clock = clock
+        if steady is None and clock is wall_clock:
+            steady = steady_clock
+        self._time = ReceiptTime(clock, steady)
         self._randomness = randomness
         self._closed = False
         self._broken: Exception | None = None
@@ -108,15 +108,13 @@ class Aggregator(Closing):
 
     def _open(self, progress: Callable[[int, int], None] | None) -> None:
         self.fold: Fold = snapshot.load(self.workspace.snapshots, self.keys, self.journal)
-        self._snapshot_size = self.fold.size
-        replay(self.journal, self.keys, self.fold, progress=progress)
-        operating = settle(self.workspace, self.fold.card_bytes)
-        self.quarantine = Quarantine.open(
-            self.workspace.quarantine,
-            max_total_bytes=QUARANTINE_BYTES,
-            max_per_principal_bytes=QUARANTINE_PRINCIPAL_BYTES,
-            max_per_kid=QUARANTINE_PER_KID,
+        self._snapshots = SnapshotKeeper(
+            self.workspace.snapshots, self.keys, self.journal, self._randomness, self.fold.size
         )
+        replay(self.journal, self.keys, self.fold, progress=progress)
+        self._unmarked = self._time.open(self.fold.last_received_at, HEARTBEAT_MS + PUBLISH_MS)
+        operating = settle(self.workspace, self.fold.card_bytes)
+        self.quarantine = open_quarantine(self.workspace.quarantine)
         try:
             self._open_public(operating)
         except BaseException:
@@ -131,7 +129,7 @@ class Aggregator(Closing):
         )
         self._acknowledger = Acknowledger(self.fold, self.journal, operating.ack_signer)
         self.use_keys(operating)
-        self._strangers: dict[str, Bucket] = {}
+        self._strangers = Strangers()
         self._published_at = self._ticked_at = self._dataset_at = 0
         # An erasure that was cut off, or undone by restoring an older key store, is finished now.
         if self.keys.erase_again(self._erased()):
@@ -166,9 +164,11 @@ class Aggregator(Closing):
         try:
             if self._broken is None:
                 self.publish()
-                if self.fold.size > self._snapshot_size:
+                if self.fold.size > self._snapshots.size:
                     self.save_snapshot()
         finally:
+            self.publisher.close()
+            self._snapshots.close()
             self._checker.close()
             self.quarantine.close()
             self.keys.close()
@@ -189,14 +189,18 @@ class Aggregator(Closing):
 
     def idle(self, now_ms: int) -> list[Downlink]:
         """What is due between batches: checkpoint, heartbeat, segments."""
+        now_ms = max(now_ms, self._now())
         if self._erasing.begun:
             self._finish_erasing()
         if now_ms - self._ticked_at >= HEARTBEAT_MS:
             self._add_tick(now_ms)
+        with self._due_again():
+            self.publisher.settle()
         self._publish_due(now_ms)
         if now_ms - self._dataset_at >= DATASET_MS:
-            self.publisher.publish_dataset()
+            self.publisher.begin_dataset()
             self._dataset_at = now_ms
+        self._snapshots.keep_up(self.fold)
         return []
 
     # --- taking bytes ---------------------------------------------------------------------------
@@ -339,7 +343,12 @@ class Aggregator(Closing):
         return self._now()
 
     def _now(self) -> int:
-        return max(self._clock(), self.fold.last_received_at)
+        return self._time.now(self.fold.last_received_at)
+
+    @property
+    def clock_behind_ms(self) -> int:
+        """How far the wall clock is behind the receipt times; they go on at half its speed."""
+        return self._time.behind_ms
 
     def _receipt(self, asserted_ms: int | None) -> Receipt:
         if asserted_ms is not None:
@@ -347,17 +356,7 @@ class Aggregator(Closing):
         return Receipt(self._now())
 
     def _park(self, parked: Sequence[Parking]) -> int:
-        rules = self.fold.policy.quota
-        rate, burst = rules.unauthenticated_per_minute, rules.unauthenticated_burst
-        arrivals = []
-        for item in parked:
-            held, allowed = take(self._strangers.pop(item.principal, None), item.at, rate, burst)
-            self._strangers[item.principal] = held
-            if allowed:
-                arrivals.append(Arrival(item.principal, item.kid, item.at, item.data))
-        while len(self._strangers) > MAX_STRANGERS:
-            del self._strangers[next(iter(self._strangers))]
-        return sum(self.quarantine.park_many(arrivals)) if arrivals else 0
+        return self._strangers.park(self.quarantine, parked, self.fold.policy.quota)
 
     def _write(self, batch: Batch, source: str, offset: bytes | None) -> list[SealedEntry]:
         """One durable transaction. If it fails the state is ahead, so nothing more is taken."""
@@ -365,6 +364,10 @@ class Aggregator(Closing):
         if rows:
             batch.add_admin(Counted(rows), self._now())
         self._tick_due(batch)
+        if not batch.drafts and self._mark_due():
+            # Numbers of acknowledgements are receipt times: after a kill, and with a clock that was
+            # set back, one that is far beyond the newest entry could be undercut.
+            batch.add_admin(Counted(()), self._now())
         if not batch.drafts and offset is None:
             return []
         try:
@@ -383,8 +386,13 @@ class Aggregator(Closing):
         except BaseException as error:
             self._broken = error if isinstance(error, Exception) else StateError("state.io", "cut")
             raise
+        self._unmarked = False
         self.publisher.committed([entry.checked for entry in sealed])
         return sealed
+
+    def _mark_due(self) -> bool:
+        """Whether nothing may be acknowledged without a new entry."""
+        return self._unmarked or self._now() - self.fold.last_received_at >= HEARTBEAT_MS
 
     # --- publishing -----------------------------------------------------------------------------
 
@@ -394,20 +402,23 @@ class Aggregator(Closing):
 
     def save_snapshot(self) -> None:
         """Write a snapshot and drop the older ones."""
-        snapshot.save(
-            self.fold,
-            self.workspace.snapshots,
-            self.keys,
-            self.journal,
-            randomness=self._randomness,
-        )
-        self._snapshot_size = self.fold.size
+        self._snapshots.save(self.fold)
 
     def _publish_due(self, now_ms: int) -> None:
         if now_ms - self._published_at >= PUBLISH_MS:
             self.publisher.publish_log()
-            self.publisher.seal_segments()
+            with self._due_again():
+                self.publisher.seal_segments()
             self.unpublished, self._published_at = None, now_ms
+
+    @contextmanager
+    def _due_again(self) -> Iterator[None]:
+        """If segments that were under way could not be written, they are due at once."""
+        try:
+            yield
+        except DepinError:
+            self._dataset_at = 0
+            raise
 
     def _tick_due(self, batch: Batch) -> None:
         published, now = self.publisher.published, self._now()

@@ -48,6 +48,8 @@ def ask(workspace: Workspace, request: Mapping[str, Any], *, wait_s: float = _WA
             )
         time.sleep(0.05)
     answer = json.loads(reply.read_bytes())
+    # In this order: a request whose reply is gone would be carried out once more.
+    path.unlink(missing_ok=True)
     reply.unlink(missing_ok=True)
     if "error" in answer:
         error = answer["error"]
@@ -62,14 +64,18 @@ def serve(aggregator: Aggregator) -> int:
         return 0
     done = 0
     for path in sorted(folder.glob("*.request")):
+        if _reply_path(path).exists():
+            path.unlink(missing_ok=True)  # an end came between the reply and this
+            continue
         try:
             answer: dict[str, Any] = {"result": perform(aggregator, _read(path))}
         except FileNotFoundError:
             continue  # whoever asked has given up and withdrawn it
         except DepinError as error:
             answer = {"error": error.to_json()}
-        path.unlink(missing_ok=True)
+        # The reply first: whoever asked is told, whenever this process ends.
         replace_file(_reply_path(path), json.dumps(answer).encode())
+        path.unlink(missing_ok=True)
         done += 1
     return done
 

@@ -77,7 +77,7 @@ class Metrics:
         """Count an event of the aggregator."""
         if kind == "committed":
             self._committed(detail)
-        elif kind in ("commit.failed", "publish.failed"):
+        elif kind in ("commit.failed", "publish.failed", "idle.failed"):
             self._failures.labels(kind, str(detail.get("code", ""))).inc()
 
     def on_commit(self, messages: Sequence[Message], took_s: float, waited_s: float) -> None:

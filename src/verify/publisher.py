@@ -5,11 +5,12 @@ Nothing is published before its entries are durable, and nothing here can change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from depin_id.errors import DepinError, StateError
 from depin_id.keys import Signer
+from verify.beside import Beside, Outcome
 from verify.dataset import Dataset, OpenEntry
 from verify.dataset.rows import CheckedEntry, check_entry
 from verify.dataset.tail import Tail
@@ -17,6 +18,7 @@ from verify.entries import Judged, decode_delta, delta_kind
 from verify.fold import Fold
 from verify.leaf import KIND_ENVELOPE
 from verify.log import Checkpoint, TileLog, sign_checkpoint
+from verify.reading import Peek
 from verify.replay import Opener
 from verify.store import Journal, KeyStore, StoredEntry
 from verify.workspace import Workspace
@@ -49,12 +51,15 @@ class Publisher:
         self._log = TileLog(workspace.log, fold.card.log_origin)
         self._leaves: list[bytes] = []
         self._tail = Tail()
+        self._beside = Beside("segments")
+        self._since: list[CheckedEntry] | None = None
         self._check_history()
         # What stops it is told when segments are due; until then acceptance goes on.
         with suppress(DepinError):
             dataset = self.dataset()
             if self._journal.size - dataset.sealed <= FEW:
-                self._refill(dataset, self._journal.size)
+                entries = self.open_entries(dataset.sealed, self._journal.size)
+                self._refill(self._tail, dataset, entries)
 
     def _check_history(self) -> None:
         """Refuse a journal that does not hold what was published, such as an old backup."""
@@ -86,6 +91,10 @@ class Publisher:
         else:
             self._leaves.extend([entry.entry.leaf for entry in entries])
         self._tail.add(entries)
+        if self._since is not None:
+            self._since.extend(entries)
+            if len(self._since) > MAX_REFILL:
+                self._since = None
 
     def sign_with(self, signer: Signer, former: Sequence[Signer] = ()) -> None:
         """Sign checkpoints with the card's log key, and with former ones that are still kept.
@@ -125,27 +134,95 @@ class Publisher:
 
     def publish_dataset(self) -> None:
         """Write the segments up to a checkpoint over everything committed."""
+        with suppress(DepinError):
+            self.settle(wait=True)  # what failed is tried again here
         size = self.publish_log().size
         dataset = self.dataset()
-        if dataset.size >= size:
-            return
-        if not self._tail.continues(dataset, size) and size - dataset.sealed <= MAX_REFILL:
-            self._refill(dataset, size)
-        if self._tail.continues(dataset, size):
-            self._tail.flush(dataset)
-        else:
-            dataset.flush(self.open_entries(dataset.sealed, size), size)
+        if dataset.size < size:
+            self._continue(self._tail, dataset, size, self._journal, self._keys)
+
+    def begin_dataset(self) -> None:
+        """As :meth:`publish_dataset`, but the segments are written beside this thread.
+
+        :meth:`settle` tells what became of it. Nothing is begun while something is under way.
+        """
+        if self.settle():
+            self._begin(self.publish_log().size, full=False)
 
     def seal_segments(self) -> None:
-        """Write segments that are full, so that what waits in memory is bounded."""
-        if self._tail.has_full() and self.published is not None:
-            self._tail.seal(self.dataset(), self.published.size)
+        """Write segments that are full beside this thread, so that what waits is bounded.
 
-    def _refill(self, dataset: Dataset, size: int) -> None:
+        Raises StateError, DatasetError: what was under way has failed.
+        """
+        if self.settle() and self._tail.has_full() and self.published is not None:
+            self._begin(self.published.size, full=True)
+
+    @property
+    def busy(self) -> bool:
+        """Whether segments are being written beside this thread."""
+        return self._beside.busy
+
+    def settle(self, *, wait: bool = False) -> bool:
+        """Take up segments that were written beside this thread; False while they are not.
+
+        Raises StateError, DatasetError: they could not be written.
+        """
+        done = False
+        try:
+            done = self._beside.settle(wait=wait)
+        finally:
+            if not self._beside.busy:
+                self._since = None
+        return done
+
+    def close(self) -> None:
+        """Let nothing be under way any more. Safe to call twice."""
+        self._beside.give_up()
+        self._since = None
+
+    def _begin(self, size: int, *, full: bool) -> None:
+        """Write up to ``size`` in another thread: of the full segments, or of everything."""
+        tail, fold = self._tail.copy(), self._fold
+        self._since = []
+
+        def work() -> Outcome:
+            dataset = self.dataset()
+            if full:
+                tail.seal(dataset, size)
+            elif dataset.size < size:
+                if tail.continues(dataset, size):
+                    tail.flush(dataset)
+                else:
+                    with Peek(self._workspace.root, fold) as peek:
+                        self._continue(tail, dataset, size, peek.journal, peek.keys)
+                    return lambda: self._adopt(tail)
+            return lambda: self._tail.written(size)
+
+        self._beside.begin(work)
+
+    def _adopt(self, tail: Tail) -> None:
+        """Go on with columns that were read again, and what was committed meanwhile."""
+        since, self._since = self._since, None
+        if since is not None:
+            self._tail = tail
+            tail.add(since)
+
+    def _continue(
+        self, tail: Tail, dataset: Dataset, size: int, journal: Journal, keys: KeyStore
+    ) -> None:
+        """Write the segments up to ``size`` from the columns, or from the journal."""
+        if not tail.continues(dataset, size) and size - dataset.sealed <= MAX_REFILL:
+            self._refill(tail, dataset, self._opened(journal, keys, dataset.sealed, size))
+        if tail.continues(dataset, size):
+            tail.flush(dataset)
+        else:
+            dataset.flush(self._opened(journal, keys, dataset.sealed, size), size)
+
+    def _refill(self, tail: Tail, dataset: Dataset, entries: Iterable[OpenEntry]) -> None:
         """Begin the columns again, from the journal."""
-        self._tail.restart(dataset)
-        for entry in self.open_entries(dataset.sealed, size):
-            if not self._tail.add([check_entry(entry)]):
+        tail.restart(dataset)
+        for entry in entries:
+            if not tail.add([check_entry(entry)]):
                 return
 
     def dataset(self) -> Dataset:
@@ -159,12 +236,23 @@ class Publisher:
 
     def open_entries(self, start: int, stop: int) -> Iterator[OpenEntry]:
         """Entries [start, stop) with whatever still opens."""
-        opener = Opener(self._fold, self._keys)
-        for stored in self._journal.entries(start, stop):
+        return self._opened(self._journal, self._keys, start, stop)
+
+    def _opened(
+        self, journal: Journal, keys: KeyStore, start: int, stop: int
+    ) -> Iterator[OpenEntry]:
+        opener = Opener(self._fold, keys)
+        for stored in journal.entries(start, stop):
+            if self._beside.cancelled.is_set():
+                raise StateError("state.stopped", "writing the segments was given up")
             yield open_entry(opener, stored)
 
     def forget(self) -> None:
-        """Forget what waits in memory for a segment: it is read from the journal again."""
+        """Forget what waits in memory for a segment: it is read from the journal again.
+
+        What is being written beside this thread is waited for and not taken up.
+        """
+        self.close()
         self._tail.clear()
 
     def drop(self, refs: Collection[bytes]) -> None:
@@ -186,6 +274,7 @@ class Publisher:
 
         Published tiles that differ from the journal are not overwritten: LogError ``log.rewrite``.
         """
+        self.close()
         size = self._journal.size
         fresh = TileLog(self._workspace.log, self._fold.card.log_origin, size=0)
         step = 4096

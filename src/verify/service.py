@@ -30,6 +30,9 @@ _AGAIN_S = 1.0
 """How long publishing waits after it failed; twice as long each time, up to the longest."""
 _AGAIN_AT_MOST_S = 300.0
 
+CLOCK_BEHIND_MS = 5_000
+"""A wall clock that is further behind the receipt times was set back, or had been ahead."""
+
 _WAYS = "give --mqtt URL, --http HOST:PORT, or both"
 
 OnEvent = Callable[[str, dict[str, object]], None]
@@ -53,6 +56,7 @@ class LiveHandler:
         self._again_s = 0.0
         self._reload = threading.Event()
         self.failure = ""
+        self._lost = self._clock_behind = False
         self.aggregator = Aggregator(root)
 
     def reload_policy(self) -> None:
@@ -61,7 +65,10 @@ class LiveHandler:
 
     def commit(self, messages: Sequence[Message]) -> Sequence[Downlink]:
         """Commit a batch; see :meth:`verify.aggregator.Aggregator.commit`."""
+        if self._lost:
+            self._reopen()
         self._serve()
+        self._look_at_clock()
         try:
             summary, downlinks = self.aggregator.ingest(messages)
         except DepinError:
@@ -72,7 +79,10 @@ class LiveHandler:
 
     def idle(self, now_ms: int) -> Sequence[Downlink]:
         """Requests, checkpoints, heartbeat. Raises DepinError as :meth:`_keep_up`."""
+        if self._lost:
+            self._reopen()
         self._serve()
+        self._look_at_clock()
         return self._keep_up(now_ms)
 
     def _keep_up(self, now_ms: int) -> Sequence[Downlink]:
@@ -96,21 +106,37 @@ class LiveHandler:
             if self.aggregator.broken:
                 self._reopen()
             return ()
-        self._again_s, self.failure = 0.0, ""
+        if not self.aggregator.publisher.busy:
+            self._again_s, self.failure = 0.0, ""
         return downlinks
+
+    def _look_at_clock(self) -> None:
+        """Say when the wall clock is behind what was received, and when it no longer is."""
+        behind_ms = self.aggregator.clock_behind_ms
+        if (behind_ms >= CLOCK_BEHIND_MS) is not self._clock_behind:
+            self._clock_behind = not self._clock_behind
+            self._on_event(
+                "clock.behind" if self._clock_behind else "clock.met",
+                {"behind_s": behind_ms // 1000},
+            )
 
     def close(self) -> None:
         """Publish and release the directory."""
         self.aggregator.close()
 
     def _reopen(self) -> None:
-        """Go on with the state as it is on disk. Raises DepinError when it cannot be opened."""
+        """Go on with the state as it is on disk.
+
+        Raises DepinError when it cannot be opened; the next batch tries that again.
+        """
+        self._lost = True
         try:
             self.aggregator.close()
         except DepinError as error:
             # Closing publishes; the files are released whatever becomes of that.
             self._failed("publish.failed", error)
         self.aggregator = Aggregator(self._root)
+        self._lost = False
 
     def _failed(self, kind: str, error: DepinError) -> None:
         self._on_event(kind, {"code": error.code, "message": str(error)})

@@ -14,6 +14,7 @@ import struct
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -33,6 +34,7 @@ _ORDER = sys.byteorder
 _MONTH = 197001
 """Snapshots' keys live under a month in which no device ever sent."""
 _NAME = re.compile(r"state-([0-9]{12})-([0-9a-f]{32})\.snapshot")
+_ANY = re.compile(r"\.?state-[0-9]{12}-([0-9a-f]{32})\.snapshot(?:\.tmp)?")
 _MAGIC = b"depin-snapshot/2\n"
 _LENGTH: Final = struct.Struct("<Q")
 _PIECE: Final = 8 << 20
@@ -111,24 +113,36 @@ def _restore_head(fold: Fold, data: bytes, newest: bytes, at: int) -> list[tuple
     return [(name, length) for name, length in columns]
 
 
-def _parts(fold: Fold, newest: bytes, key: DataKey) -> Generator[bytes]:
-    """The file: pieces in order, each sealed with its number, after its length."""
-    columns = {
+def _columns(fold: Fold) -> dict[str, Buffer]:
+    return {
         f"{table}.{name}": column
         for table, part in zip(_TABLES, _tables(fold), strict=True)
         for name, column in part.columns().items()
     }
+
+
+def _sealed(head: bytes, columns: Mapping[str, Buffer], key: DataKey) -> Iterator[bytes]:
+    """The file: pieces in order, each sealed with its number, after its length."""
+    yield _MAGIC
+    for number, piece in enumerate(_pieces(head, columns)):
+        sealed = key.seal(number, piece)
+        yield _LENGTH.pack(len(sealed))
+        yield sealed
+
+
+def _parts(fold: Fold, newest: bytes, key: DataKey) -> Generator[bytes]:
+    columns = _columns(fold)
     try:
-        yield _MAGIC
-        for number, piece in enumerate(_pieces(_head(fold, newest, columns), columns)):
-            sealed = key.seal(number, piece)
-            yield _LENGTH.pack(len(sealed))
-            yield sealed
+        yield from _sealed(_head(fold, newest, columns), columns, key)
     finally:
-        # While somebody looks at a column it cannot grow, even after the disk was full.
-        for column in columns.values():
-            if isinstance(column, memoryview):
-                column.release()
+        _release(columns)
+
+
+def _release(columns: Mapping[str, Buffer]) -> None:
+    # While somebody looks at a column it cannot grow, even after the disk was full.
+    for column in columns.values():
+        if isinstance(column, memoryview):
+            column.release()
 
 
 def _pieces(head: bytes, columns: Mapping[str, Buffer]) -> Iterator[bytes]:
@@ -190,6 +204,53 @@ def covered(directory: Path) -> int:
     return found[0][0] if found else 0
 
 
+@dataclass(frozen=True)
+class Copy:
+    """The state as it was at a moment, to be written beside the thread that goes on changing it.
+
+    Attributes:
+        size: entries that it holds. path: of the snapshot it becomes.
+    """
+
+    size: int
+    path: Path
+    head: bytes
+    columns: Mapping[str, bytes]
+    key: DataKey
+
+    def write(self) -> None:
+        """Write the snapshot durably. Raises StateError."""
+        replace_file(self.path, _sealed(self.head, self.columns, self.key))
+
+
+def weight(fold: Fold) -> int:
+    """Bytes that a copy of the state takes, about."""
+    columns = _columns(fold)
+    try:
+        return sum(memoryview(column).nbytes for column in columns.values())
+    finally:
+        _release(columns)
+
+
+def copy(
+    fold: Fold,
+    directory: Path,
+    keys: KeyStore,
+    journal: Journal,
+    *,
+    randomness: Callable[[int], bytes] = os.urandom,
+) -> Copy:
+    """Copy the state, for :meth:`Copy.write` and then :func:`drop_older`."""
+    path, key = _begin(fold, directory, keys, randomness)
+    columns = _columns(fold)
+    try:
+        head = _head(fold, _newest_leaf(journal, fold.size), columns)
+        copied = {name: bytes(column) for name, column in columns.items()}
+    finally:
+        _release(columns)
+    return Copy(fold.size, path, head, copied, key)
+
+
 def save(
     fold: Fold,
     directory: Path,
@@ -199,18 +260,33 @@ def save(
     randomness: Callable[[int], bytes] = os.urandom,
 ) -> Path:
     """Write a snapshot durably and drop all older ones together with their keys."""
+    path, key = _begin(fold, directory, keys, randomness)
+    with closing(_parts(fold, _newest_leaf(journal, fold.size), key)) as parts:
+        replace_file(path, parts)
+    drop_older(directory, keys, path)
+    return path
+
+
+def _begin(
+    fold: Fold, directory: Path, keys: KeyStore, randomness: Callable[[int], bytes]
+) -> tuple[Path, DataKey]:
     directory.mkdir(mode=0o700, exist_ok=True)
-    older = _snapshots(directory)
     ref = randomness(16)
     keys.ensure([(ref, _MONTH)])
     path = directory / f"state-{fold.size:012d}-{ref.hex()}.snapshot"
-    key = keys.get(ref, _MONTH)
-    with closing(_parts(fold, _newest_leaf(journal, fold.size), key)) as parts:
-        replace_file(path, parts)
-    for _, old_ref, old in older:
-        keys.erase(old_ref)
-        old.unlink(missing_ok=True)
-    return path
+    return path, keys.get(ref, _MONTH)
+
+
+def drop_older(directory: Path, keys: KeyStore, newest: Path | None) -> None:
+    """Drop all other snapshots with their keys, and what a crash left half written.
+
+    A half is sealed under a key as well: while that is there, so is what it holds of a device.
+    """
+    for path in directory.iterdir():
+        match = _ANY.fullmatch(path.name)
+        if match is not None and path != newest:
+            keys.erase(bytes.fromhex(match[1]))
+            path.unlink(missing_ok=True)
 
 
 def load(directory: Path, keys: KeyStore, journal: Journal) -> Fold:

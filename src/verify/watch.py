@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +91,7 @@ class Watched:
     Attributes:
         standing: the newest. root: the aggregator's directory.
         busy_since: monotonic seconds at which the running commit began, None between commits.
-        failing: whether the newest commit failed.
+        failing: whether the newest commit failed, or the directory could not be opened again.
     """
 
     def __init__(
@@ -117,7 +117,9 @@ class Watched:
         try:
             downlinks = self._inner.commit(messages)
         except BaseException:
+            # It lives, and a restart would not help: only its newest picture is an old one.
             self.failing = True
+            self.standing = replace(self.standing, at=time.monotonic())
             raise
         finally:
             self.busy_since = None
@@ -133,7 +135,12 @@ class Watched:
         self.busy_since = time.monotonic()
         try:
             downlinks = self._inner.idle(now_ms)
+        except BaseException:
+            self.failing = True
+            self.standing = replace(self.standing, at=time.monotonic())
+            raise
         finally:
             self.busy_since = None
+        self.failing = False
         self.standing = standing_of(self._handler)
         return downlinks

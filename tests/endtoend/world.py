@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -155,6 +155,12 @@ def bridge_process(config: Path) -> Process:
     return Process("firmware_bridge.cli", "run", config, "--json-logs", log=log)
 
 
+class At(Protocol):
+    """A broker on this machine, or what stands for it."""
+
+    port: int
+
+
 @dataclass
 class _Flight:
     payload: bytes
@@ -177,7 +183,7 @@ class Publisher:
         self,
         device: Device,
         card: NetworkCard,
-        broker: Mosquitto,
+        broker: At,
         *,
         window: int = 64,
         resend_s: float = 2.0,
@@ -358,7 +364,19 @@ def check_nothing_twice(entries: Sequence[Held], *, slot_ms: int = 1000) -> None
     assert not slots or max(slots.values()) == 1, "a time slot counts twice"
 
 
-def check_acknowledged(entries: Sequence[Held], publisher: Publisher) -> None:
+class Told(Protocol):
+    """Who was acknowledged something."""
+
+    @property
+    def acknowledged(self) -> dict[bytes, AckItem]:
+        """By identity."""
+
+    @property
+    def contradictions(self) -> list[tuple[AckItem, AckItem]]:
+        """Acknowledgements of one envelope that say different things."""
+
+
+def check_acknowledged(entries: Sequence[Held], publisher: Told) -> None:
     """What was acknowledged is in the journal just as the acknowledgement says."""
     held = {entry.index: entry for entry in entries}
     assert publisher.contradictions == []

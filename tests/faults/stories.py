@@ -149,6 +149,7 @@ def survives(
     meter.speak(20)
     until(lambda: not publisher.unanswered, "it to go on", log=lambda: service.log)
     service.finish()
+    assert not service.restarts, "it gave up on a disk that healed"
     assert "Traceback" not in service.log
     entries = list(journal(root))
     check_nothing_twice(entries)

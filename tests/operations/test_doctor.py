@@ -25,13 +25,14 @@ from tests.bridge.certificates import authority, issue
 from tests.brokers import Tls, free_port, mosquitto
 from tests.verify.cli_site import Site
 from verify import cardchange
-from verify.aggregator import HEARTBEAT_MS, QUARANTINE_BYTES, Aggregator, wall_clock
+from verify.aggregator import HEARTBEAT_MS, Aggregator, wall_clock
 from verify.doctor import Diagnosis, Setup, doctor, machine
 from verify.doctor import stores as store_checks
 from verify.doctor.diagnosis import Broker
 from verify.ingest.options import TlsOptions
 from verify.operating import new_keys
 from verify.setup import init
+from verify.waiting_room import QUARANTINE_BYTES
 from verify.workspace import Workspace
 
 

@@ -105,6 +105,12 @@ class Entries:
             yield end - start, to_batch(ENTRY_SCHEMA, self._rows[start:end])
             start = end
 
+    def copy(self) -> Entries:
+        """The same rows, which stay as they are while these go on growing."""
+        made = Entries()
+        made._rows, made._sizes, made.bytes = self._rows[:], self._sizes[:], self.bytes
+        return made
+
     def drop(self, count: int) -> None:
         """Forget the first rows: they are written."""
         self.bytes -= 512 * count + sum(self._sizes[:count])
@@ -255,6 +261,16 @@ class Readings:
         }
         return pa.record_batch([columns[field.name] for field in READING_SCHEMA], READING_SCHEMA)
 
+    def copy(self) -> Readings:
+        """The same rows, which stay as they are while these go on growing."""
+        made = Readings(self._resolution)
+        for name, value in vars(self).items():
+            if isinstance(value, _Codes):
+                setattr(made, name, _Codes.of(value))
+            else:
+                setattr(made, name, value[:] if isinstance(value, array | list) else value)
+        return made
+
     def drop(self, count: int) -> None:
         """Forget the first rows, which are written, and what only they stood for."""
         for column in (
@@ -304,6 +320,13 @@ class Columns:
     def bytes(self) -> int:
         """About what all of it takes in memory."""
         return self.entries.bytes + self.readings.bytes
+
+    def copy(self) -> Columns:
+        """The same, for another thread to write while this one goes on growing."""
+        made = Columns(self.start, self.resolution)
+        made.end = self.end
+        made.entries, made.readings = self.entries.copy(), self.readings.copy()
+        return made
 
     def add(self, checked: CheckedEntry) -> None:
         """Append the next entry. Raises DatasetError ``dataset.gap`` when it is another."""

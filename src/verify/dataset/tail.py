@@ -65,6 +65,19 @@ class Tail:
             return False
         return True
 
+    def copy(self) -> Tail:
+        """The same, for another thread; what is full never changes, so it is shared."""
+        made = Tail()
+        made._length = self._length
+        full = self._full()
+        made._parts = [part if part in full else part.copy() for part in self._parts]
+        return made
+
+    def written(self, upto: int) -> None:
+        """Forget the full segments that end at or before ``upto``: somebody else wrote them."""
+        full = [part for part in self._full() if part.end <= upto]
+        self._forget(full)
+
     def flush(self, dataset: Dataset) -> None:
         """Write everything; the last segment stays, to be written again when it is longer."""
         dataset.take(self._parts)
@@ -75,9 +88,12 @@ class Tail:
         full = [part for part in self._full() if part.end <= upto]
         if full:
             dataset.take(full)
-            self._parts = [part for part in self._parts if part not in full]
-            if not self._parts:
-                self._parts = [Columns(full[-1].end, full[-1].resolution)]
+            self._forget(full)
+
+    def _forget(self, full: list[Columns]) -> None:
+        self._parts = [part for part in self._parts if part not in full]
+        if full and not self._parts:
+            self._parts = [Columns(full[-1].end, full[-1].resolution)]
 
     def has_full(self) -> bool:
         """Whether a segment is full."""

@@ -9,13 +9,14 @@ from pathlib import Path
 from depin_id.errors import DepinError
 from depin_id.network import load_card
 from depin_id.networkdir import CARD_FILE
-from verify.aggregator import HEARTBEAT_MS, QUARANTINE_BYTES
+from verify.aggregator import HEARTBEAT_MS
 from verify.doctor.diagnosis import Diagnosis, Setup, of_error
 from verify.doctor.machine import holder
 from verify.leaf import parse_leaf
 from verify.log import NoteKey, read_checkpoint
 from verify.log.tiles import TileLog
 from verify.store import Journal, KeyStore
+from verify.waiting_room import QUARANTINE_BYTES
 
 SNAPSHOT_BEHIND = 1_000_000
 WAL_BYTES = 256 << 20

@@ -13,6 +13,10 @@ from verify.ingest.inbox import Arrival, Inbox
 TRANSIENT = (StateError, TransportError)
 """Errors of a commit after which the same batch is tried again: storage and network recover."""
 
+HEALS = frozenset({"state.full", "state.io", "state.locked"})
+"""Codes of errors that pass when somebody frees space or mends a disk: tried again for ever."""
+RETRY_MOST_S = 10.0
+
 BATCH_MESSAGES = 1000
 BATCH_BYTES = 16 << 20
 BATCH_MS = 50
@@ -36,7 +40,8 @@ class CommitLoop:
         clock: milliseconds since 1970, for what is due while nothing arrives.
         on_event: called with a kind and details, for logs.
         commit_tries, retry_s: tries of one batch when the commit fails with a StateError or a
-            TransportError, and the first pause between them, which doubles.
+            TransportError, and the first pause between them, which doubles up to ten seconds. A
+            full or failing disk has no end of tries: it heals, and to start again heals nothing.
     """
 
     def __init__(
@@ -93,8 +98,18 @@ class CommitLoop:
                     return
                 quiet_since = time.monotonic()
             elif not stop.is_set() and time.monotonic() - quiet_since >= _IDLE_S * 0.9:
-                done((), self._handler.idle(self._clock()))
+                self._idle(done)
                 quiet_since = time.monotonic()
+
+    def _idle(self, done: Done) -> None:
+        try:
+            downlinks = self._handler.idle(self._clock())
+        except StateError as error:
+            if error.code not in HEALS:
+                raise
+            self._on_event("idle.failed", {"code": error.code, "message": str(error)})
+        else:
+            done((), downlinks)
 
     def _size(self, bound: int) -> int:
         pace = self._inbox.pace
@@ -115,7 +130,9 @@ class CommitLoop:
         return True
 
     def _try(self, messages: list[Message], stop: threading.Event) -> Sequence[Downlink] | None:
-        for attempt in range(1, self._tries + 1):
+        attempt, pause_s = 0, self._retry_s
+        while True:
+            attempt += 1
             try:
                 return self._handler.commit(messages)
             except TRANSIENT as error:
@@ -123,11 +140,11 @@ class CommitLoop:
                     "commit.failed",
                     {"code": error.code, "message": str(error), "try": attempt},
                 )
-                if attempt == self._tries:
+                if attempt >= self._tries and error.code not in HEALS:
                     raise
-            if stop.wait(self._retry_s * 2 ** (attempt - 1)):
+            if stop.wait(pause_s):
                 return None
-        return None
+            pause_s = min(2 * pause_s, RETRY_MOST_S)
 
     def _interrupt(self, stop: threading.Event, ended: threading.Event) -> None:
         """Ends the waiting for messages when ``stop`` is set, without polling in the loop."""
