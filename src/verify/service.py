@@ -13,6 +13,7 @@ from depin_id.errors import ConfigError, DepinError
 from verify import control
 from verify.admin import perform
 from verify.aggregator import Aggregator, wall_clock
+from verify.collector import relax
 from verify.http.front import Front, HttpOptions
 from verify.ingest import Downlink, Message
 from verify.ingest.http import RequestSource
@@ -203,6 +204,8 @@ def run(
         on_event(kind, detail)
 
     handler = LiveHandler(root, heard)
+    if stop is None:
+        relax()
     asking = AskingThread(root, on_event=heard)
     if stop is None:
         signal.signal(

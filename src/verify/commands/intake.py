@@ -12,6 +12,7 @@ from depin_id.commands.common import read_passphrase, show
 from depin_id.errors import ConfigError
 from verify.aggregator import Aggregator
 from verify.batch import Summary
+from verify.collector import relax
 from verify.commands.common import AsJson, Directory, flat, parse_moment, progress
 from verify.eventlog import FORMATS, EventLog, Format
 from verify.http.api import ApiOptions
@@ -132,6 +133,7 @@ def ingest(
     asserted = None if received_at is None else parse_moment(received_at)
     total = Summary()
     with Aggregator(directory) as aggregator, progress("bytes") as report:
+        relax()
         source = FileSource(
             files,
             received_at=aggregator.now if asserted is None else asserted,
