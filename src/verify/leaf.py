@@ -129,8 +129,12 @@ def _is_bytes(value: Any, size: int) -> bool:
     return type(value) is bytes and len(value) == size
 
 
+@lru_cache(maxsize=8)
 def parse_leaf(data: bytes) -> Leaf:
-    """Read a leaf. Raises LogError ``log.leaf`` or EncodingError."""
+    """Read a leaf. Raises LogError ``log.leaf`` or EncodingError.
+
+    The last few are remembered: who goes through a journal asks for the time, then for the rest.
+    """
     value = cbor.decode(data, max_bytes=MAX_LEAF)
     if not isinstance(value, list) or len(value) < 4:
         _wrong("the leaf is no array of four or more")

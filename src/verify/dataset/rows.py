@@ -14,6 +14,7 @@ import h3
 
 from depin_id.errors import DatasetError, DepinError
 from depin_id.senml import Decimal64
+from verify.columns import Rows
 from verify.leaf import (
     KIND_ENVELOPE,
     MAX_LEAF,
@@ -134,7 +135,9 @@ def read_records(index: int, data: bytes) -> RecordsContent:
         content = RecordsContent.decode(data)
         if max(len(content.did), len(content.subject)) > MAX_DID:
             raise DatasetError("dataset.records", f"a DID of entry {index} is too long")
-        wrong = next((n for n, row in enumerate(content.rows) if not _is_row(row)), None)
+        # What was read as columns was held against the same types and bounds on the way.
+        rows = () if isinstance(content.rows, Rows) else content.rows
+        wrong = next((n for n, row in enumerate(rows) if not _is_row(row)), None)
     except DatasetError:
         raise
     except DepinError as error:
