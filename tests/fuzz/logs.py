@@ -19,10 +19,10 @@ from verify.log.proof import TlogProof, verify_tlog_proof
 from verify.receipt import check_receipt
 from verify.store.packing import pack_column, unpack_column, unpack_position
 
-_KEY = NoteKey(NETWORK.card.log_origin, NETWORK.card.log_key.raw)
+KEY_OF_LOG = NoteKey(NETWORK.card.log_origin, NETWORK.card.log_key.raw)
 
 
-def _each(*takes: Callable[[], Any]) -> None:
+def each(*takes: Callable[[], Any]) -> None:
     for take in takes:
         try:
             take()
@@ -39,14 +39,14 @@ def take_note(data: bytes) -> None:
     def key() -> None:
         assert NoteKey.parse(text(data)).vkey == text(data)
 
-    _each(lambda: split_note(data), lambda: verify_checkpoint(data, [_KEY]), body, key)
+    each(lambda: split_note(data), lambda: verify_checkpoint(data, [KEY_OF_LOG]), body, key)
 
 
 def take_proof(data: bytes) -> None:
     """A proof has one spelling, and is checked against any leaf."""
     proof = TlogProof.parse(data)
     assert TlogProof.parse(proof.format()) == proof
-    _each(lambda: verify_tlog_proof(data, b"leaf", [_KEY]))
+    each(lambda: verify_tlog_proof(data, b"leaf", [KEY_OF_LOG]))
 
 
 def take_receipt(data: bytes) -> None:
@@ -63,12 +63,12 @@ def take_leaf(data: bytes) -> None:
     def records() -> None:
         assert RecordsContent.decode(data).encode() == data
 
-    _each(leaf, records)
+    each(leaf, records)
 
 
 def take_entry(data: bytes) -> None:
     """What a journal entry is made of."""
-    _each(
+    each(
         lambda: decode_delta(data, None, _did_of),
         lambda: decode_delta(data, data, _did_of),
         lambda: decode_private(data),
@@ -90,7 +90,7 @@ def take_tile(data: bytes) -> None:
         assert encode_bundle(entries) == body
         assert bundle_prefix(body, count) == body
 
-    _each(
+    each(
         whole,
         lambda: bundle_prefix(body, count),
         lambda: tile_prefix(ENTRIES, body, count),
@@ -106,15 +106,19 @@ def take_column(data: bytes) -> None:
     assert pack_column(items) == body
 
 
-_CHECKPOINT = sign_checkpoint(
-    Checkpoint(_KEY.name, 1, hashlib.sha256(b"\0leaf").digest(), ()),
-    _KEY.name,
-    _KEY.public_key,
+SIGNED_CHECKPOINT = sign_checkpoint(
+    Checkpoint(KEY_OF_LOG.name, 1, hashlib.sha256(b"\0leaf").digest(), ()),
+    KEY_OF_LOG.name,
+    KEY_OF_LOG.public_key,
     NETWORK.log_signer.sign,
 )
-_PROOF = TlogProof(0, (), _CHECKPOINT)
+_PROOF = TlogProof(0, (), SIGNED_CHECKPOINT)
 
-target("note", take_note, [_CHECKPOINT, _CHECKPOINT.split("\n\n")[0] + "\n", _KEY.vkey])
+target(
+    "note",
+    take_note,
+    [SIGNED_CHECKPOINT, SIGNED_CHECKPOINT.split("\n\n")[0] + "\n", KEY_OF_LOG.vkey],
+)
 target("proof", take_proof, [_PROOF.format()])
 target("receipt", take_receipt, MATERIAL.receipts)
 target("leaf", take_leaf, [*MATERIAL.leaves, *MATERIAL.records])

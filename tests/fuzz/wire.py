@@ -17,7 +17,7 @@ from depin_id.ack import (
     read_resume,
     sign_challenge,
 )
-from depin_id.envelope import open_gateway_payload, parse_envelope, split_bundle
+from depin_id.envelope import open_gateway_payload, parse_any, parse_envelope, split_bundle
 from depin_id.errors import DepinError
 from depin_id.keys import PublicKey
 from depin_id.network import KIND_CARD, read_card
@@ -62,6 +62,7 @@ def take_cbor(data: bytes) -> None:
 def take_envelope(data: bytes) -> None:
     """An envelope, the bundle it may be, and what it carries."""
     assert b"".join(split_bundle(data)) == data, "a bundle lost or made up bytes"
+    assert _outcome(parse_envelope, data) == _outcome(parse_any, data), "the readers disagree"
     envelope = parse_envelope(data)
     sign1 = envelope.sign1
     assert cose.assemble(sign1.protected, sign1.payload, sign1.signature) == data

@@ -68,6 +68,9 @@ class Equivocation:
         hashes = path if root is None or not isinstance(path, list) else [root, *path]
         if not (isinstance(smaller, str) and isinstance(larger, str) and isinstance(path, list)):
             _wrong("a checkpoint is not a text, or the path is not a list")
+        # JSON can spell half a character, which no file can hold.
+        if any("\ud800" <= letter <= "\udfff" for letter in smaller + larger):
+            _wrong("a checkpoint holds half a character")
         if len(path) > MAX_PROOF_HASHES or not all(isinstance(item, str) for item in hashes):
             _wrong("a hash is not a text")
         code = "log.equivocation"
