@@ -61,10 +61,10 @@ class Proxy:
 
     def forsake(self) -> None:
         """The broker sees its clients go; they see nothing: half-open connections."""
-        for client, server in self._open:
+        forsaken, self._open[:] = list(self._open), []  # first: their threads look there
+        for _, server in forsaken:
             with contextlib.suppress(OSError):
                 server.shutdown(socket.SHUT_RDWR)
-            self._open.remove((client, server))
 
     def cut(self) -> None:
         """Both sides see the connection end."""

@@ -21,11 +21,11 @@ from verify.log.note import Checkpoint, sign_checkpoint
 from verify.witness.request import AddCheckpoint, format_request
 from verify.witness.settings import parse_settings
 
-_WITNESS = WitnessKey("witness.example/one", NETWORK.log_signer.public_key)
+_WITNESS = WitnessKey("example.org/witness", NETWORK.log_signer.public_key)
 _ORIGIN, _LOG = KEY_OF_LOG.name, NETWORK.log_signer
 _SETTINGS = f"""quorum = 1
 [[witness]]
-url = "https://witness.example/one"
+url = "https://example.org/witness"
 key = "{_WITNESS.vkey}"
 """
 
