@@ -58,6 +58,10 @@ class DIDError(DepinError):
     """A DID or DID URL has the wrong syntax, or its method cannot be resolved."""
 
 
+class CredentialError(DepinError):
+    """A credential, capability, status list or proof has the wrong form, or is not good here."""
+
+
 class NetworkError(DepinError):
     """A network card or a network's files are not what they should be."""
 

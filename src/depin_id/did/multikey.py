@@ -6,40 +6,19 @@ from typing import Final, NoReturn
 
 from multiformats import multicodec
 
-from depin_id.errors import DIDError
+from depin_id import base58
+from depin_id.errors import DIDError, EncodingError
 from depin_id.keys import Curve, PublicKey, admit
 
 _CODECS: Final[dict[Curve, str]] = {"ed25519": "ed25519-pub", "p256": "p256-pub"}
 _PREFIXES: Final = {curve: multicodec.wrap(codec, b"") for curve, codec in _CODECS.items()}
-_ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_DIGITS: Final = {character: value for value, character in enumerate(_ALPHABET)}
-_PAIRS: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
 MAX_LENGTH: Final = 1024
 """The longest multikey looked at; base58 takes time in the square of its length."""
 
 
 def encode_multikey(key: PublicKey) -> str:
     """``z6Mk...`` for Ed25519, ``zDna...`` for P-256 (base58btc, multicodec, compressed point)."""
-    return "z" + _base58(_PREFIXES[key.curve] + key.raw)
-
-
-def _base58(data: bytes) -> str:
-    """base58btc, two digits a step: this is made for every device that a network has."""
-    number, found = int.from_bytes(data, "big"), []
-    while number:
-        number, pair = divmod(number, len(_PAIRS))
-        found.append(_PAIRS[pair])
-    zeros = len(data) - len(data.lstrip(b"\0"))
-    return "1" * zeros + "".join(reversed(found)).lstrip("1")
-
-
-def _from_base58(text: str) -> bytes:
-    """The inverse of :func:`_base58`. Raises KeyError for any other character."""
-    number = 0
-    for character in text:
-        number = number * 58 + _DIGITS[character]
-    zeros = len(text) - len(text.lstrip("1"))
-    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return "z" + base58.encode(_PREFIXES[key.curve] + key.raw)
 
 
 def _malformed(message: str) -> NoReturn:
@@ -70,8 +49,8 @@ def split_multikey(text: str) -> tuple[Curve, bytes]:
     if type(text) is not str or not text.startswith("z") or not 2 <= len(text) <= MAX_LENGTH:
         _malformed(f"does not start with z, or has more than {MAX_LENGTH} characters")
     try:
-        wrapped = _from_base58(text[1:])
-    except KeyError:
+        wrapped = base58.decode(text[1:])
+    except EncodingError:
         _malformed("is not base58btc")
     for curve, prefix in _PREFIXES.items():
         if wrapped.startswith(prefix):
