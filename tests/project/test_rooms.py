@@ -19,12 +19,17 @@ FORBIDDEN = {
 }
 # Where the name to import is not the name to install.
 DISTRIBUTION = {
+    "Crypto": "pycryptodome",
     "nacl": "pynacl",
     "paho": "paho-mqtt",
     "serial": "pyserial",
     "pydantic_core": "pydantic",
 }
-EXTRAS = {"depin_id": [], "verify": ["verify", "demo", "s3"], "firmware_bridge": ["bridge", "demo"]}
+EXTRAS = {
+    "depin_id": ["wallet", "factory"],
+    "verify": ["verify", "wallet", "demo", "s3"],
+    "firmware_bridge": ["bridge", "demo"],
+}
 LINES_TO_AIM_AT = 400
 LINES_AT_MOST = 450
 
