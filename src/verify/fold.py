@@ -29,6 +29,17 @@ from verify.entries import (
     Rotated,
     Tick,
 )
+from verify.identity.entries import (
+    BatchTaken,
+    Compromised,
+    HistoryTaken,
+    IdentityEntry,
+    Rescored,
+    StatusTaken,
+    WalletBound,
+    Withdrawn,
+)
+from verify.identity.state import IdentityState
 from verify.policy import Policy
 from verify.profile import Profile, find_profile
 from verify.registry import Registry
@@ -70,6 +81,7 @@ class Fold:
     def __init__(self) -> None:
         self.registry = Registry()
         self.state = State()
+        self.identity = IdentityState()
         self.tally = Tally()
         self.size = 0
         self.last_received_at = 0
@@ -102,6 +114,7 @@ class Fold:
             self.registry,
             self.state,
             recorded,
+            self.identity,
         )
 
     def did_of(self, subject: int) -> str:
@@ -186,18 +199,41 @@ class Fold:
                 self.registry.check_new_device(enrolment)
                 subject = self.state.add_subject(enrolment.did, ref)
                 self.registry.enrol(enrolment, subject, since)
-            case Rotated(did, key, since):
-                self.registry.rotate(did, key, since)
+            case Rotated(did, key, since, until):
+                self.registry.rotate(did, key, since, until)
             case Revoked(did, since, _):
                 self.registry.revoke(did, since)
             case Erased(did, refs):
-                self.registry.erase(did)
-                self.state.forget([self.state.by_ref[ref] for ref in refs])
+                self._forget(did, refs)
             case Tick(size, root):
                 self.state.add_beacon(size, received_at, root)
             case Counted(rows):
                 for _, code, count in rows:
                     self.tally.add(self.tally.counted, code, count)
+            case _:
+                self._apply_identity(entry)
+
+    def _forget(self, did: str, refs: tuple[bytes, ...]) -> None:
+        if self.registry.device(did) is None:
+            # An owner, who has a reference but no stream of readings.
+            self.identity.forget_owner(did)
+            return
+        self.registry.erase(did)
+        self.state.forget([self.state.by_ref[ref] for ref in refs])
+        self.identity.forget_device(did)
+
+    def _apply_identity(self, entry: IdentityEntry) -> None:
+        holder = ""
+        if not isinstance(entry, HistoryTaken | Withdrawn | StatusTaken | BatchTaken | WalletBound):
+            holder = self.state.subjects[self.state.by_ref[entry.ref]].did
+        match entry:
+            case Compromised(_, thumbprint, since, _):
+                self.registry.compromise(thumbprint, since)
+            case Rescored(_, _, _, readings):
+                self.tally.readings -= readings
+            case HistoryTaken(did, spans=spans) if self.registry.device(did) is not None:
+                self.registry.follow(did, spans)
+        self.identity.apply(entry, holder)
 
     def restore_settings(
         self, card: bytes, asserted_time: bool, policy: bytes, profiles: Sequence[Any]
