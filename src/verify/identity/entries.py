@@ -41,12 +41,14 @@ class KeySpan(NamedTuple):
     Attributes:
         key: COSE_Key. since, until: receipt times in ms since 1970; until is None while it counts.
         version_id: the version of the DID's history that brought it.
+        method: the DID URL of its verification method.
     """
 
     key: bytes
     since: int
     until: int | None
     version_id: str
+    method: str
 
 
 def _digest(data: bytes) -> bytes:
