@@ -1,0 +1,1 @@
+"""Credentials: what manufacturers, owners and laboratories say of devices, and its status."""
