@@ -16,7 +16,9 @@ from depin_id.owners.codes import CODE_CHARACTERS
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 QR_ALPHANUMERIC = set("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:")
-KEYS = [SoftwareSigner(curve, bytes([7]) * 32).public_key for curve in ("ed25519", "p256")]
+KEYS = [
+    SoftwareSigner(curve, hashlib.sha256(b"k").digest()).public_key for curve in ("ed25519", "p256")
+]
 secrets = st.binary(min_size=16, max_size=16)
 
 
@@ -91,9 +93,7 @@ def test_a_code_is_not_shown_by_accident() -> None:
 
 
 def test_codes_are_of_the_randomness_they_are_given() -> None:
-    asked: list[int] = []
-    made = ClaimCode.generate(lambda size: asked.append(size) or bytes([5]) * size)
-    assert asked == [16] and made.secret == bytes([5]) * 16
+    assert ClaimCode.generate(lambda size: bytes([5]) * size).secret == bytes([5]) * 16
     assert ClaimCode.generate() != ClaimCode.generate()
 
 
