@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from depin_id.capability import Capability
 from verify.checks import quota
+from verify.checks.capability import find_capability, refuse_use, spend
 from verify.checks.identity import refuse_device, refuse_speaker, source_level, speaks_for
 from verify.checks.payload import Content, judge_payload
 from verify.checks.sequence import Recorded, Standing, stand
@@ -32,6 +34,7 @@ class _Case:
     world: World
     change: Change
     standing: Standing
+    capability: Capability | None = None
 
 
 def _place(auth: Authenticated, world: World) -> tuple[Change, Standing] | Rejected:

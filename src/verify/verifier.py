@@ -219,7 +219,7 @@ class Verifier:
         answer: Answer,
         drafts: Mapping[int, EnvelopeDraft],
     ) -> Verified:
-        did, about = auth.device.did, auth.device.did + (auth.envelope.claims.sub or "")
+        did, about = auth.device.did, speaks_for(auth)
         if answer.entry is None:
             return Verified(judgement.verdict, did, about, auth.id)
         if answer.entry not in drafts:

@@ -11,8 +11,14 @@ LEVELS = ("G0", "G1", "D1", "D2", "D3")
 
 
 def speaks_for(auth: Authenticated) -> str:
-    """The DID or DID URL that an envelope is about: ``<DID>`` or ``<DID>#name``."""
-    return auth.device.did + (auth.envelope.claims.sub or "")
+    """The DID or DID URL that an envelope is about: ``<DID>`` or ``<DID>#name``.
+
+    Under a capability it is whatever is named, of somebody else.
+    """
+    claims = auth.envelope.claims
+    if claims.sub is not None and claims.cap is not None:
+        return claims.sub
+    return auth.device.did + (claims.sub or "")
 
 
 def signer_of(auth: Authenticated, world: World) -> str:
