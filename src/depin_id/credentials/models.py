@@ -120,7 +120,7 @@ class Credential(Model):
     credential_subject: Any
     id: Url | None = None
     issuer: DidText
-    proof: Proof | None = None
+    proof: Annotated[Proof | BatchProof, Field(discriminator="type")] | None = None
     type: tuple[Any, ...]
     valid_from: Moment
     valid_until: Moment | None = None
@@ -152,7 +152,6 @@ class BirthCertificate(Credential):
     TYPE: ClassVar[str] = "DeviceBirthCertificate"
 
     credential_subject: BirthSubject
-    proof: Annotated[Proof | BatchProof, Field(discriminator="type")] | None = None  # type: ignore[assignment]
     type: tuple[Literal["VerifiableCredential"], Literal["DeviceBirthCertificate"]] = (
         "VerifiableCredential",
         "DeviceBirthCertificate",
@@ -173,7 +172,13 @@ class BatchSubject(Model):
     size: Annotated[int, Field(ge=1, le=MAX_LEAVES)]
 
 
-class ProductionBatch(Credential):
+class Signed(Credential):
+    """A credential that has to have a signature of its own."""
+
+    proof: Proof | None = None
+
+
+class ProductionBatch(Signed):
     """Manufacturer to all devices of a batch at once."""
 
     TYPE: ClassVar[str] = "ProductionBatch"
@@ -200,7 +205,7 @@ class OwnershipSubject(Model):
     previous: Digest
 
 
-class Ownership(Credential):
+class Ownership(Signed):
     """Owner before (at first the manufacturer, or who claims) to the owner after.
 
     It has no end of its own: an ownership ends with the next transfer.
@@ -235,7 +240,7 @@ class CalibrationSubject(Model):
     unit: Text
 
 
-class Calibration(Credential):
+class Calibration(Signed):
     """Laboratory to device, for a time."""
 
     TYPE: ClassVar[str] = "DeviceCalibration"
@@ -265,7 +270,7 @@ class LocationSubject(Model):
     longitude: Degrees
 
 
-class Location(Credential):
+class Location(Signed):
     """Whoever saw it to device, for a time."""
 
     TYPE: ClassVar[str] = "DeviceLocation"
