@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from depin_id import strict_json
 from depin_id.credentials.moments import PATTERN
+from depin_id.jcs import canonicalize
 
 V2: Final = "https://www.w3.org/ns/credentials/v2"
 TERMS: Final = "https://www.w3.org/ns/credentials/undefined-terms/v2"
 CONTEXT: Final = (V2, TERMS)
 """Every ``@context``, in this order. The second gives every other term a meaning of the issuer's;
 what it is stands in docs/schemas."""
-MAX_STATUS: Final = 16
+MAX_STATUS_BYTES: Final = 4096
 MAX_LEAVES: Final = 1 << 32
 
 Context = tuple[
@@ -89,18 +91,20 @@ class BatchProof(Model):
     type: Literal["MerkleBatchProof"] = "MerkleBatchProof"
 
 
-def _sorted(entry: dict[str, Any]) -> dict[str, Any]:
-    return dict(sorted(entry.items()))
+def _canonical(entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry with its members in canonical order, at every depth."""
+    if all(type(item) is str for item in entry.values()) and list(entry) == sorted(entry):
+        return entry
+    found: dict[str, Any] = strict_json.parse(canonicalize(entry), max_bytes=MAX_STATUS_BYTES)
+    return found
 
 
-_Member = Annotated[str, StringConstraints(pattern="^[!-~]{1,64}$")]
-_Whole = Annotated[int, Field(ge=-(2**53) + 1, le=2**53 - 1)]
 StatusEntry = Annotated[
-    dict[_Member, Annotated[str, StringConstraints(max_length=512)] | _Whole],
-    Field(min_length=1, max_length=MAX_STATUS),
-    AfterValidator(_sorted),
+    dict[Annotated[str, StringConstraints(pattern="^[!-~]{1,64}$")], JsonValue],
+    Field(min_length=1, max_length=16),
+    AfterValidator(_canonical),
 ]
-"""An entry of a status list, of whatever type: its members are the list's business."""
+"""An entry of a status list, of whatever type: what is in it is the list's business."""
 
 
 class Credential(Model):

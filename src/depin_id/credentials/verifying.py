@@ -138,7 +138,7 @@ def check_parts(
         device_key(credential.credential_subject)
     found = None
     if credential.credential_status is not None:
-        found = _check_status(credential.credential_status, status, now_ms)
+        found = _check_status(credential, status, now_ms)
     return Verified(
         credential,
         credential.issuer,
@@ -149,9 +149,8 @@ def check_parts(
     )
 
 
-def _check_status(
-    entry: Mapping[str, Any], status: StatusCheck | None, now_ms: int
-) -> StatusResult:
+def _check_status(credential: Credential, status: StatusCheck | None, now_ms: int) -> StatusResult:
+    entry = credential.credential_status or {}
     if status is None:
         _refuse(
             "credential.status_unknown",
@@ -159,7 +158,7 @@ def _check_status(
             "give the status list",
         )
     try:
-        found = status.check(entry, now_ms=now_ms)
+        found = status.check(entry, now_ms=now_ms, issuer=credential.issuer)
     except DepinError as error:
         _refuse("credential.status_unknown", f"{error.code}: {error.message}"[:300], error.hint)
     if found.ok and found.decided:
