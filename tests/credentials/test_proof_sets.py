@@ -124,7 +124,9 @@ def test_circles_and_names_that_stand_twice_are_refused() -> None:
     first, second, third, _ = secured["proof"]
     circle = [{**first, "previousProof": second["id"]}, {**second, "previousProof": first["id"]}]
     itself = [{**first, "previousProof": first["id"]}]
-    for wrong in (circle, itself, [{**third, "previousProof": [first["id"]] * 2}, first]):
+    twice = [{**third, "previousProof": [first["id"]] * 2}, first]
+    chains: list[Any] = [circle, itself, twice]
+    for wrong in chains:
         with pytest.raises(CredentialError, match=r"proof\.chain"):
             _verify({**secured, "proof": wrong})
     odd: list[Any] = [[first, first], [], [1], None, "x", [{**first, "id": 1}]]

@@ -42,8 +42,16 @@ Multikey = Annotated[str, StringConstraints(pattern="^z[1-9A-HJ-NP-Za-km-z]{40,6
 Url = Annotated[str, StringConstraints(max_length=512, pattern=r"^[a-z][a-z0-9+.-]*:[!-~]+$")]
 Decimal = Annotated[str, StringConstraints(pattern=r"^-?(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,12})?$")]
 Positive = Annotated[str, StringConstraints(pattern=r"^(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,12})?$")]
-Degrees = Annotated[
-    str, StringConstraints(pattern=r"^-?(?:0|[1-9][0-9]{0,2})(?:\.[0-9]{0,6}[1-9])?$")
+_PART = "(?:[0-9]{0,6}[1-9])"
+Latitude = Annotated[
+    str,
+    StringConstraints(pattern=rf"^(?:0|-?(?:90|0\.{_PART}|(?:[1-9]|[1-8][0-9])(?:\.{_PART})?))$"),
+]
+Longitude = Annotated[
+    str,
+    StringConstraints(
+        pattern=rf"^(?:0|-?(?:180|0\.{_PART}|(?:[1-9][0-9]?|1[0-7][0-9])(?:\.{_PART})?))$"
+    ),
 ]
 
 
@@ -93,7 +101,8 @@ class BatchProof(Model):
 
 def _canonical(entry: dict[str, Any]) -> dict[str, Any]:
     """The entry with its members in canonical order, at every depth."""
-    if all(type(item) is str for item in entry.values()) and list(entry) == sorted(entry):
+    plain = all(type(item) is str and len(item) <= 512 for item in entry.values())
+    if plain and list(entry) == sorted(entry):
         return entry
     found: dict[str, Any] = strict_json.parse(canonicalize(entry), max_bytes=MAX_STATUS_BYTES)
     return found
@@ -270,8 +279,8 @@ class LocationSubject(Model):
     accuracy: Positive
     altitude: Decimal | None = None
     id: DidText
-    latitude: Degrees
-    longitude: Degrees
+    latitude: Latitude
+    longitude: Longitude
 
 
 class Location(Signed):

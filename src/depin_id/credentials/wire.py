@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -45,6 +45,31 @@ class Parts(NamedTuple):
     body: bytes
     digest: bytes
     options: bytes
+
+
+_Kind = TypeVar("_Kind", bound=Credential)
+
+
+def make(kind: type[_Kind], **members: Any) -> _Kind:
+    """A credential without proof, from members that are not known to be right.
+
+    Args:
+        kind: its class.
+        members: by their names in Python or in JSON; ``credential_subject`` may be a dict.
+
+    Raises:
+        CredentialError: ``credential.malformed``. EncodingError: ``json.not_canonical``.
+    """
+    try:
+        return kind(**members)
+    except ValidationError as error:
+        _malformed(error)
+
+
+def _malformed(error: ValidationError) -> NoReturn:
+    found = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in found["loc"])
+    _refuse("credential.malformed", f"{where[:120]}: {found['msg'][:200]}")
 
 
 def write(credential: Credential) -> bytes:
@@ -145,7 +170,5 @@ def _explain(value: Any, written: bytes) -> NoReturn:
     try:
         _ADAPTERS[name].validate_json(written)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in found["loc"])
-        _refuse("credential.malformed", f"{where[:120]}: {found['msg'][:200]}")
+        _malformed(error)
     _refuse("credential.malformed", "a member is null, or is named as it is not in JSON")
