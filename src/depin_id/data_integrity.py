@@ -152,12 +152,27 @@ def verify_options(
             "proof.suite", f"{options['cryptosuite']} with a key of {key.curve} does not fit"
         )
     document = in_context(document, options)
-    verify_hashed(key, canonicalize(options), canonicalize(document), signature)
+    written = canonicalize(document)
+    digest = hashlib.sha256(written).digest()
+    verify_canonical(key, canonicalize(options), written, digest, signature)
 
 
-def verify_hashed(key: VerificationKey, options: bytes, document: bytes, signature: bytes) -> None:
-    """Verify a signature over canonical bytes. Raises SignatureInvalid ``signature.invalid``."""
-    message = _hashed(options, document, key.curve)
+def verify_canonical(
+    key: VerificationKey, options: bytes, document: bytes, digest: bytes, signature: bytes
+) -> None:
+    """Verify a signature over what is canonical already.
+
+    Args:
+        options, document: canonical bytes.
+        digest: SHA-256 of the document.
+
+    Raises:
+        SignatureInvalid: ``signature.invalid``.
+    """
+    if key.curve == "p384":
+        key.verify(_hashed(options, document, key.curve), signature)
+        return
+    message = hashlib.sha256(options).digest() + digest
     if key.curve == "p256":
         verify_any_s(key, message, signature)
     else:

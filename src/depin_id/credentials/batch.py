@@ -13,10 +13,10 @@ from typing import Any
 
 from depin_id import merkle
 from depin_id.credentials.issuing import issue
-from depin_id.credentials.models import BatchProof, BatchSubject, BirthCertificate, ProductionBatch
+from depin_id.credentials.models import BatchProof, BirthCertificate, ProductionBatch
 from depin_id.credentials.protocol import KeyOf, StatusCheck
 from depin_id.credentials.verifying import Verified, check_parts, check_signature, verify
-from depin_id.credentials.wire import Parts, read, write
+from depin_id.credentials.wire import Parts, make, read, write
 from depin_id.errors import CredentialError
 from depin_id.jcs import canonicalize
 from depin_id.keys import Signer
@@ -76,15 +76,13 @@ def sign_batch(
     if not leaves:
         raise CredentialError("batch.empty", "a batch has at least one device")
     tree = merkle.Tree(leaves)
-    try:
-        credential = ProductionBatch(
-            credential_status=credential_status,
-            credential_subject=BatchSubject(batch=batch, root=tree.root.hex(), size=len(tree)),
-            issuer=issuer,
-            valid_from=valid_from,
-        )
-    except ValueError as error:
-        raise CredentialError("credential.malformed", str(error)[:300]) from None
+    credential = make(
+        ProductionBatch,
+        credential_status=credential_status,
+        credential_subject={"batch": batch, "root": tree.root.hex(), "size": len(tree)},
+        issuer=issuer,
+        valid_from=valid_from,
+    )
     signed = issue(credential, signer, verification_method=verification_method, created=created)
     return signed, tree
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -11,8 +10,8 @@ from depin_id.credentials.models import BirthCertificate, Credential, Proof
 from depin_id.credentials.moments import parse_moment
 from depin_id.credentials.protocol import KeyOf, StatusCheck, StatusResult
 from depin_id.credentials.subject_key import device_key
-from depin_id.credentials.wire import Parts, proof_options, read
-from depin_id.data_integrity import SUITES, verify_hashed
+from depin_id.credentials.wire import Parts, read
+from depin_id.data_integrity import SUITES, verify_canonical
 from depin_id.ecdsa import VerificationKey
 from depin_id.errors import CredentialError, DepinError
 
@@ -104,7 +103,8 @@ def check_signature(parts: Parts, key_of: KeyOf, now_ms: int) -> VerificationKey
     key = key_of(method, credential.issuer, proof.created)
     if SUITES[key.curve] != proof.cryptosuite:
         _refuse("proof.suite", f"{proof.cryptosuite} with a key of {key.curve} does not fit")
-    verify_hashed(key, proof_options(parts.proof), parts.body, base58.decode(proof.proof_value[1:]))
+    signature = base58.decode(proof.proof_value[1:])
+    verify_canonical(key, parts.options, parts.body, parts.digest, signature)
     return key
 
 
@@ -138,20 +138,19 @@ def check_parts(
         device_key(credential.credential_subject)
     found = None
     if credential.credential_status is not None:
-        found = _check_status(credential.credential_status, status, now_ms)
+        found = _check_status(credential, status, now_ms)
     return Verified(
         credential,
         credential.issuer,
         subject,
         key,
-        hashlib.sha256(parts.body).digest(),
+        parts.digest,
         found,
     )
 
 
-def _check_status(
-    entry: Mapping[str, Any], status: StatusCheck | None, now_ms: int
-) -> StatusResult:
+def _check_status(credential: Credential, status: StatusCheck | None, now_ms: int) -> StatusResult:
+    entry = credential.credential_status or {}
     if status is None:
         _refuse(
             "credential.status_unknown",
@@ -159,7 +158,7 @@ def _check_status(
             "give the status list",
         )
     try:
-        found = status.check(entry, now_ms=now_ms)
+        found = status.check(entry, now_ms=now_ms, issuer=credential.issuer)
     except DepinError as error:
         _refuse("credential.status_unknown", f"{error.code}: {error.message}"[:300], error.hint)
     if found.ok and found.decided:

@@ -7,9 +7,9 @@ and every text is in its one spelling. Other spellings are read strictly and mad
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, NoReturn
+from hashlib import sha256
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -22,6 +22,7 @@ MAX_CREDENTIAL: Final = 1 << 16
 """Bound on a credential, in bytes."""
 _TYPE: Final = b'"type":["VerifiableCredential","'
 _PROOF: Final = b',"proof":{'
+_VALUE: Final = b',"proofValue":"'
 _AFTER_PROOF: Final = b'},"type":["VerifiableCredential"'
 _ADAPTERS: Final = {name: TypeAdapter(model) for name, model in TYPES.items()}
 _READ: Final = {
@@ -36,17 +37,39 @@ class Parts(NamedTuple):
     Attributes:
         credential: typed, its proof with it.
         body: canonical bytes of the document without its proof.
-        proof: canonical bytes of the proof; empty when there is none.
+        digest: SHA-256 of them: what is signed, not by which signature.
+        options: canonical bytes of the proof without its proofValue; empty without a signature.
     """
 
     credential: Credential
     body: bytes
-    proof: bytes
+    digest: bytes
+    options: bytes
 
-    @property
-    def digest(self) -> bytes:
-        """SHA-256 of the document without its proof: what is signed, not by which signature."""
-        return hashlib.sha256(self.body).digest()
+
+_Kind = TypeVar("_Kind", bound=Credential)
+
+
+def make(kind: type[_Kind], **members: Any) -> _Kind:
+    """A credential without proof, from members that are not known to be right.
+
+    Args:
+        kind: its class.
+        members: by their names in Python or in JSON; ``credential_subject`` may be a dict.
+
+    Raises:
+        CredentialError: ``credential.malformed``. EncodingError: ``json.not_canonical``.
+    """
+    try:
+        return kind(**members)
+    except ValidationError as error:
+        _malformed(error)
+
+
+def _malformed(error: ValidationError) -> NoReturn:
+    found = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in found["loc"])
+    _refuse("credential.malformed", f"{where[:120]}: {found['msg'][:200]}")
 
 
 def write(credential: Credential) -> bytes:
@@ -102,12 +125,20 @@ def _read_canonical(data: bytes) -> Parts | None:
     if _WRITE[name](credential, exclude_none=True) != data:
         return None
     if credential.proof is None:
-        return Parts(credential, data, b"")
+        return Parts(credential, data, sha256(data).digest(), b"")
     # In canonical bytes of these models these marks stand once: quotes inside of texts are escaped,
-    # and no other member of theirs has this name and holds an object.
+    # and no other member of theirs has such a name or holds an object.
     first = data.index(_PROOF)
     last = data.index(_AFTER_PROOF, first) + 1
-    return Parts(credential, data[:first] + data[last:], data[first + len(_PROOF) - 1 : last])
+    body = data[:first] + data[last:]
+    options = b""
+    value = data.find(_VALUE, first, last)
+    if value > 0:
+        options = (
+            data[first + len(_PROOF) - 1 : value]
+            + data[data.index(b'"', value + len(_VALUE)) + 1 : last]
+        )
+    return Parts(credential, body, sha256(body).digest(), options)
 
 
 def _refuse(code: str, what: str, hint: str = "") -> NoReturn:
@@ -139,13 +170,5 @@ def _explain(value: Any, written: bytes) -> NoReturn:
     try:
         _ADAPTERS[name].validate_json(written)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in found["loc"])
-        _refuse("credential.malformed", f"{where[:120]}: {found['msg'][:200]}")
+        _malformed(error)
     _refuse("credential.malformed", "a member is null, or is named as it is not in JSON")
-
-
-def proof_options(proof: bytes) -> bytes:
-    """The canonical bytes of a proof without its proofValue."""
-    first = proof.index(b',"proofValue":"')
-    return proof[:first] + proof[proof.index(b'"', first + 15) + 1 :]
