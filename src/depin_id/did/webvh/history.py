@@ -195,7 +195,7 @@ class History:
         return active is not None and key in active.keys
 
     def metadata(self, version: Version | None = None) -> dict[str, Any]:
-        """DID document metadata (did:webvh 1.0, "Read (Resolve)") of a version; None: the newest."""
+        """DID document metadata (did:webvh 1.0, "Read (Resolve)") of a version, or of the newest."""
         version = version or self.last
         rule = self.last.parameters.witness.to_json()
         if rule:

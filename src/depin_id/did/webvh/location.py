@@ -127,7 +127,6 @@ def _place(did: str, scid: str, place: str) -> Location:
     return Location(did, scid, host, number, tuple(_segment(segment) for segment in path))
 
 
-@lru_cache(maxsize=1024)
 def parse_location(did: str) -> Location:
     """Take a did:webvh apart.
 
@@ -136,6 +135,11 @@ def parse_location(did: str) -> Location:
     """
     if type(did) is not str or len(did) > MAX_LENGTH or not did.startswith(PREFIX):
         refuse("did", f"{str(did)[:60]!r} is not a did:webvh")
+    return _parsed(did)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(did: str) -> Location:
     scid, _, place = did[len(PREFIX) :].partition(":")
     if not SCID.fullmatch(scid):
         refuse("did", "the SCID is not base58btc of a SHA-256 multihash")

@@ -1,4 +1,4 @@
-"""What a witness gives, and the file it goes into (did:webvh 1.0, "Witnessing a DID Version Update").
+"""What a witness gives, and the file it goes into (did:webvh 1.0, "DID Witnesses").
 
 A witness verifies the whole log with the new entry first: :func:`~depin_id.did.webvh.extend`.
 """
