@@ -185,9 +185,11 @@ def _revoke(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
 
 
 def _erase(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
-    device = _device(aggregator, _text(request, "did"))
-    index = aggregator.erase(device)
-    return {"did": device.did, "index": index}
+    did = _text(request, "did")
+    if aggregator.fold.registry.device(did) is None:
+        return {"did": did, "index": aggregator.erase_owner(did)}
+    index = aggregator.erase(_device(aggregator, did))
+    return {"did": did, "index": index}
 
 
 # --- card and operating keys ---------------------------------------------------------------------

@@ -37,7 +37,9 @@ class _Case:
     capability: Capability | None = None
 
 
-def _place(auth: Authenticated, world: World) -> tuple[Change, Standing] | Rejected:
+def _place(
+    auth: Authenticated, world: World
+) -> tuple[Change, Standing, Capability | None] | Rejected:
     """Its stream and where it stands there; Rejected when it may not open another stream."""
     sub, role = auth.envelope.claims.sub, auth.device.enrolment.role
     if sub is not None and role != "gateway":
@@ -45,6 +47,12 @@ def _place(auth: Authenticated, world: World) -> tuple[Change, Standing] | Rejec
         if auth.device.erased:
             return _rejected("device.erased")
         return Rejected("subject.refused", "device", sub, "only a gateway signs for sensors")
+    cap, capability = auth.envelope.claims.cap, None
+    if cap is not None:
+        found = find_capability(auth, cap, world)
+        if isinstance(found, Rejected):
+            return found
+        capability = found
     subject_did = speaks_for(auth)
     state = world.state
     subject = state.subject_of(subject_did)
@@ -71,7 +79,7 @@ def _place(auth: Authenticated, world: World) -> tuple[Change, Standing] | Rejec
         consumes=standing.status not in ("duplicate", "forked"),
         mark=standing.mark,
     )
-    return change, standing
+    return change, standing, capability
 
 
 def _charge(case: _Case) -> Rejected | None:
@@ -85,7 +93,7 @@ def _charge(case: _Case) -> Rejected | None:
     if not allowed:
         return Rejected("quota.exceeded", "owner", f"over {rate} a minute", f"burst {burst}")
     change.bucket = bucket
-    owner = case.auth.device.enrolment.owner
+    owner = _owner(case)
     # Who still has a key that was revoked or rotated away must not use up the owner's others.
     silent = refuse_device(case.auth, case.receipt) is not None
     if owner and rules.owner_per_minute and not silent:
@@ -102,6 +110,16 @@ def _charge(case: _Case) -> Rejected | None:
             )
         change.owner = (owner, purse)
     return None
+
+
+def _owner(case: _Case) -> str:
+    """Whose quota it is: by entries about the owner, and without any by the enrolment."""
+    device, identity = case.auth.device, case.world.identity
+    if identity.owners:
+        did = device.did
+        if did in identity.owners:
+            return identity.owner_of(did, case.receipt.at)
+    return device.enrolment.owner
 
 
 def _rejected(code: str, measured: str = "", limit: str = "") -> Rejected:
@@ -121,6 +139,14 @@ def _refuse_position(case: _Case) -> Rejected | None:
     return None
 
 
+def _refuse_subject(case: _Case) -> Rejected | None:
+    """Refuse what is signed for a subject that was erased; its own device has no such envelope."""
+    index = case.change.subject
+    if index is None or not case.world.state.subjects[index].erased:
+        return None
+    return _rejected("device.erased")
+
+
 def judge(
     auth: Authenticated,
     receipt: Receipt,
@@ -138,14 +164,21 @@ def judge(
     placed = _place(auth, world)
     if isinstance(placed, Rejected):
         return Judgement("counted", placed)
-    change, standing = placed
+    change, standing, capability = placed
     if standing.status == "duplicate":
         return Judgement("duplicate", Accepted(100, ""), recorded=standing.recorded)
-    case = _Case(auth, receipt, world, change, standing)
+    case = _Case(auth, receipt, world, change, standing, capability)
     over = _charge(case)
     if over is not None:
         return Judgement("counted", over)
     refused = _refuse_position(case) or refuse_speaker(auth, receipt, world)
+    if refused is None and capability is not None:
+        refused = _refuse_subject(case) or refuse_use(capability, auth, receipt, world)
+        if refused is None:
+            spent = spend(capability, change.subject_did, receipt, world)
+            if isinstance(spent, Rejected):
+                return Judgement("counted", spent)
+            change.spent = spent
     if refused is not None:
         return _entry(case, refused)
     return _judge_content(case, inner)

@@ -16,6 +16,7 @@ from depin_id.keys import PublicKey
 from depin_id.network import NetworkCard, read_card
 from verify.appraise import verdict_of_refusal
 from verify.batch import Answer, Batch, EnvelopeDraft
+from verify.checks.identity import speaks_for
 from verify.checks.sequence import Recorded
 from verify.entries import Enrolled, PolicySet, Revoked, Rotated
 from verify.fold import Fold

@@ -1,4 +1,4 @@
-"""Signing for somebody else's subject: what a gateway that shows a capability may do, and how often.
+"""Signing for somebody else's subject: what a gateway with a capability may do, and how often.
 
 Signatures of a chain were verified when it was taken, under the keys that counted then; here only
 what can change is looked at, and what the envelope itself says. Nothing is asked of envelopes
@@ -13,8 +13,8 @@ from typing import Final
 
 from depin_id.capability import Capability, Operation
 from verify.checks import quota
-from verify.identity.chains import withdrawn_as
 from verify.identity.chains import read as read_capability
+from verify.identity.chains import withdrawn_as
 from verify.identity.state import Spending, Use
 from verify.verdict import Rejected, fault_of
 from verify.world import Authenticated, Receipt, World
@@ -113,9 +113,7 @@ def spend(found: Capability, subject: str, receipt: Receipt, world: World) -> Sp
             limit = f"{budget.max_count} in all"
             return _rejected("capability.budget", str(used), limit)
         if budget.rate_per_minute is not None and budget.burst is not None:
-            bucket, allowed = quota.take(
-                bucket, receipt.at, budget.rate_per_minute, budget.burst
-            )
+            bucket, allowed = quota.take(bucket, receipt.at, budget.rate_per_minute, budget.burst)
             if not allowed:
                 limit = f"{budget.rate_per_minute} a minute, burst {budget.burst}"
                 return _rejected("capability.budget", str(used), limit)

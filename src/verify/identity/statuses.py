@@ -1,0 +1,80 @@
+"""What the status lists that the journal holds say, at a receipt time.
+
+A list was verified under a key that counted when it was taken. It is verified again here, once for
+as long as it is held, under the same key, whatever became of that key since.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from depin_id.capability import StatusReference, uri_hash
+from depin_id.credentials.status.store import StatusStore
+from depin_id.did.jwk import parse_did_jwk
+from depin_id.did.key import parse_did_key
+from depin_id.ecdsa import VerificationKey
+from depin_id.errors import CredentialError, DepinError
+from depin_id.keys import PublicKey
+from verify.identity.entries import StatusTaken
+from verify.identity.state import IdentityState
+
+_HELD: Final = 64
+_held: OrderedDict[tuple[bytes, int], StatusStore] = OrderedDict()
+
+
+def status_of(
+    reference: StatusReference, signer: str, identity: IdentityState, max_age_s: int, at: int
+) -> tuple[str, str]:
+    """The status of a block of a capability.
+
+    Args:
+        reference: as the block names it. signer: DID of who signed the block: the list is his.
+        max_age_s: how old a list may be. at: receipt time, ms since 1970.
+
+    Returns:
+        ``valid``, ``message``, ``revoked``, ``suspended`` or ``undecided``, and more for people.
+    """
+    taken = _taken(reference.uri_hash, identity)
+    if taken is None:
+        return "undecided", "status.no_list"
+    try:
+        store = _store(taken, identity, max_age_s * 1000)
+    except DepinError as error:
+        return "undecided", error.code
+    asked = StatusReference(reference.uri_hash, reference.index, signer)
+    found = store.status_of(asked, now_ms=at)
+    return found.state, found.code
+
+
+def _taken(name: bytes, identity: IdentityState) -> StatusTaken | None:
+    return next((item for url, item in identity.status.items() if uri_hash(url) == name), None)
+
+
+def _store(taken: StatusTaken, identity: IdentityState, max_age_ms: int) -> StatusStore:
+    held = _held.get((taken.data, max_age_ms))
+    if held is not None:
+        return held
+
+    def key_of(method: str, issuer: str, _: str | None) -> VerificationKey:
+        return _ever(identity, method, issuer)
+
+    store = StatusStore(key_of=key_of, max_age_ms=max_age_ms, max_lists=1)
+    store.add(taken.data, issuer=taken.issuer)
+    _held[taken.data, max_age_ms] = store
+    if len(_held) > _HELD:
+        _held.popitem(last=False)
+    return store
+
+
+def _ever(identity: IdentityState, method: str, did: str) -> PublicKey:
+    """A key that a DID has or had."""
+    if did.startswith("did:key:"):
+        return parse_did_key(did)
+    if did.startswith("did:jwk:"):
+        return parse_did_jwk(did)
+    known = identity.histories.get(did)
+    for span in () if known is None else known.spans:
+        if span.method == method:
+            return PublicKey.from_cose_key(span.key)
+    raise CredentialError("issuer.key", f"{method[:160]} is no key of its DID")
