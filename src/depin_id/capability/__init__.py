@@ -23,13 +23,12 @@ from depin_id.capability.chain import (
 from depin_id.capability.grant import (
     MAX_BLOCKS,
     Grant,
-    StatusReference,
     check_within,
-    uri_hash,
 )
 from depin_id.capability.possession import Challenges, prove, verify_possession
 from depin_id.capability.scope import Box, Operation, Selector
 from depin_id.capability.verifier import CapabilityVerifier
+from depin_id.credentials.status.reference import StatusReference, uri_hash
 
 __all__ = [
     "KIND",

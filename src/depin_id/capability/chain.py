@@ -12,9 +12,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, NamedTuple, NoReturn
 
 from depin_id import cbor, cose
-from depin_id.capability.grant import MAX_BLOCKS, Grant, StatusReference, check_within
+from depin_id.capability.grant import MAX_BLOCKS, Grant, check_within
 from depin_id.capability.scope import Box, Operation, Selector, malformed
 from depin_id.claims import Place
+from depin_id.credentials.status.reference import StatusReference
 from depin_id.credentials.status.result import StatusResult
 from depin_id.did.key import did_key
 from depin_id.errors import CredentialError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -17,6 +16,7 @@ from depin_id.capability.scope import (
     region_from_cbor,
 )
 from depin_id.claims import MAX_SECONDS, is_uint
+from depin_id.credentials.status.reference import URI_HASH_BYTES, StatusReference
 from depin_id.did.syntax import parse_did
 from depin_id.errors import CredentialError, DIDError
 from depin_id.keys import PublicKey
@@ -25,38 +25,12 @@ MAX_BLOCKS: Final = 4
 MAX_ISSUER: Final = 256
 MAX_COUNT: Final = (1 << 53) - 1
 MAX_RATE: Final = 1_000_000
-URI_HASH_BYTES: Final = 16
 MAX_INDEX: Final = (1 << 32) - 1
 
 ISSUER, AUDIENCE, SELECTOR, OPERATIONS, COUNT, RATE, REGION = 1, 2, 3, 4, 5, 6, 7
 NOT_BEFORE, EXPIRES, DEPTH, STATUS, PARENT = 8, 9, 10, 11, 12
 _REQUIRED: Final = frozenset((AUDIENCE, SELECTOR, OPERATIONS, EXPIRES, DEPTH))
 _OPTIONAL: Final = frozenset((ISSUER, COUNT, RATE, REGION, NOT_BEFORE, STATUS, PARENT))
-
-
-def uri_hash(uri: str) -> bytes:
-    """How a block names a status list: the first 16 bytes of the SHA-256 of its URL."""
-    return hashlib.sha256(uri.encode("utf-8", "surrogatepass")).digest()[:URI_HASH_BYTES]
-
-
-@dataclass(frozen=True, slots=True)
-class StatusReference:
-    """Where it is said whether a block is revoked.
-
-    Attributes:
-        uri_hash: of the list's URL, see :func:`uri_hash`. index: in that list.
-        issuer: DID of whoever signed the block: the list has to be theirs; not on the wire.
-    """
-
-    uri_hash: bytes
-    index: int
-    issuer: str = ""
-
-    def __post_init__(self) -> None:
-        if type(self.uri_hash) is not bytes or len(self.uri_hash) != URI_HASH_BYTES:
-            malformed(f"the status list is not named by {URI_HASH_BYTES} bytes")
-        if not is_uint(self.index, MAX_INDEX):
-            malformed("the index in the status list is no integer of 32 bits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +74,7 @@ class Grant:
         if self.max_count is not None and not is_uint(self.max_count, MAX_COUNT):
             malformed("the count is not an integer below 2^53")
         self._check_rate()
+        self._check_status()
         if len(self.region) > MAX_BOXES:
             malformed(f"the region has more than {MAX_BOXES} boxes")
         if (self.issuer is None) == (self.parent is None):
@@ -116,6 +91,15 @@ class Grant:
             malformed("the rate is not a number a minute and a burst")
         if not all(is_uint(number, MAX_RATE) and number for number in self.rate):
             malformed(f"rate and burst are not 1 to {MAX_RATE}")
+
+    def _check_status(self) -> None:
+        if self.status is None:
+            return
+        name, index = self.status.uri_hash, self.status.index
+        if type(name) is not bytes or len(name) != URI_HASH_BYTES:
+            malformed(f"the status list is not named by {URI_HASH_BYTES} bytes")
+        if not is_uint(index, MAX_INDEX):
+            malformed("the index in the status list is no integer of 32 bits")
 
     @staticmethod
     def _check_issuer(issuer: Any) -> None:
