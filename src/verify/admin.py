@@ -135,9 +135,7 @@ def enrol(
     }
 
 
-def bounded(
-    aggregator: Aggregator, effective_from: Any, now: int, *, earlier: bool = False
-) -> int:
+def bounded(aggregator: Aggregator, effective_from: Any, now: int, *, earlier: bool = False) -> int:
     """From when a new key counts (receipt time in ms), within the policy's ``max_age_s``.
 
     Args:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 from depin_id.credentials import ProductionBatch
 from depin_id.credentials import verify as verify_credential
 from depin_id.credentials.status import StatusStore
+from depin_id.credentials.wire import read
 from depin_id.errors import ConfigError, CredentialError
 from verify.identity.entries import BatchTaken, StatusTaken
 from verify.identity.issuers import key_at
 from verify.identity.trust import StatusLists, keys_now, keys_then
-from depin_id.credentials.wire import read
 
 if TYPE_CHECKING:
     from verify.aggregator import Aggregator
@@ -70,9 +70,9 @@ def take_status_list(aggregator: Aggregator, request: Mapping[str, Any]) -> dict
         data = bytes.fromhex(str(request.get("data") or ""))
     except ValueError:
         raise ConfigError("admin.request", "the list is not hexadecimal") from None
-    found = StatusStore(
-        key_of=lambda method, issuer, _: key_at(identity, method, issuer, now)
-    ).add(data)
+    found = StatusStore(key_of=lambda method, issuer, _: key_at(identity, method, issuer, now)).add(
+        data
+    )
     url = str(request.get("url") or found.uri)
     if found.uri != url:
         raise CredentialError(

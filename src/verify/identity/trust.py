@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from depin_id.credentials import BatchProof, BirthCertificate, ProductionBatch
+from depin_id.credentials import BatchProof, BirthCertificate, ProductionBatch, verify_birth
 from depin_id.credentials import verify as verify_credential
-from depin_id.credentials import verify_birth
 from depin_id.credentials.status import StatusResult, StatusStore
 from depin_id.credentials.verifying import Verified
 from depin_id.credentials.wire import read
