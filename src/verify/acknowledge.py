@@ -51,7 +51,7 @@ class Acknowledger:
         for message, identity, result in told:
             data, number, to = result.answer, message.reply, result.recipient
             if data is None and to:
-                item = self._item(Answer(identity, result.code, result.index), 0, [])
+                item = self._item(Answer(identity, result.code, result.entry), 0, [])
                 data = self._sign(to, (item,), None, now_ms)
             if number:
                 downlinks.append(Downlink(b"", data or b"", number, result.code))

@@ -37,13 +37,13 @@ class StatementResult(NamedTuple):
         code: ``accepted``, or why it was refused.
         recipient: thumbprint of the key that the signed result is for, 32 bytes; empty when it is
             not known who asks, who then is told nothing by a broker.
-        index: of the journal entry that stands for it, if there is one.
+        entry: index of the journal entry that stands for it, if there is one.
         answer: what goes down instead of a signed result, such as a challenge.
     """
 
     code: str
     recipient: bytes = b""
-    index: int | None = None
+    entry: int | None = None
     answer: bytes | None = None
 
 
