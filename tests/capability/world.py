@@ -21,7 +21,7 @@ from depin_id.capability import (
     read_chain,
     verify_chain,
 )
-from depin_id.credentials.status.result import StatusResult
+from depin_id.credentials.status.result import State, StatusResult
 from depin_id.did.key import did_key, parse_did_key
 from depin_id.keys import PublicKey, SoftwareSigner
 
@@ -67,8 +67,14 @@ def longer(data: bytes, **less: Any) -> bytes:
 def forged(data: bytes, by: SoftwareSigner = GATEWAY, **changes: Any) -> bytes:
     """What a delegate would make who does not keep to the rules: a signed block, anything in it."""
     blocks = read_chain(data)
-    defaults = {"audience": AGENT.public_key, "depth": blocks[-1].grant.depth - 1, "status": None}
-    changed = {"issuer": None, "parent": blocks[-1].digest} | defaults | changes
+    changed: dict[str, Any] = {
+        "issuer": None,
+        "parent": blocks[-1].digest,
+        "audience": AGENT.public_key,
+        "depth": blocks[-1].grant.depth - 1,
+        "status": None,
+    }
+    changed |= changes
     grant = replace(blocks[-1].grant, **changed)
     headers = {cose.HEADER_KID: by.public_key.kid}
     block = cose.sign1(headers, grant.encode(), kind=KIND, network=NETWORK, signer=by)
@@ -91,13 +97,14 @@ def verify(data: bytes, **changes: Any) -> Capability:
     return verify_chain(data, **(usual | changes))
 
 
-def always(state: Any) -> Any:
+class Said:
     """A status list that says one thing, and notes what it was asked."""
-    asked: list[StatusReference] = []
 
-    def status(reference: StatusReference) -> StatusResult:
-        asked.append(reference)
-        return StatusResult(state, "" if state == "valid" else f"status.{state}", "said the list")
+    def __init__(self, state: State) -> None:
+        self.state: State = state
+        self.asked: list[StatusReference] = []
 
-    status.asked = asked  # type: ignore[attr-defined]
-    return status
+    def __call__(self, reference: StatusReference) -> StatusResult:
+        self.asked.append(reference)
+        code = "" if self.state == "valid" else f"status.{self.state}"
+        return StatusResult(self.state, code, "said the list")

@@ -61,7 +61,7 @@ def test_example_of_a_million_entries() -> None:
 
 
 def test_example_of_an_empty_bitstring() -> None:
-    """Bitstring Status List 1.0, the example of section 2.2: 131,072 entries of 0, byte for byte."""
+    """Bitstring Status List 1.0, example of section 2.2: 131,072 entries of 0, byte by byte."""
     text = "uH4sIAAAAAAAAA-3BMQEAAADCoPVPbQwfoAAAAAAAAAAAAAAAAAAAAIC3AYbSVKsAQAAA"
     assert decode_list(text) == bytes(16_384)
     assert encode_list(bytes(16_384)) == text

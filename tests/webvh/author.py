@@ -13,6 +13,7 @@ from depin_id.did.webvh import (
     History,
     add_witness_proof,
     create,
+    extend,
     make_document,
     rotate,
     verify_log,
@@ -57,8 +58,6 @@ def rotating(count: int, *, keep: int = 1) -> bytes:
 
 
 def _append(history: History, log: bytes) -> History:
-    from depin_id.did.webvh import extend
-
     return extend(history, log, now_ms=T + 100_000 * DAY)
 
 
@@ -100,9 +99,7 @@ def signed(entry: dict[str, Any], *names: str) -> dict[str, Any]:
     return entry | {"proof": proofs}
 
 
-def remade(
-    log: bytes, number: int, change: Callable[[dict[str, Any]], None], *names: str
-) -> bytes:
+def remade(log: bytes, number: int, change: Callable[[dict[str, Any]], None], *names: str) -> bytes:
     """A log whose entry of this number was changed, hashed and signed again; it ends there.
 
     The first entry is given a new SCID as well.

@@ -136,7 +136,8 @@ class IdentityState:
         wallets: owner DID to CAIP-10 account. owner_refs: owner DID to its random reference.
         capabilities: identity to (holder's DID, chain bytes). withdrawn: identity to since when.
         spent: by capability. nonces: challenges that were answered, in order.
-        status: by URL. batches: digest to issuer.
+        status: by URL. batches: digest to issuer and the credential as it was signed.
+        serials: (manufacturer's DID, serial number) to the device that showed it last.
         rescored: first index to how many, of entries that count no more.
         vouched: subjects that no DID of their own vouches for, and who does (see Spending).
         forgotten: references of owners that were erased.
@@ -152,10 +153,11 @@ class IdentityState:
     spent: dict[bytes, Spent] = field(default_factory=dict)
     nonces: dict[bytes, None] = field(default_factory=dict)
     status: dict[str, StatusTaken] = field(default_factory=dict)
-    batches: dict[bytes, str] = field(default_factory=dict)
+    batches: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)
     rescored: dict[int, int] = field(default_factory=dict)
     vouched: dict[str, bytes] = field(default_factory=dict)
     forgotten: dict[bytes, None] = field(default_factory=dict)
+    serials: dict[tuple[str, str], str] = field(default_factory=dict, compare=False)
     _sorted: list[int] = field(default_factory=list, repr=False, compare=False)
 
     def owner_of(self, device: str, at: int) -> str:
@@ -186,11 +188,21 @@ class IdentityState:
 
     def forget_device(self, did: str) -> None:
         """Drop what is personal about a device."""
-        self.births.pop(did, None)
+        self._drop_birth(did)
         self.owners.pop(did, None)
         for identity, (holder, _) in list(self.capabilities.items()):
             if holder == did:
                 del self.capabilities[identity]
+
+    def _drop_birth(self, did: str) -> None:
+        birth = self.births.pop(did, None)
+        if birth is not None and self.serials.get((birth.issuer, birth.serial)) == did:
+            del self.serials[birth.issuer, birth.serial]
+
+    def _add_birth(self, birth: Birth) -> None:
+        self._drop_birth(birth.did)
+        self.births[birth.did] = birth
+        self.serials[birth.issuer, birth.serial] = birth.did
 
     def forget_owner(self, did: str, refs: Iterable[bytes]) -> None:
         """Drop what is personal about an owner, whose references these were."""
@@ -232,7 +244,7 @@ class IdentityState:
             ],
             list(self.nonces),
             [[s.url, s.issuer, s.issued, s.expires, s.data] for s in self.status.values()],
-            [list(pair) for pair in self.batches.items()],
+            [[key, *held] for key, held in self.batches.items()],
             [list(pair) for pair in self.rescored.items()],
             [list(pair) for pair in self.vouched.items()],
             list(self.forgotten),
@@ -261,10 +273,11 @@ class IdentityState:
             },
             dict.fromkeys(nonces),
             {item[0]: StatusTaken(*item) for item in status},
-            dict(batches),
+            {key: (issuer, data) for key, issuer, data in batches},
             dict(rescored),
             dict(vouched),
             dict.fromkeys(forgotten),
+            {(birth.issuer, birth.serial): birth.did for birth in map(Birth._make, births)},
         )
 
     # --- entries ------------------------------------------------------------------------------
@@ -283,7 +296,7 @@ class IdentityState:
             case EvidenceTaken(_, _, nonce, private):
                 self.use_nonce(nonce)
                 if private is not None:
-                    self.births[holder] = Birth(*cbor2.loads(private)[0])
+                    self._add_birth(Birth(*cbor2.loads(private)[0]))
             case Compromised():
                 pass
             case Rescored(_, _, runs, _):
@@ -309,8 +322,8 @@ class IdentityState:
                 self.use_nonce(nonce)
             case StatusTaken(url):
                 self.status[url] = entry
-            case BatchTaken(digest, issuer, _):
-                self.batches[digest] = issuer
+            case BatchTaken(digest, issuer, data):
+                self.batches[digest] = (issuer, data)
 
 
 MAX_NONCES = 65_536

@@ -11,13 +11,10 @@ from typing import Final
 
 from depin_id.capability import StatusReference, uri_hash
 from depin_id.credentials.status.store import StatusStore
-from depin_id.did.jwk import parse_did_jwk
-from depin_id.did.key import parse_did_key
-from depin_id.ecdsa import VerificationKey
-from depin_id.errors import CredentialError, DepinError
-from depin_id.keys import PublicKey
+from depin_id.errors import DepinError
 from verify.identity.entries import StatusTaken
 from verify.identity.state import IdentityState
+from verify.identity.trust import keys_then
 
 _HELD: Final = 64
 _held: OrderedDict[tuple[bytes, int], StatusStore] = OrderedDict()
@@ -56,25 +53,9 @@ def _store(taken: StatusTaken, identity: IdentityState, max_age_ms: int) -> Stat
     if held is not None:
         return held
 
-    def key_of(method: str, issuer: str, _: str | None) -> VerificationKey:
-        return _ever(identity, method, issuer)
-
-    store = StatusStore(key_of=key_of, max_age_ms=max_age_ms, max_lists=1)
+    store = StatusStore(key_of=keys_then(identity), max_age_ms=max_age_ms, max_lists=1)
     store.add(taken.data, issuer=taken.issuer)
     _held[taken.data, max_age_ms] = store
     if len(_held) > _HELD:
         _held.popitem(last=False)
     return store
-
-
-def _ever(identity: IdentityState, method: str, did: str) -> PublicKey:
-    """A key that a DID has or had."""
-    if did.startswith("did:key:"):
-        return parse_did_key(did)
-    if did.startswith("did:jwk:"):
-        return parse_did_jwk(did)
-    known = identity.histories.get(did)
-    for span in () if known is None else known.spans:
-        if span.method == method:
-            return PublicKey.from_cose_key(span.key)
-    raise CredentialError("issuer.key", f"{method[:160]} is no key of its DID")

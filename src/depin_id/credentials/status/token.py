@@ -26,7 +26,7 @@ from depin_id.credentials.status.signed import (
 )
 from depin_id.did.syntax import parse_did
 from depin_id.ecdsa import verify_any_s
-from depin_id.errors import CredentialError, DIDError, KeyRefused
+from depin_id.errors import CredentialError, DIDError, EncodingError, KeyRefused
 from depin_id.keys import SIGNATURE_BYTES, PublicKey, Signer
 
 MEDIA_TYPE: Final = "application/statuslist+cwt"
@@ -111,6 +111,8 @@ class _Tags(dict[int, Any]):
 def _loads(data: bytes) -> Any:
     """Read other people's CBOR: any order of keys, none of them twice, no tags, bounded depth."""
     try:
+        if cbor.item_end(data, 0) != len(data):
+            malformed("bytes follow the token, or something in it")
         return cbor2.loads(
             data,
             semantic_decoders=_Tags(),
@@ -118,7 +120,7 @@ def _loads(data: bytes) -> Any:
             allow_indefinite=False,
             allow_duplicate_keys=False,
         )
-    except (cbor2.CBORError, ValueError, TypeError, RecursionError, OverflowError):
+    except (EncodingError, cbor2.CBORError, ValueError, TypeError, RecursionError, OverflowError):
         malformed("the token is not CBOR of definite length without tags and repeated keys")
 
 
