@@ -19,7 +19,7 @@ from depin_id.network import read_card
 from verify.aggregator import Aggregator
 from verify.batch import Summary
 from verify.entries import CardSet, Enrolled, Revoked, Rotated
-from verify.identity import challenges, enrolling, offering
+from verify.identity import challenges, enrolling, offering, owners_table
 from verify.identity.binding import check_bound
 from verify.operating import check_successor, retire, settle, stage
 from verify.policy import Policy
@@ -35,7 +35,8 @@ def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
 
     Args:
         request: ``{"op": "enrol" | "rotate" | "revoke" | "erase" | "policy" | "resume" | "card" |
-            "retire" | "challenge" | "batch" | "status-list", ...}``.
+            "retire" | "challenge" | "batch" | "status-list" | ...}``, and those of
+            :mod:`verify.identity.owners_table`.
 
     Raises:
         ConfigError: ``admin.request``, ``registry.*``, ``policy.invalid``, ``enrolment.*``.
@@ -53,6 +54,7 @@ def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
         "challenge": challenges.challenge,
         "batch": offering.take_batch,
         "status-list": offering.take_status_list,
+        **owners_table.OPERATIONS,
     }
     operation = operations.get(str(request.get("op")))
     if operation is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from depin_id.envelope import CONTENT_SIGN1
+from verify.registry import Device, KeyPeriod
 from verify.verdict import Rejected, fault_of
 from verify.world import Authenticated, Receipt, World
 
@@ -54,7 +55,11 @@ def _rejected(code: str, measured: str = "", limit: str = "") -> Rejected:
 
 def refuse_device(auth: Authenticated, receipt: Receipt) -> Rejected | None:
     """Refuse a device or key that may not speak at the receipt time, whatever it says."""
-    device, period, at = auth.device, auth.period, receipt.at
+    return refuse_key(auth.device, auth.period, receipt.at)
+
+
+def refuse_key(device: Device, period: KeyPeriod, at: int) -> Rejected | None:
+    """Refuse a device or its key that may not speak at a receipt time (ms since 1970)."""
     if device.erased:
         return _rejected("device.erased")
     if device.revoked_at is not None and at >= device.revoked_at:

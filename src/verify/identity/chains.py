@@ -5,6 +5,7 @@ Only chains whose signatures were verified when they were taken get here, so rea
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -70,10 +71,11 @@ def withdrawn_as(
     signer = found.issuer
     for grant in found.grants:
         if grant.status is not None:
-            state, why = status_of(grant.status, signer, identity, policy.status_max_age_s, at)
-            if state in ("revoked", "suspended"):
-                return "capability.withdrawn", state
-            if state not in ("valid", "message"):
-                return "capability.undecided", why
+            asked = replace(grant.status, issuer=signer)
+            said = status_of(asked, identity, policy.status_max_age_s, at)
+            if not said.decided:
+                return "capability.undecided", said.code
+            if not said.ok:
+                return "capability.withdrawn", said.state
         signer = did_key(grant.audience)
     return "", ""

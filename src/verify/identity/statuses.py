@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import Final
 
 from depin_id.capability import StatusReference, uri_hash
-from depin_id.credentials.status.store import StatusStore
+from depin_id.credentials.status import StatusResult, StatusStore
 from depin_id.errors import DepinError
 from verify.identity.entries import StatusTaken
 from verify.identity.state import IdentityState
@@ -21,27 +21,22 @@ _held: OrderedDict[tuple[bytes, int], StatusStore] = OrderedDict()
 
 
 def status_of(
-    reference: StatusReference, signer: str, identity: IdentityState, max_age_s: int, at: int
-) -> tuple[str, str]:
-    """The status of a block of a capability.
+    reference: StatusReference, identity: IdentityState, max_age_s: int, at: int
+) -> StatusResult:
+    """The status of a block of a capability, by the lists that were taken as entries.
 
     Args:
-        reference: as the block names it. signer: DID of who signed the block: the list is his.
+        reference: with the DID of who signed the block: the list has to be his.
         max_age_s: how old a list may be. at: receipt time, ms since 1970.
-
-    Returns:
-        ``valid``, ``message``, ``revoked``, ``suspended`` or ``undecided``, and more for people.
     """
     taken = _taken(reference.uri_hash, identity)
     if taken is None:
-        return "undecided", "status.no_list"
+        return StatusResult("undecided", "status.no_list", "there is no such list here")
     try:
         store = _store(taken, identity, max_age_s * 1000)
     except DepinError as error:
-        return "undecided", error.code
-    asked = StatusReference(reference.uri_hash, reference.index, signer)
-    found = store.status_of(asked, now_ms=at)
-    return found.state, found.code
+        return StatusResult("undecided", error.code, error.message)
+    return store.status_of(reference, now_ms=at)
 
 
 def _taken(name: bytes, identity: IdentityState) -> StatusTaken | None:
