@@ -63,7 +63,7 @@ class Maker:
         status: int | None = None,
         batch: str = "lot 1",
     ) -> credentials.BirthCertificate:
-        entry = None
+        entry: dict[str, str | int] | None = None
         if status is not None:
             entry = {
                 "type": "BitstringStatusListEntry",
@@ -163,6 +163,9 @@ class Plant(Net):
             f"self_service = {str(self_service).lower()}\n"
         )
         super().__init__(path, policy=self.text.replace("{more}", more), start_ms=start_ms)
+
+    def __enter__(self) -> Plant:
+        return self
 
     # --- what devices do ------------------------------------------------------------------------
 

@@ -28,8 +28,9 @@ def test_self_service_can_be_closed_and_challenges_are_given_all_the_same(tmp_pa
 
 def test_who_comes_by_itself_has_only_its_own_word(tmp_path: Path) -> None:
     with Plant(tmp_path) as net:
-        for name, about in (("g", {"role": "gateway"}), ("o", {"owner": "did:example:rich"})):
-            device = net.make(name, **about)
+        gateway = net.make("gateway", role="gateway")
+        owned = net.make("owned", owner="did:example:rich")
+        for name, device in (("1", gateway), ("2", owned)):
             certificate = net.maker.birth(device.key, name)
             assert net.apply(device, certificate) == "registry.self_service"
             net.admit(device, certificate)
