@@ -10,6 +10,7 @@ from typer.main import get_command
 from depin_id.commands.common import app, run
 from verify.commands import (
     demo,
+    evidence,
     intake,
     keeping,
     keys,
@@ -36,6 +37,7 @@ for command in (
     setup.erase,
     setup.policy,
     setup.resume,
+    evidence.challenge,
     intake.run,
     intake.ingest,
     looking.status,
@@ -57,6 +59,8 @@ for command in (
 ):
     cli.command()(command)
 cli.add_typer(keys.commands, name="keys")
+cli.add_typer(evidence.batch, name="batch")
+cli.add_typer(evidence.status_list, name="status-list")
 cli.command("check-receipt")(looking.check_receipt)
 cli.command("verify-dataset")(proving.verify_dataset)
 cli.command("compare-checkpoints")(witnesses.compare)
