@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from depin_id.capability import Grant, Operation, Selector, attenuate, issue
+from depin_id.ack import read_challenge
+from depin_id.capability import Grant, Operation, Selector, attenuate, issue, prove
 from depin_id.claims import Claims, Place
 from depin_id.did.key import did_key
-from depin_id.keys import SoftwareSigner
-from depin_id.owners import Party
+from depin_id.keys import PublicKey, SoftwareSigner
+from depin_id.owners import ClaimCode, Party, make_claim
 from depin_id.testing import NOW, TestDevice
+from tests.identity.factory import Plant
 from tests.verify.net import Net, level, picture
+from verify.admin import perform
 from verify.audit import audit
 from verify.dataset import verify_dataset
 from verify.identity.chains import read
@@ -89,3 +92,61 @@ def sound(net: Net) -> None:
     report = audit(net.root)
     assert report.ok, report.to_json()
     assert verify_dataset(net.root / "public", keys=None, network=net.did).complete
+
+
+# --- people who answer challenges -----------------------------------------------------------------
+
+
+def nonce_for(net: Net, key: PublicKey) -> bytes:
+    """The nonce of a challenge for a key, verified as its holder does."""
+    answer = perform(net.aggregator, {"op": "challenge", "thumbprint": key.thumbprint.hex()})
+    data = bytes.fromhex(answer["challenge"])
+    return read_challenge(data, card=net.card, recipient=key.thumbprint).nonce
+
+
+def shown(
+    net: Net, by: SoftwareSigner, data: bytes, purpose: str = "capability", **how: Any
+) -> bytes:
+    """Proof that somebody holds a capability's key."""
+    usual: dict[str, Any] = {
+        "nonce": how.pop("nonce", None) or nonce_for(net, by.public_key),
+        "audience": net.did,
+        "purpose": purpose,
+        "network": net.did,
+    }
+    return prove(data, by, **(usual | how))
+
+
+def born(net: Plant, name: str = "device", **about: Any) -> tuple[TestDevice, ClaimCode]:
+    """A device that was enrolled with a birth certificate, and its claim code."""
+    device = net.make(name, **about)
+    code = ClaimCode(hashlib.sha256(name.encode()).digest()[:16])
+    body = net.maker.body(device.key, name)
+    subject = body.credential_subject.model_copy(
+        update={"claim_digest": code.digest(device.did).hex()}
+    )
+    certificate = net.maker.issue(body.model_copy(update={"credential_subject": subject}))
+    net.admit(device, certificate)
+    return device, code
+
+
+def claim_of(
+    net: Net, code: ClaimCode, device: str, owner: Party = OWNER_PARTY, **how: Any
+) -> bytes:
+    """A claim that answers a fresh challenge."""
+    nonce = how.pop("nonce", None) or nonce_for(net, owner.signer.public_key)
+    return make_claim(
+        code, device=device, owner=owner, network=net.did, nonce=nonce, now=net.now_ms, **how
+    )
+
+
+def claimed(net: Plant, name: str = "device", owner: Party = OWNER_PARTY) -> TestDevice:
+    """A device that somebody has claimed."""
+    device, code = born(net, name)
+    done(net, "claim", statement=claim_of(net, code, device.did, owner).hex())
+    return device
+
+
+def done(net: Net, op: str, **fields: Any) -> dict[str, Any]:
+    """An operation, carried out."""
+    return perform(net.aggregator, {"op": op, **fields})
