@@ -10,6 +10,7 @@ from depin_id.commands import claim, device, network, succession
 from depin_id.commands.common import app, run
 from depin_id.commands.factory import factory
 from depin_id.commands.inspect import inspect
+from depin_id.commands.payout import payout
 from depin_id.commands.sign import sign
 
 cli = app(
@@ -24,6 +25,7 @@ cli.add_typer(succession.commands, name="succession")
 cli.command()(sign)
 cli.command()(inspect)
 cli.command()(factory)
+cli.command()(payout)
 
 
 @cli.command("version")

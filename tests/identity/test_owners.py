@@ -12,6 +12,7 @@ import pytest
 from depin_id import credentials
 from depin_id.ack import read_ack
 from depin_id.credentials import OwnershipSubject
+from depin_id.credentials.wire import read
 from depin_id.errors import StateError
 from depin_id.owners import ClaimCode, Party
 from depin_id.owners.payout import make_payout
@@ -38,7 +39,6 @@ from tests.identity.delegated import (
 from tests.identity.factory import Maker, Plant, moment, refused
 from tests.owners.people import WALLETS, Evm, Solana, bind
 from tests.verify.net import Net, level
-from verify.store import KeyStore
 
 BUYER = Party.of_key(signer("buyer"))
 WALLET = WALLETS["eip155"]
@@ -133,9 +133,7 @@ def _passed(
         issuer=by.did,
         valid_from=moment(at_s),
     )
-    signed = credentials.issue(
-        body, by.signer, verification_method=by.method, created=moment(at_s)
-    )
+    signed = credentials.issue(body, by.signer, verification_method=by.method, created=moment(at_s))
     return json.dumps(signed).encode()
 
 
@@ -153,7 +151,7 @@ def test_an_owner_passes_his_device_on(net: Plant) -> None:
     net.advance(5)
     assert _transfer(net, sold)["owner"] == BUYER.did == _owner(net, device)
     refused("ownership.issuer", lambda: _transfer(net, sold))
-    digest = credentials.read(sold).digest.hex() if hasattr(credentials, "read") else _digest(sold)
+    digest = _digest(sold)
     early = _passed(device, BUYER, OWNER_DID, previous=digest)
     refused("ownership.time", lambda: _transfer(net, early))
     loose = _passed(device, BUYER, OWNER_DID, at_s=NOW + 5)
@@ -170,8 +168,6 @@ def test_an_owner_passes_his_device_on(net: Plant) -> None:
 
 
 def _digest(data: bytes) -> str:
-    from depin_id.credentials.wire import read
-
     return read(data).digest.hex()
 
 
@@ -195,7 +191,9 @@ def test_the_manufacturer_passes_on_what_nobody_owned_yet(net: Plant) -> None:
     _transfer(net, _passed(device, net.maker, OWNER_DID))
     refused("ownership.issuer", lambda: _transfer(net, _passed(device, net.maker, OTHER_DID)))
     refused("owner.claimed", lambda: _claim(net, claim_of(net, code, device.did, OTHER_PARTY)))
-    statement = write_statement("transfer", _passed(device, OWNER_PARTY, BUYER.did, previous="00" * 32))
+    statement = write_statement(
+        "transfer", _passed(device, OWNER_PARTY, BUYER.did, previous="00" * 32)
+    )
     assert _told(net, OWNER_PARTY, statement) == "ownership.previous"
     sound(net)
 
@@ -254,9 +252,7 @@ def test_nobody_has_himself_paid_for_another(net: Plant) -> None:
     refused("owner.none", lambda: _wallet(net, _bound(net, OTHER_PARTY, mine)))
     nonce = nonce_for(net, OWNER_PARTY.signer.public_key)
     stolen = bind(WALLET, OTHER_DID, network=net.did, nonce=nonce, now=net.now_ms)
-    refused(
-        "statement.malformed", lambda: make_payout(stolen, owner=OWNER_PARTY, network=net.did)
-    )
+    refused("statement.malformed", lambda: make_payout(stolen, owner=OWNER_PARTY, network=net.did))
     good = _bound(net, OWNER_PARTY, WALLET)
     _wallet(net, good)
     refused("possession.replayed", lambda: _wallet(net, good))
@@ -277,8 +273,6 @@ def test_an_owner_is_forgotten(net: Plant) -> None:
     assert net.codes(gateway, pack(gateway, cap)) == ["accepted"]
     ref = net.fold.identity.owner_refs[OWNER_DID]
     own = ref_of(net, SUBJECT)
-    old = (net.root / "keys").read_bytes() if (net.root / "keys").is_file() else b""
-    assert old is not None
     done(net, "erase", did=OWNER_DID)
     assert net.aggregator.keys.erased(ref) and net.aggregator.keys.erased(own)
     assert not net.fold.identity.wallets and not net.fold.identity.owner_refs
@@ -310,5 +304,4 @@ def test_a_key_store_from_before_an_owners_erasure_is_emptied_at_the_start(net: 
     assert net.aggregator.keys.erased(ref)
     with pytest.raises(StateError):
         net.aggregator.keys.get(ref, 202510)
-    assert isinstance(net.aggregator.keys, KeyStore)
     sound(net)
