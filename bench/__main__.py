@@ -13,7 +13,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import files, fleet, peers, profile, raw, rebuild, receipts, wire
+from bench import (
+    capability,
+    files,
+    fleet,
+    peers,
+    profile,
+    raw,
+    rebuild,
+    receipts,
+    status,
+    wire,
+)
 from bench.settings import QUICK, Settings
 from bench.table import Row, markdown, show, write_json
 from bench.world import Lab
@@ -51,6 +62,8 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "wire": wire.measure,
     "peers": peers.measure,
     "overload": _overload,
+    "status": status.measure,
+    "capability": capability.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 
