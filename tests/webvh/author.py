@@ -100,9 +100,7 @@ def signed(entry: dict[str, Any], *names: str) -> dict[str, Any]:
     return entry | {"proof": proofs}
 
 
-def remade(
-    log: bytes, number: int, change: Callable[[dict[str, Any]], None], *names: str
-) -> bytes:
+def remade(log: bytes, number: int, change: Callable[[dict[str, Any]], None], *names: str) -> bytes:
     """A log whose entry of this number was changed, hashed and signed again; it ends there.
 
     The first entry is given a new SCID as well.

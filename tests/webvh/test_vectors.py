@@ -31,7 +31,9 @@ NEGATIVE = {
 
 
 def _folders() -> list[Path]:
-    return sorted(path.parent for path in vectors("didwebvh-test-suite").glob("vectors/*/*/*.jsonl"))
+    return sorted(
+        path.parent for path in vectors("didwebvh-test-suite").glob("vectors/*/*/*.jsonl")
+    )
 
 
 def _name(folder: Path) -> str:
