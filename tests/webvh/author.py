@@ -13,6 +13,7 @@ from depin_id.did.webvh import (
     History,
     add_witness_proof,
     create,
+    extend,
     make_document,
     rotate,
     verify_log,
@@ -57,8 +58,6 @@ def rotating(count: int, *, keep: int = 1) -> bytes:
 
 
 def _append(history: History, log: bytes) -> History:
-    from depin_id.did.webvh import extend
-
     return extend(history, log, now_ms=T + 100_000 * DAY)
 
 
