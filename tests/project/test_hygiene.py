@@ -38,6 +38,7 @@ OPTION = re.compile(
     r"^\s*(?:--(?:extra-)?index-url|--find-links|--trusted-host|-i|-f)\b|@\s*(?:file|https?)://",
     re.MULTILINE,
 )
+RESERVED = re.compile(r"^.*\.(example\.(?:com|net|org))$")
 UNFINISHED = re.compile(rf"\b(?:{'TO' + 'DO'}|{'FIX' + 'ME'}|{'XX' + 'X'})\b")
 
 
@@ -62,7 +63,7 @@ def strangers(found: list[tuple[Path, str]]) -> list[str]:
 
 def _registered(host: str) -> str:
     """Names below those that are kept for examples (RFC 2606) are as good as these."""
-    return re.sub(r"^.*\.(example\.(?:com|net|org))$", r"\1", host)
+    return "example.org" if host.endswith(".example") else RESERVED.sub(r"\1", host)
 
 
 def test_no_file_names_a_host_that_is_not_known() -> None:
