@@ -13,7 +13,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import files, fleet, peers, profile, raw, rebuild, receipts, wire
+from bench import (
+    capability,
+    files,
+    fleet,
+    history,
+    peers,
+    profile,
+    raw,
+    rebuild,
+    receipts,
+    status,
+    wire,
+)
 from bench.settings import QUICK, Settings
 from bench.table import Row, markdown, show, write_json
 from bench.world import Lab
@@ -48,9 +60,12 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "receipts": receipts.measure,
     "rebuild": rebuild.measure,
     "fleet": fleet.measure,
+    "history": history.measure,
     "wire": wire.measure,
     "peers": peers.measure,
     "overload": _overload,
+    "status": status.measure,
+    "capability": capability.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 

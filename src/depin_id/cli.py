@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from typer.main import get_command
 
-from depin_id.commands import claim, device, network, succession
+from depin_id.commands import claim, delegate, device, network, status, succession
 from depin_id.commands.common import app, run
 from depin_id.commands.factory import factory
 from depin_id.commands.inspect import inspect
@@ -22,6 +22,8 @@ cli.add_typer(network.commands, name="network")
 cli.add_typer(device.commands, name="device")
 cli.add_typer(claim.commands, name="claim")
 cli.add_typer(succession.commands, name="succession")
+cli.add_typer(status.commands, name="status")
+cli.add_typer(delegate.commands, name="delegate")
 cli.command()(sign)
 cli.command()(inspect)
 cli.command()(factory)

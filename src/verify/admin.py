@@ -21,6 +21,9 @@ from verify.batch import Summary
 from verify.entries import CardSet, Enrolled, Revoked, Rotated
 from verify.identity import challenges, enrolling, offering, owners_table
 from verify.identity.binding import check_bound
+from verify.identity.histories import take_history
+from verify.identity.issuers import names_key
+from verify.identity.rescoring import compromised
 from verify.operating import check_successor, retire, settle, stage
 from verify.policy import Policy
 from verify.profile import find_profile, load_profiles
@@ -55,6 +58,8 @@ def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
         "batch": offering.take_batch,
         "status-list": offering.take_status_list,
         **owners_table.OPERATIONS,
+        "history": take_history,
+        "compromised": compromised,
     }
     operation = operations.get(str(request.get("op")))
     if operation is None:
@@ -178,6 +183,12 @@ def check_enrolment(
         taken: thumbprints of keys that come in with it.
     """
     aggregator.fold.registry.check_new_device(enrolment)
+    if not names_key(aggregator.fold.identity, enrolment, aggregator.now()):
+        raise ConfigError(
+            "registry.did_unbound",
+            f"nothing says that {enrolment.did[:120]} has this key",
+            hint="take its history first (`depin-verify history`), or enrol with its certificate",
+        )
     if enrolment.key.thumbprint in taken:
         raise ConfigError("registry.duplicate_key", "the document occurs twice")
     profiles = aggregator.fold.profiles
@@ -194,7 +205,11 @@ def _rotate(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
     key = parse_did_key(_text(request, "new_key"))
     _device(aggregator, did)
     aggregator.fold.registry.check_new_key(key)
-    index = aggregator.administer([Rotated(did, key, aggregator.now())])
+    now, policy = aggregator.now(), aggregator.fold.policy
+    since = request.get("effective_from")
+    since = now if since is None else bounded(aggregator, since, now)
+    until = None if request.get("at_once") else now + policy.identity.rotation_grace_s * 1000
+    index = aggregator.administer([Rotated(did, key, since, until)])
     parked = aggregator.take_parked(key.kid)
     return {"did": did, "thumbprint": key.thumbprint.hex(), "index": index} | {
         "parked": parked.to_json()

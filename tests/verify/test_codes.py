@@ -15,6 +15,7 @@ from depin_id.readings import Reading, reading
 from depin_id.testing import NOW, TestDevice, TestNetwork
 from tests.identity.delegated import chain, pack, taken
 from tests.verify.net import POLICY, Net, level, picture
+from verify.admin import perform
 from verify.identity.entries import Withdrawn
 from verify.verdict import CODES, FLAGS
 
@@ -100,6 +101,12 @@ def _suspended(net: Net) -> None:
 def _rotated(net: Net) -> None:
     device = net.device()
     net.rotate(device)
+    net.send(device, device.next([level()]))
+
+
+def _compromised(net: Net) -> None:
+    device = net.device()
+    perform(net.aggregator, {"op": "compromised", "did": device.did, "since": net.now_ms})
     net.send(device, device.next([level()]))
 
 
@@ -208,6 +215,7 @@ WAYS: dict[str, Way] = {
     "device.erased": _erased,
     "key.rotated": _rotated,
     "key.suspended": _suspended,
+    "key.compromised": _compromised,
     "identity.issuer": _readings(level(), claims=Claims(iss="did:key:zOther")),
     "subject.refused": _readings(level(), subject="#other"),
     "capability.unknown": _unshown,

@@ -1,4 +1,4 @@
-"""``depin-verify capability``, ``owner`` and ``succeed``: who may speak for a device, and has it."""
+"""``depin-verify capability``, ``owner`` and ``succeed``: who speaks for a device, and has it."""
 
 from __future__ import annotations
 
