@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from depin_id.capability import Capability
 from verify.checks import quota
 from verify.checks.capability import find_capability, refuse_use, spend
-from verify.checks.identity import refuse_device, refuse_speaker, source_level, speaks_for
+from verify.checks.identity import refuse_key, refuse_speaker, source_level, speaks_for
 from verify.checks.payload import Content, judge_payload
 from verify.checks.sequence import Recorded, Standing, stand
 from verify.verdict import Accepted, Indeterminate, Rejected, Verdict, fault_of
@@ -93,9 +93,12 @@ def _charge(case: _Case) -> Rejected | None:
     if not allowed:
         return Rejected("quota.exceeded", "owner", f"over {rate} a minute", f"burst {burst}")
     change.bucket = bucket
-    owner = _owner(case)
+    device, owners = case.auth.device, world.identity.owners
+    owner = device.enrolment.owner
+    if owners and device.did in owners:
+        owner = world.identity.owner_of(device.did, case.receipt.at)
     # Who still has a key that was revoked or rotated away must not use up the owner's others.
-    silent = refuse_device(case.auth, case.receipt) is not None
+    silent = refuse_key(device, case.auth.period, case.receipt.at) is not None
     if owner and rules.owner_per_minute and not silent:
         purse, allowed = quota.take(
             world.state.owners.get(owner),
@@ -110,16 +113,6 @@ def _charge(case: _Case) -> Rejected | None:
             )
         change.owner = (owner, purse)
     return None
-
-
-def _owner(case: _Case) -> str:
-    """Whose quota it is: by entries about the owner, and without any by the enrolment."""
-    device, identity = case.auth.device, case.world.identity
-    if identity.owners:
-        did = device.did
-        if did in identity.owners:
-            return identity.owner_of(did, case.receipt.at)
-    return device.enrolment.owner
 
 
 def _rejected(code: str, measured: str = "", limit: str = "") -> Rejected:

@@ -190,10 +190,8 @@ def _verdict_part(verdict: tuple[Any, ...]) -> bytes:
     return _plain(verdict)
 
 
-def _spent_part(spent: Spending | None) -> bytes:
-    """Nothing without a capability: such entries are what they were before there were any."""
-    if spent is None:
-        return b""
+def _spent_part(spent: Spending) -> bytes:
+    """Only under a capability: other entries are what they were before there were any."""
     uses = [[use.id, use.used, None if use.bucket is None else [*use.bucket]] for use in spent.uses]
     return _plain([spent.voucher, uses])
 
@@ -244,7 +242,7 @@ def encode_judged(entry: Judged) -> bytes:
             _verdict_part(entry[1:11]),
             _verdict_part(entry.receipt_flags),
             _numbers_part(entry.sealed_by),
-            _spent_part(c.spent),
+            b"" if c.spent is None else _spent_part(c.spent),
         )
     )
 

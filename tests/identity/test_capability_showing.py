@@ -116,15 +116,15 @@ def test_whose_capability_it_is(net: Plant) -> None:
     unknown = chain(net, gateway, issuer="did:webvh:Qmscid:example.com")
     refused("issuer.unknown", lambda: _add(net, unknown, shown(net, gateway.signer, unknown)))
     held = chain(net, device)
-    refused("capability.holder", lambda: _add(net, held, shown(net, device.signer, held)))
+    refused("delegation.holder", lambda: _add(net, held, shown(net, device.signer, held)))
     nobody = issue(
         Grant(AGENT.public_key, Selector.owned(), SIGN_FOR, NOW + 9, issuer=OWNER_DID),
         signer=OWNER,
         network=net.did,
     )
-    refused("capability.holder", lambda: _add(net, nobody, shown(net, AGENT, nobody)))
+    refused("delegation.holder", lambda: _add(net, nobody, shown(net, AGENT, nobody)))
     reading = chain(net, gateway, operations=frozenset((Operation.READ_DATA,)))
-    refused("capability.operation", lambda: _add(net, reading, shown(net, gateway.signer, reading)))
+    refused("delegation.operation", lambda: _add(net, reading, shown(net, gateway.signer, reading)))
     foreign = issue(
         Grant(gateway.key, Selector.owned(), SIGN_FOR, NOW + 9, issuer=OWNER_DID),
         signer=OWNER,
@@ -300,10 +300,10 @@ def test_a_gateway_shows_by_its_uplink_and_an_owners_agent_withdraws(net: Plant)
     (cap,) = net.fold.identity.capabilities
     alien = _agents(net, Operation.ADMINISTER, by=OTHER)
     proof = shown(net, AGENT, alien, f"withdraw {cap.hex()}")
-    assert _said(net, write_statement("withdraw", alien, proof, cap)) == "capability.issuer"
+    assert _said(net, write_statement("withdraw", alien, proof, cap)) == "delegation.issuer"
     weak = _agents(net, Operation.READ_DATA)
     proof = shown(net, AGENT, weak, f"withdraw {cap.hex()}")
-    assert _said(net, write_statement("withdraw", weak, proof, cap)) == "capability.operation"
+    assert _said(net, write_statement("withdraw", weak, proof, cap)) == "delegation.operation"
     mine = _agents(net, Operation.ADMINISTER)
     other = shown(net, AGENT, mine, f"withdraw {bytes(16).hex()}")
     assert _said(net, write_statement("withdraw", mine, other, cap)) == "possession.purpose"

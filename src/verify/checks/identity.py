@@ -17,9 +17,8 @@ def speaks_for(auth: Authenticated) -> str:
     Under a capability it is whatever is named, of somebody else.
     """
     claims = auth.envelope.claims
-    if claims.sub is not None and claims.cap is not None:
-        return claims.sub
-    return auth.device.did + (claims.sub or "")
+    sub = claims.sub or ""
+    return auth.device.did + sub if claims.cap is None else sub
 
 
 def signer_of(auth: Authenticated, world: World) -> str:
@@ -46,20 +45,19 @@ def source_level(auth: Authenticated) -> str:
 
 def refuse_speaker(auth: Authenticated, receipt: Receipt, world: World) -> Rejected | None:
     """Refuse a device or key that may not speak at the receipt time, or not for its subject."""
-    return refuse_device(auth, receipt) or _refuse_subject(auth) or _refuse_level(auth, world)
+    return (
+        refuse_key(auth.device, auth.period, receipt.at)
+        or _refuse_subject(auth)
+        or _refuse_level(auth, world)
+    )
 
 
 def _rejected(code: str, measured: str = "", limit: str = "") -> Rejected:
     return Rejected(code, fault_of(code), measured, limit)
 
 
-def refuse_device(auth: Authenticated, receipt: Receipt) -> Rejected | None:
-    """Refuse a device or key that may not speak at the receipt time, whatever it says."""
-    return refuse_key(auth.device, auth.period, receipt.at)
-
-
 def refuse_key(device: Device, period: KeyPeriod, at: int) -> Rejected | None:
-    """Refuse a device or its key that may not speak at a receipt time (ms since 1970)."""
+    """Refuse a device or key that may not speak at a receipt time (ms), whatever it says."""
     if device.erased:
         return _rejected("device.erased")
     if device.revoked_at is not None and at >= device.revoked_at:

@@ -33,8 +33,8 @@ def show(aggregator: Aggregator, chain: bytes, proof: bytes) -> dict[str, Any]:
     """Take a capability that a gateway showed with proof that it holds its key.
 
     Raises:
-        CredentialError: ``capability.holder`` (its key is no gateway's that may speak now),
-            ``capability.operation`` (it is not for signing), ``capability.many``; and as
+        CredentialError: ``delegation.holder`` (its key is no gateway's that may speak now),
+            ``delegation.operation`` (it is not for signing), ``delegation.many``; and as
             :func:`verify.identity.authority.authorised`.
     """
     fold, now = aggregator.fold, aggregator.now()
@@ -42,7 +42,7 @@ def show(aggregator: Aggregator, chain: bytes, proof: bytes) -> dict[str, Any]:
     ref, holder = _holder(aggregator, found, now)
     if Operation.SIGN_FOR not in found.operations:
         raise CredentialError(
-            "capability.operation",
+            "delegation.operation",
             "the capability is not for signing",
             hint="for anything else it is shown with the request, each time",
         )
@@ -52,7 +52,7 @@ def show(aggregator: Aggregator, chain: bytes, proof: bytes) -> dict[str, Any]:
         return answer | {"changed": False, "index": None}
     held = [item for item, _ in fold.identity.capabilities.values() if item == holder]
     if len(held) >= MAX_HELD:
-        raise CredentialError("capability.many", f"{holder} has shown {MAX_HELD} capabilities")
+        raise CredentialError("delegation.many", f"{holder} has shown {MAX_HELD} capabilities")
     index = aggregator.administer([CapabilityTaken(ref, found.id, nonce, chain)])
     return answer | {"changed": True, "index": index}
 
@@ -65,7 +65,7 @@ def _holder(aggregator: Aggregator, found: Capability, now: int) -> tuple[bytes,
         if device.enrolment.role == "gateway" and refuse_key(device, period, now) is None:
             return aggregator.fold.state.subjects.ref(device.subject), device.did
     raise CredentialError(
-        "capability.holder",
+        "delegation.holder",
         "the key that the capability names is no enrolled gateway's that may speak now",
         hint="enrol the gateway, or let the owner name its present key",
     )
@@ -89,18 +89,18 @@ def withdraw_for(
     """Withdraw a capability for its owner, on the word of whom the owner lets administer.
 
     Raises:
-        CredentialError: ``capability.operation``, ``capability.unknown``, ``capability.issuer``
+        CredentialError: ``delegation.operation``, ``capability.unknown``, ``delegation.issuer``
             (another owner's); and as :func:`verify.identity.authority.authorised`.
     """
     fold, now = aggregator.fold, aggregator.now()
     found = verify_capability(fold, chain, now)
     if Operation.ADMINISTER not in found.operations or found.selector.kind != "owner":
         raise CredentialError(
-            "capability.operation", "it does not allow to administer all that is the owner's"
+            "delegation.operation", "it does not allow to administer all that is the owner's"
         )
     named = _known(aggregator, identity)
     if named.issuer != found.issuer:
-        raise CredentialError("capability.issuer", "that capability is of another owner")
+        raise CredentialError("delegation.issuer", "that capability is of another owner")
     # It may be shown again: that withdraws what is withdrawn.
     check_bearer(fold, found, proof, f"{WITHDRAW} {identity.hex()}", now)
     return _withdraw(aggregator, identity, "by its owner")
