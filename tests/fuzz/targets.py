@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import delegation, logs, stores, texts, wire, witnesses
+from tests.fuzz import delegation, logs, stores, tenure, texts, wire, witnesses
 from tests.fuzz.target import TARGETS
 
-__all__ = ["TARGETS", "delegation", "logs", "stores", "texts", "wire", "witnesses"]
+__all__ = ["TARGETS", "delegation", "logs", "stores", "tenure", "texts", "wire", "witnesses"]
