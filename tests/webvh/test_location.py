@@ -105,7 +105,7 @@ def test_files_and_whois_of_a_document() -> None:
         ]
     }
     assert resource_url(did, own, "/a") == "https://example.net/f/a"
-    for path in ("/../a", "/a/%2E%2e/b", "/a%2fb", "a", "/a\\b", "/./a"):
+    for path in ("/../a", "/a/%2E%2e/b", "/a%2fb", "a", "/a\\b", "/./a", "", "/a?b", "/a b"):
         with pytest.raises(DIDError, match="did.webvh.did"):
             resource_url(did, plain, path)
     other = {"service": [{"id": f"{did}#whois", "serviceEndpoint": "ipfs://x"}]}
