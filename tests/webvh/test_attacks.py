@@ -21,6 +21,7 @@ from depin_id.did.webvh import (
     verify_log,
     verify_prefix,
 )
+from depin_id.did.webvh import verify as verify_module
 from depin_id.did.webvh.entry import MAX_ENTRIES, MAX_LOG
 from depin_id.did.webvh.parameters import METHOD
 from depin_id.errors import DIDError
@@ -211,6 +212,7 @@ def test_times() -> None:
         ({"updateKeys": ["x"]}, "key"),
         ({"nextKeyHashes": [1]}, "parameters"),
         ({"watchers": ["a"] * 300}, "parameters"),
+        ({"watchers": ["example"]}, "parameters"),
         ({"witness": {"threshold": 1}}, "parameters"),
         ({"witness": {"threshold": 1, "witnesses": []}}, "parameters"),
         ({"witness": {"threshold": 2, "witnesses": [{"id": "did:key:z"}]}}, "parameters"),
@@ -329,6 +331,12 @@ def test_a_million_lines_are_bounded() -> None:
     refused(line, "log")
 
 
+def test_many_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_module, "MAX_KEYS", 3)
+    assert len(history_of(ROTATING[: ROTATING.rindex(b"\n", 0, -1) + 1])) == 3
+    refused(ROTATING, "too_large")
+
+
 def test_what_is_no_bytes_is_refused() -> None:
     for value in (None, "text", 1, bytearray(b"{}")):
         refused(value, "log")  # type: ignore[arg-type]
@@ -351,6 +359,7 @@ def test_authors_cannot_make_what_would_be_refused() -> None:
         ("version_time", lambda: update(history, signer("1"), now_ms=T)),
         ("portable", lambda: move(history, signer("1"), "example.org", now_ms=T + 9 * DAY)),
         ("did", lambda: create("127.0.0.1", signer("0"), now_ms=T)),
+        ("did", lambda: create("例.example", signer("0"), now_ms=T)),
         ("did", lambda: create("example.com", signer("0"), now_ms=T, document={"id": "x"})),
         ("version_time", lambda: create("example.com", signer("0"), now_ms=-1)),
         ("parameters", lambda: create("example.com", signer("0"), now_ms=T, ttl=-1)),

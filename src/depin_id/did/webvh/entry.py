@@ -15,9 +15,9 @@ from depin_id.errors import EncodingError
 from depin_id.jcs import canonicalize
 from depin_id.strict_json import MAX_BYTES, parse
 
-MAX_LOG: Final = 1 << 24
-"""Bytes of a log."""
-MAX_ENTRIES: Final = 20_000
+MAX_LOG: Final = 1 << 23
+"""Bytes of a log. With it the time that a hostile one takes is bounded to a few seconds."""
+MAX_ENTRIES: Final = 10_000
 _MEMBERS: Final = frozenset({"versionId", "versionTime", "parameters", "state", "proof"})
 _VERSION_ID: Final = re.compile(r"([1-9][0-9]{0,8})-(Qm[1-9A-HJ-NP-Za-km-z]{44})", re.ASCII)
 
