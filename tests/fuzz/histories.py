@@ -81,7 +81,7 @@ def take_place(data: bytes) -> None:
 
 def take_pins(data: bytes) -> None:
     """A file of pins."""
-    path = FOLDER / "pins.json"
+    path = FOLDER / "pins"
     path.write_bytes(data)
     Pins(path).accept(_HISTORY)
 
@@ -101,4 +101,5 @@ target(
         "2026-11-21T14:00:00.123456Z",
     ],
 )
-target("webvh-pins", take_pins, [f'{{"{_HISTORY.scid}":"{_HISTORY.last.version_id}"}}', "{}"])
+_PIN = f"{_HISTORY.scid} {_HISTORY.last.version_id}\n"
+target("webvh-pins", take_pins, [_PIN, _PIN * 2, ""])

@@ -93,6 +93,16 @@ def test_a_number_that_hides_a_gap() -> None:
         refused(edited(PLAIN, 3, partial(_set, "versionId", odd)), "version_id")
 
 
+def test_two_first_entries_of_one_scid() -> None:
+    """A placeholder that stays where the SCID should stand makes the same SCID."""
+    log = create("example.com:{SCID}", signer("0"), now_ms=T)
+    found = entries(log)[0]
+    scid = found["parameters"]["scid"]
+    found["state"]["controller"] = "{SCID}"
+    refused(joined([found]), "scid")
+    assert history_of(log).scid == scid
+
+
 def test_a_document_changed_afterwards() -> None:
     def change(entry: Any) -> None:
         entry["state"]["alsoKnownAs"] = ["did:web:example.net"]

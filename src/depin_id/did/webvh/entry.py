@@ -120,7 +120,14 @@ def read_entry(line: bytes) -> Entry:
 
 
 def scid_of(first: Entry, scid: str) -> str:
-    """The SCID that the first entry makes, its present one taken out of it."""
+    """The SCID that the first entry makes, its present one taken out of it.
+
+    Raises:
+        DIDError: ``did.webvh.scid``.
+    """
+    if PLACEHOLDER.encode() in first.body:
+        # With and without the SCID in its place there would be two first entries of one SCID.
+        refuse("scid", f"the first entry still holds {PLACEHOLDER}")
     text = first.canonical(PLACEHOLDER).decode().replace(scid, PLACEHOLDER)
     try:
         return multihash(canonicalize(parse(text, max_bytes=2 * MAX_BYTES)))
