@@ -36,7 +36,7 @@ class Pin:
 class Pins:
     """Heads by SCID, in memory or also in a file. Several threads may use it.
 
-    The file has a line for each head that was seen; of a DID the one with the highest number counts.
+    The file has a line for each head that was seen; of those of a DID the last number counts.
 
     Args:
         path: of the file; None keeps them in memory only. One process at a time writes it.
