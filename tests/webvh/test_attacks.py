@@ -139,6 +139,26 @@ def test_proofs_removed_replaced_or_of_another_entry() -> None:
     field("verificationMethod", method.replace("did:key:", "did:key:did:key:"))
 
 
+def test_proofs_that_verify_and_say_the_wrong_thing() -> None:
+    head, last = entries(PLAIN)[:2], entries(PLAIN)[2]
+    key = last["proof"][0]["verificationMethod"].partition("#")[2]
+    history_of(joined([*head, signed(last, "1", expires="2026-12-01T00:00:00Z", nonce="x")]))
+    wrong: list[dict[str, Any]] = [
+        {"proofPurpose": "authentication"},
+        {"@context": "https://www.w3.org/ns/credentials/v2"},
+        {"expires": last["versionTime"]},
+        {"expires": "never"},
+        {"created": "yesterday"},
+        {"verificationMethod": f"did:key:{key}"},
+        {"verificationMethod": f"#{key}"},
+        {"verificationMethod": f"{key}#{key}"},
+        {"verificationMethod": f"did:web:example.com#{key}"},
+        {"cryptosuite": "ecdsa-jcs-2019"},
+    ]
+    for options in wrong:
+        refused(joined([*head, signed(last, "1", **options)]), "proof")
+
+
 def test_an_inadmissible_key_signs_nothing() -> None:
     """The identity point of Ed25519, with which one signature fits every message."""
     key = "z6MkeXATEjyXENzBXBxgC5EHk2JE5aqd7qMGGtDpLUH1e2Sj"

@@ -60,6 +60,7 @@ def test_the_address_of_a_log(place: str, base: str) -> None:
         "example.com:a%5Cb", "example.com:a\\b", "example.com:a/b", "example.com:a%00",
         "example.com:a%0A", "example.com:a%zz", "example.com:a%", "example.com:a%FF",
         "example.com:%61", "example.com:a?b", "example.com:a#b", "example.com:用%20",
+        "example.com:用%E7%94%A8",
         "example.com:a%252e", "example.com:%E7%94", "example.com:" + "a" * 3000,
     ],
 )  # fmt: skip

@@ -204,7 +204,7 @@ def verify_prefix(
     if reach < len(log.versions):
         error = refusal("witness", f"version {reach + 1} has not the approval of enough witnesses")
     # Without bytes it is the prefix of nothing: what comes later is verified from the start.
-    return (log.history(b"", reach) if reach else None), error
+    return (log.history(data if error is None else b"", reach) if reach else None), error
 
 
 def extend(history: History, data: bytes, *, witness: bytes | None = None, now_ms: int) -> History:
