@@ -119,8 +119,9 @@ class Sources:
 class FileSource:
     """A folder of folders, each with the files of one DID: no network is needed.
 
-    The folder may also hold the files of one DID itself. A folder's name is free; which DID it is for stands in its files. A log also answers for the
-    DIDs that it had before it moved: it is found by its SCID.
+    The folder may also hold the files of one DID itself. A folder's name is free; which DID it is
+    for stands in its files. A log also answers for the DIDs that it had before it moved: it is
+    found by its SCID.
 
     Args:
         path: the folder. It is read again when a folder was added or removed.
