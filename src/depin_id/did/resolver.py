@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from depin_id.did.cache import Cache
 from depin_id.did.contents import method_key
@@ -65,6 +64,7 @@ def builtin_methods(
     *,
     dids: str | Path | None = None,
     files: Mapping[str, Mapping[str, bytes]] | None = None,
+    peaq: Mapping[str, str] | None = None,
     fetcher: Fetcher | None = None,
     pins: Pins | None = None,
     max_age_ms: int = MAX_AGE_MS,
@@ -78,6 +78,7 @@ def builtin_methods(
         ConfigError: ``config.dids``.
     """
     # A device that only knows did:key is not to load an HTTP client.
+    from depin_id.did.chained import ChainedMethod, is_there
     from depin_id.did.logged import WebvhMethod
     from depin_id.did.source import make_source
     from depin_id.did.web import WebMethod
@@ -92,19 +93,8 @@ def builtin_methods(
         JwkMethod(),
         WebMethod(source, documents),
         WebvhMethod(source, histories, pins, now_ms, allow_published=allow_published),
-        *_peaq(),
+        *([ChainedMethod(dids, peaq, allow_published=allow_published)] if is_there() else []),
     ]
-
-
-def _peaq() -> list[Method]:
-    """did:peaq, where the packages that it needs are installed."""
-    if importlib.util.find_spec("depin_id.did.peaq") is None:
-        return []
-    try:
-        found: Any = importlib.import_module("depin_id.did.peaq").PeaqMethod()
-    except ImportError:
-        return []
-    return [found]
 
 
 def installed_methods() -> list[Method]:
@@ -140,6 +130,7 @@ class Resolver:
         dids: a folder of folders with ``did.jsonl``, ``did-witness.json`` or ``did.json``, asked
             before the network.
         files: such files by DID and name, asked before the folder.
+        peaq: of did:peaq, what was read of the chain: hexadecimal text by DID.
         fetcher: fetches what is in no file; without one nothing is fetched.
         pins: the last heads seen of did:webvh; by default those of this resolver's life.
         max_age_ms: how long documents and histories are good without being read again.
@@ -156,6 +147,7 @@ class Resolver:
         *,
         dids: str | Path | None = None,
         files: Mapping[str, Mapping[str, bytes]] | None = None,
+        peaq: Mapping[str, str] | None = None,
         fetcher: Fetcher | None = None,
         pins: Pins | None = None,
         max_age_ms: int = MAX_AGE_MS,
@@ -168,6 +160,7 @@ class Resolver:
             builtin = builtin_methods(
                 dids=dids,
                 files=files,
+                peaq=peaq,
                 fetcher=fetcher,
                 pins=pins,
                 max_age_ms=max_age_ms,
