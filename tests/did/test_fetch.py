@@ -297,6 +297,21 @@ def test_look_ups_and_hosts_that_hang_are_left() -> None:
         assert code_of(served.fetcher(dial=late)) == "fetch.slow"
 
 
+def test_another_address_is_tried_when_one_does_not_answer() -> None:
+    with serve({"/did.json": answer(b"[]")}) as served:
+        tried = []
+
+        def dial(address: str, port: int, host: str, seconds: float) -> socket.socket:
+            tried.append(address)
+            if len(tried) < 3:
+                raise OSError("no route")
+            return served.dial(address, port, host, seconds)
+
+        hosts = {"example.com": ["2606:4700::1", "2606:4700::2", "1.1.1.1", PUBLIC]}
+        assert served.fetcher(hosts, dial=dial).fetch(URL, types=TYPES) == b"[]"
+        assert tried == hosts["example.com"][:3]
+
+
 def test_hosts_that_cannot_be_found_or_reached() -> None:
     def unknown(host: str, port: int) -> list[str]:
         raise socket.gaierror("no such name")

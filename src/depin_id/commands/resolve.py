@@ -9,7 +9,7 @@ import typer
 
 from depin_id.commands.common import read_input, show
 from depin_id.did import Dereferenced, Resolution, Resolver, parse_did, parse_did_url
-from depin_id.did.contents import RELATIONSHIPS, absolute, method_key
+from depin_id.did.contents import RELATIONSHIPS, absolute, is_for, listed, method_key
 from depin_id.did.fetch import Fetcher
 from depin_id.did.source import DOCUMENT, LOG, MAX_BYTES, WITNESS
 from depin_id.did.webvh import Pins
@@ -35,12 +35,12 @@ def _keys(document: dict[str, Any]) -> list[str]:
     """Verification methods with what they are for, and why one is not used."""
     did = document["id"]
     lines = []
-    for method in document.get("verificationMethod") or ():
+    for method in listed(document, "verificationMethod"):
         name = absolute(did, method.get("id") if isinstance(method, dict) else None)
         used = [
             relationship
             for relationship in RELATIONSHIPS
-            if any(absolute(did, item) == name for item in document.get(relationship) or ())
+            if name is not None and is_for(document, name, relationship)
         ]
         try:
             kind: str = method_key(method).curve
@@ -52,7 +52,7 @@ def _keys(document: dict[str, Any]) -> list[str]:
 
 def _services(document: dict[str, Any]) -> list[str]:
     lines = []
-    for service in document.get("service") or ():
+    for service in listed(document, "service"):
         if isinstance(service, dict):
             name = absolute(document["id"], service.get("id"))
             lines.append(f"{name}: {json_text(service.get('serviceEndpoint'))}")
