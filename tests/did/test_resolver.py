@@ -282,6 +282,25 @@ def test_versions_of_a_history() -> None:
     assert gone.value.code == "did.verification_method"
 
 
+def test_a_history_is_kept_no_longer_than_it_says() -> None:
+    line = create("example.com", LOG.update, now_ms=NOW, ttl=60)
+    did = verify_log(line, now_ms=NOW).did
+    at, files = [0], {did: {"did.jsonl": line}}
+    resolver = Resolver(files=files, clock=lambda: at[0], now_ms=lambda: NOW)
+    assert resolver.history(did).did == did
+    files.clear()
+    at[0] = 59_999
+    assert resolver.history(did).head == resolver.history(did).head
+    assert resolver.resolve(did).document_metadata["ttl"] == "60"
+    at[0] = 60_000
+    with pytest.raises(DIDError) as gone:
+        resolver.history(did)
+    assert gone.value.code == "did.not_found"
+    with pytest.raises(DIDError) as none:
+        resolver.history(WEB)
+    assert none.value.code == "did.feature_not_supported"
+
+
 def test_keys_of_a_deactivated_did_are_of_its_past_only() -> None:
     from depin_id.did.webvh import deactivate
 

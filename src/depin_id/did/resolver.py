@@ -79,13 +79,13 @@ def builtin_methods(
     """
     # A device that only knows did:key is not to load an HTTP client.
     from depin_id.did.chained import ChainedMethod, is_there
-    from depin_id.did.logged import WebvhMethod
+    from depin_id.did.logged import WebvhMethod, time_to_live
     from depin_id.did.source import make_source
     from depin_id.did.web import WebMethod
     from depin_id.did.webvh import Pins
 
     source = make_source(dids, files=files, fetcher=fetcher)
-    histories: Cache[History] = Cache(clock, max_age_ms=max_age_ms)
+    histories: Cache[History] = Cache(clock, max_age_ms=max_age_ms, age=time_to_live)
     documents: Cache[Resolution] = Cache(clock, max_age_ms=max_age_ms)
     pins = Pins() if pins is None else pins
     return [
@@ -279,6 +279,25 @@ class Resolver:
             )
         content, kind = select(url, parameters, found.document, relationship)
         return Dereferenced(content, metadata, {"contentType": kind})
+
+    def history(self, did: str, *, no_cache: bool = False) -> History:
+        """The verified history of a did:webvh: which key was active at which time.
+
+        Args:
+            did: as :meth:`resolve` takes it.
+            no_cache: nothing that was kept from before.
+
+        Raises:
+            DIDError: ``did.feature_not_supported`` for a method without history; ``did.*`` as the
+                log is. FetchError, StateError.
+        """
+        from depin_id.did.logged import WebvhMethod
+
+        parsed = parse_did(did)
+        method = self.method(parsed.method)
+        if not isinstance(method, WebvhMethod):
+            raise DIDError("did.feature_not_supported", f"a did:{parsed.method} has no history")
+        return method.history(did, fresh=no_cache)
 
     def key(
         self,
