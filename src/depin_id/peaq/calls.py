@@ -178,7 +178,9 @@ def _identifier(kind: str, value: str | bytes) -> bytes:
     return data
 
 
-def create_entity(kind: str, identifier: str | bytes, name: str, *, chain_id: int = MAINNET) -> Call:
+def create_entity(
+    kind: str, identifier: str | bytes, name: str, *, chain_id: int = MAINNET
+) -> Call:
     """Make a ``role``, ``permission`` or ``group`` with an id of 32 bytes.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from depin_id.errors import EncodingError
+from depin_id.errors import DIDError, EncodingError
 from depin_id.peaq import abi
 from depin_id.peaq.calls import MAINNET, Call
 from depin_id.peaq.identifier import MAX_MACHINE_ID, PREFIX, PeaqDid, parse_peaq_did
@@ -160,7 +160,7 @@ def decode_machine_document(data: bytes) -> MachineDocument:
         tuple(MachineService(*row) for row in services),
     )
     wrong = ""
-    if not did.startswith(PREFIX) or not did[len(PREFIX) :].isdigit():
+    if not _is_machine(did):
         wrong = "its DID is not that of a machine"
     elif max(len(methods), len(places), len(services)) > MAX_PARTS:
         wrong = f"over {MAX_PARTS} methods, authentications or services"
@@ -169,6 +169,15 @@ def decode_machine_document(data: bytes) -> MachineDocument:
     if wrong:
         raise EncodingError("peaq.document_malformed", f"a machine's document is not good: {wrong}")
     return document
+
+
+def _is_machine(did: str) -> bool:
+    if not did[len(PREFIX) :].isdecimal():
+        return False
+    try:
+        return parse_peaq_did(did).form == "machine"
+    except DIDError:
+        return False
 
 
 def encode_machine_document(document: MachineDocument) -> bytes:
