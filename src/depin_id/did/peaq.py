@@ -17,7 +17,7 @@ from typing import Any, Final
 from depin_id import strict_json
 from depin_id.did.syntax import Did
 from depin_id.durable import read_file
-from depin_id.errors import DIDError, EncodingError
+from depin_id.errors import DIDError, EncodingError, TransportError
 from depin_id.peaq.document import MAX_BYTES, Document, decode_value
 from depin_id.peaq.identifier import parse_peaq_did
 from depin_id.peaq.machine import MachineDocument, decode_machine_document
@@ -37,10 +37,13 @@ def file_source(path: Path) -> dict[str, str]:
 
     Raises:
         EncodingError: ``json.malformed``, ``json.too_large``, ``peaq.source``.
+        TransportError: ``file.missing``.
         StateError: it cannot be read.
     """
     data = read_file(path, max_bytes=MAX_FILE)
-    value = strict_json.parse(b"" if data is None else data, max_bytes=MAX_FILE)
+    if data is None:
+        raise TransportError("file.missing", f"there is no file {path}")
+    value = strict_json.parse(data, max_bytes=MAX_FILE)
     if not isinstance(value, dict) or any(type(text) is not str for text in value.values()):
         raise EncodingError("peaq.source", f"{path.name} is not an object of DIDs and their values")
     return value

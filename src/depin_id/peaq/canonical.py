@@ -113,7 +113,10 @@ def check(value: Any, depth: int = 0) -> bool:
             portable = check(name) and check(item, depth + 1) and portable
         return portable
     if kind is list:
-        return all([check(item, depth + 1) for item in value])
+        portable = True
+        for item in value:
+            portable = check(item, depth + 1) and portable
+        return portable
     _refuse(f"a {kind.__name__} is not JSON")
 
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from depin_id import strict_json
-from depin_id.errors import CredentialError, EncodingError, SignatureInvalid
+from depin_id.errors import CredentialError, EncodingError, EnvelopeError, SignatureInvalid
 from depin_id.evm import keccak256, parse_address, recover_address
 from depin_id.jcs import canonicalize
 from depin_id.keys import P256_ORDER, PublicKey, admit
-from depin_id.peaq.bounds import Once, Window
+from depin_id.peaq.bounds import Once
 from depin_id.peaq.identifier import machine_did
 from depin_id.peaq.trust import MachineKeys, Trust, subject_of
 
@@ -225,7 +225,7 @@ def verify_chip_evidence(
         keys: what the DID names: its controller, and the chip's key.
         now_ms: milliseconds since 1970. nonce: the challenge that was given out, 32 bytes.
         chain_id: the chain that the machine is on.
-        certified: checks the leaf certificate (:class:`depin_id.peaq.certificates.CertificatePath`).
+        certified: checks the leaf certificate (such as ``CertificatePath``).
         memory: nonces that were used; None is for looking at one piece of evidence only.
         chip_named: refuse a chip whose key the DID does not name.
         allow_attribute: see :func:`depin_id.peaq.stream.verify_package`.
@@ -249,8 +249,11 @@ def verify_chip_evidence(
     if transcript.nonce != nonce:
         _refuse("its nonce is not the one asked for", "peaq.nonce", "answer the new challenge")
     expires = transcript.expires_at * 1000
-    # It ends at the moment it names, and a challenge lives for five minutes.
-    Window(age_ms=-1, ahead_ms=CHALLENGE_MS).check(expires, now_ms)
+    if expires <= now_ms:
+        raise EnvelopeError("peaq.timestamp_old", "the challenge of the chip has run out")
+    # A challenge lives for five minutes: who names a later end did not get it from us.
+    if expires > now_ms + CHALLENGE_MS:
+        raise EnvelopeError("peaq.timestamp_future", "the chip's challenge ends too far ahead")
     chip = _certified(value, transcript, now_ms, certified, allow_published)
     signature = _bytes(value["proof"]["chipSignature"], 64, "chipSignature")
     chip.verify(transcript.message(), signature)

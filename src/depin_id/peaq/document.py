@@ -55,7 +55,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class DocumentSignature:
-    """Somebody's word for the document: type of the key, DID of the issuer, the signature's text."""
+    """Somebody's word for the document: type of key, DID of the issuer, text of the signature."""
 
     type: str
     issuer: str

@@ -46,7 +46,7 @@ class Package:
     portable: bool
 
     def message(self, dialect: Dialect = "python") -> bytes:
-        """The bytes that the machine's wallet signs. Raises EncodingError ``json.not_canonical``."""
+        """What the machine's wallet signs. Raises EncodingError ``json.not_canonical``."""
         return signing_input(
             self.did,
             self.timestamp,
