@@ -12,6 +12,7 @@ import pytest
 from depin_id import base58, evm
 from depin_id.did.multikey import encode_multikey
 from depin_id.did.peaq import PeaqMethod, file_source
+from depin_id.did.resolution import Options
 from depin_id.did.resolver import Resolver
 from depin_id.did.syntax import parse_did
 from depin_id.keys import SoftwareSigner
@@ -77,7 +78,15 @@ def test_both_generations_resolve_and_say_that_nobody_vouches() -> None:
     for did in source:
         result = resolver.resolve(did)
         assert result.error is None and result.document is not None
-        assert method.metadata(parse_did(did))["trust"] == "attribute-only"
+        assert result.document_metadata["trust"] == "attribute-only"
+        assert result.document_metadata["verified"] is False
+        # Nobody gets at a key on the way that other methods' keys go.
+        for relationship in ("authentication", "assertionMethod"):
+            name = did + ("#device" if did == second.id else "#keys-1")
+            found = resolver.dereference(name, relationship=relationship)
+            assert found.error == "invalidRelationshipForVerificationMethod"
+            assert code(resolver.key, name, relationship=relationship) == "did.relationship"
+        assert resolver.resolve(did, version_time=0).error == "featureNotSupported"
         keys = keys_of_document(result.document)
         assert keys.trust == "attribute-only" and DEVICE.public_key in keys.keys
         assert keys.controllers == {WALLET_ADDRESS}
@@ -93,21 +102,39 @@ def test_both_generations_resolve_and_say_that_nobody_vouches() -> None:
     assert resolver.resolve("did:peaq:0x12").error == "invalidDid"
 
 
+def resolved(method: PeaqMethod, did: str) -> dict[str, Any]:
+    found = method.resolve(parse_did(did), Options()).document
+    assert found is not None
+    return found
+
+
+def test_a_folder_of_dids_may_hold_values_of_the_chain(tmp_path: Path) -> None:
+    assert Resolver(dids=tmp_path).resolve(document().id).error == "notFound"
+    value = document().on_chain().decode()
+    (tmp_path / "peaq.json").write_text(json.dumps({document().id: value}))
+    result = Resolver(dids=tmp_path).resolve(document().id)
+    assert result.document_metadata == {
+        "trust": "attribute-only",
+        "verified": False,
+        "generation": "A",
+    }
+
+
 def test_documents_of_the_vectors_resolve() -> None:
     for vector in load("did_documents")["vectors"]:
         value = bytes.fromhex(vector["value_onchain_hex"]).decode()
         method = PeaqMethod({vector["did"]: value}, allow_published=True)
         if vector["id"].startswith("p256-key-in-ed25519"):
             # A key of another kind than its type says: whoever reads one believes the other.
-            assert code(method.resolve, parse_did(vector["did"])) == "did.malformed"
+            assert code(resolved, method, vector["did"]) == "did.malformed"
             continue
-        found = method.resolve(parse_did(vector["did"]))
+        found = resolved(method, vector["did"])
         assert found["id"] == vector["did"]
         assert len(found["verificationMethod"]) == len(vector["decoded_v2"]["verificationMethod"])
         keys_of_document(found, allow_published=True)
     answer = load("peaqos_machine_did")["did_calls"][3]["return_data"]
     did = load("peaqos_machine_did")["machine_ids"][0]["machine_did"]
-    found = PeaqMethod({did: answer}, allow_published=True).resolve(parse_did(did))
+    found = resolved(PeaqMethod({did: answer}, allow_published=True), did)
     assert [m["id"] for m in found["verificationMethod"]] == [did + "#keys-1", did + "#device"]
     assert found["service"][0]["serviceEndpoint"].startswith("mqtts:")
 
@@ -115,12 +142,10 @@ def test_documents_of_the_vectors_resolve() -> None:
 def test_the_document_of_another_did_is_not_found() -> None:
     value = document().on_chain().decode()
     method = PeaqMethod(lambda did: value)
-    assert code(method.resolve, parse_did(WALLET_DID)) == "did.not_found"
+    assert code(resolved, method, WALLET_DID) == "did.not_found"
     numbered = "0x" + encode_machine_document(machine()).hex()
-    assert (
-        code(PeaqMethod(lambda did: numbered).resolve, parse_did("did:peaq:43")) == "did.not_found"
-    )
-    assert code(PeaqMethod({}).resolve, parse_did(WALLET_DID)) == "did.not_found"
+    assert code(resolved, PeaqMethod(lambda did: numbered), "did:peaq:43") == "did.not_found"
+    assert code(resolved, PeaqMethod(), WALLET_DID) == "did.not_found"
     for wrong in ("", "0x", "0xzz", "0a1", 5, "0a" * 200_000):
         assert code(PeaqMethod(lambda did, v=wrong: v).read, WALLET_DID) == "peaq.source"
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from depin_id import strict_json
+from depin_id.did.resolution import MEDIA_TYPE, Options, Resolution
 from depin_id.did.syntax import Did
 from depin_id.durable import read_file
 from depin_id.errors import DIDError, EncodingError, TransportError
@@ -27,6 +28,8 @@ Source = Mapping[str, str] | Callable[[str], str | None]
 """By DID, hexadecimal text: the attribute's value (generation A), or what ``didDocument`` returned
 (generation B). None, or no entry: there is none."""
 
+FILE: Final = "peaq.json"
+"""What such a file is called in a folder of DIDs."""
 MAX_FILE: Final = 1 << 24
 TRUST: Final = "attribute-only"
 _HEX: Final = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2})+)", re.ASCII)
@@ -53,14 +56,14 @@ class PeaqMethod:
     """The DID method. See :class:`depin_id.did.resolver.Method`.
 
     Args:
-        source: gives the value of a DID, as the caller spells it.
+        source: gives the value of a DID, as the caller spells it. None: nothing is found.
         allow_published: take keys whose private half is published (test vectors only).
     """
 
     name = "peaq"
 
-    def __init__(self, source: Source, *, allow_published: bool = False) -> None:
-        self._source = source
+    def __init__(self, source: Source | None = None, *, allow_published: bool = False) -> None:
+        self._source = {} if source is None else source
         self._allow_published = allow_published
 
     def read(self, did: Did | str) -> Document | MachineDocument:
@@ -76,25 +79,37 @@ class PeaqMethod:
         subject = parse_peaq_did(text)
         value = self._source.get(text) if isinstance(self._source, Mapping) else self._source(text)
         if value is None:
-            raise DIDError("did.not_found", f"there is no document of {text}")
+            raise DIDError(
+                "did.not_found",
+                f"there is no document of {text}",
+                hint="give what a node of the chain answered, in a file of DIDs and values",
+            )
         found = read_value(value, machine=subject.form == "machine")
         if parse_peaq_did(found.id) != subject:
             raise DIDError("did.not_found", f"the document found is that of {found.id[:120]}")
         return found
 
-    def resolve(self, did: Did) -> dict[str, Any]:
-        """The DID document; what it is worth stands in :meth:`metadata`.
+    def resolve(self, did: Did, options: Options) -> Resolution:
+        """The DID document; its metadata say ``trust: attribute-only``, always.
 
         Raises:
-            DIDError, EncodingError, ConfigError: as :meth:`read`; ``did.key_not_supported``.
+            DIDError, EncodingError, ConfigError: as :meth:`read`; ``did.key_not_supported``;
+                ``did.feature_not_supported`` for versions: the chain's value has no history here.
             KeyRefused: ``key.not_admissible``.
         """
-        return did_document(self.read(did), allow_published=self._allow_published)
-
-    def metadata(self, did: Did) -> dict[str, Any]:
-        """The document metadata: ``trust`` is ``attribute-only``, always, and the generation."""
-        machine = parse_peaq_did(str(did)).form == "machine"
-        return {"trust": TRUST, "verified": False, "generation": "B" if machine else "A"}
+        if options.versioned:
+            raise DIDError(
+                "did.feature_not_supported",
+                "a value from the chain has no history: which version held when is not known",
+            )
+        found = self.read(did)
+        document = did_document(found, allow_published=self._allow_published)
+        metadata = {
+            "trust": TRUST,
+            "verified": False,
+            "generation": "B" if isinstance(found, MachineDocument) else "A",
+        }
+        return Resolution(document, metadata, {"contentType": MEDIA_TYPE})
 
 
 def read_value(text: str, *, machine: bool) -> Document | MachineDocument:

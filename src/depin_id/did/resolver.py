@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from depin_id.did.cache import Cache
 from depin_id.did.contents import method_key
@@ -92,19 +91,16 @@ def builtin_methods(
         JwkMethod(),
         WebMethod(source, documents),
         WebvhMethod(source, histories, pins, now_ms, allow_published=allow_published),
-        *_peaq(),
+        *_peaq(dids),
     ]
 
 
-def _peaq() -> list[Method]:
-    """did:peaq, where the packages that it needs are installed."""
-    if importlib.util.find_spec("depin_id.did.peaq") is None:
-        return []
-    try:
-        found: Any = importlib.import_module("depin_id.did.peaq").PeaqMethod()
-    except ImportError:
-        return []
-    return [found]
+def _peaq(dids: str | Path | None) -> list[Method]:
+    """did:peaq, from the values of the chain that a folder of DIDs may hold."""
+    from depin_id.did.peaq import FILE, PeaqMethod, file_source
+
+    path = None if dids is None else Path(dids) / FILE
+    return [PeaqMethod(file_source(path) if path is not None and path.exists() else None)]
 
 
 def installed_methods() -> list[Method]:
@@ -282,6 +278,12 @@ class Resolver:
         if relationship is not None and found.deactivated and "nextVersionId" not in metadata:
             raise DIDError(
                 "did.relationship", f"{url.did} is deactivated: none of its keys may be used"
+            )
+        if relationship is not None and metadata.get("trust") == "attribute-only":
+            raise DIDError(
+                "did.relationship",
+                f"only an attribute on a chain, which anybody may write, names keys of {url.did}",
+                hint="see depin_id.peaq.trust: an issuer, a birth certificate or an enrolment",
             )
         content, kind = select(url, parameters, found.document, relationship)
         return Dereferenced(content, metadata, {"contentType": kind})
