@@ -346,7 +346,8 @@ def test_one_wrong_member_of_an_envelope(
     envelope, data, keys = robot()
     change(envelope)
     assert code(take, envelope, data, keys) == expected
-    for wrong in (None, [], 5, "x"):
+    odd: list[Any] = [None, [], 5, "x"]
+    for wrong in odd:
         assert code(take, wrong, data, keys) == "peaq.envelope_malformed"
 
 

@@ -236,6 +236,6 @@ def test_chains_and_envelopes(line: Line) -> None:
         },
     }
     source, raw = line.file("envelope", envelope), line.file("raw", b"data")
-    command = ("verify", "envelope", source, "--data", raw, *AT, "--json")
-    assert line(*command, "--keys", keys)["sha256"] == data
-    assert line(*command, code=2) == "peaq.key_not_named"
+    asked = ("verify", "envelope", source, "--data", raw, *AT, "--json")
+    assert line(*asked, "--keys", keys)["sha256"] == data
+    assert line(*asked, code=2) == "peaq.key_not_named"

@@ -79,7 +79,7 @@ def event_of(given: dict[str, Any]) -> Event:
         trust_level=int(given["trust_level"]),
         source_chain_id=int(given["source_chain_id"]),
         source_tx_hash=events.ZERO if source is None else bytes.fromhex(source.removeprefix("0x")),
-        metadata=bytes.fromhex(given.get("metadata_hex", given.get("metadata"))),
+        metadata=bytes.fromhex(given.get("metadata_hex") or given.get("metadata") or ""),
     )
 
 
@@ -110,7 +110,7 @@ GOOD: dict[str, Any] = {
 
 
 def test_what_peaq_refuses_is_refused_and_more() -> None:
-    refused = {
+    refused: dict[str, dict[str, Any]] = {
         "machine_id 0": {"machine_id": 0},
         "event_type 2": {"event_type": 2},
         "float value": {"value": 1.5},
@@ -143,14 +143,15 @@ def test_a_batch_that_does_something_else_is_no_batch_of_events() -> None:
     inner, types = events.event_data(Event(**GOOD)), "(address[],uint256[],bytes[],uint64[])"
     head = abi.selector("batchAll" + types)
     home = [events.REGISTRY]
-    for values in (
+    batches: list[list[Any]] = [
         [[bytes(20)], [0], [inner], [0]],
         [home, [1], [inner], [0]],
         [home, [0], [inner], [1]],
         [home, [], [inner], [0]],
         [[], [], [], []],
         [home, [0], [inner[:-1]], [0]],
-    ):
+    ]
+    for values in batches:
         data = head + abi.encode(types, values)
         assert code(events.decode_batch, data) in ("peaq.event", "abi.malformed")
     assert code(events.decode_batch, inner) == "peaq.event"

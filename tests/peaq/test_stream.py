@@ -172,14 +172,9 @@ def test_packages_of_another_form() -> None:
         assert code(verify, {k: v for k, v in good.items() if k != name}) == (
             "peaq.package_malformed"
         )
-    for change in (
-        {"topic": "x"},
-        {"payload": []},
-        {"did": ""},
-        {"did": 5},
-        {"timestamp": "x" * 257},
-    ):
-        assert code(verify, good | change) == "peaq.package_malformed"
+    changes: dict[str, Any] = {"topic": "x", "payload": [], "did": "", "timestamp": "x" * 257}
+    for name, value in changes.items():
+        assert code(verify, good | {name: value}) == "peaq.package_malformed"
     text = json.dumps(good)
     for wrong in (
         text.replace('"temp": 21.5', '"temp": NaN'),
@@ -206,7 +201,7 @@ def test_what_languages_write_differently() -> None:
     package = signed(payload=payload)
     package["signature"] = "0x" + personal_sign(script).hex()
     assert code(verify, package) == "peaq.key_not_named"
-    both = {"dialects": ("python", "javascript")}
+    both: dict[str, Any] = {"dialects": ("python", "javascript")}
     assert verify(package, **both).dialect == "javascript"
     assert verify(signed(payload=payload), **both).dialect == "python"
     assert not package_of(package).portable
@@ -214,7 +209,7 @@ def test_what_languages_write_differently() -> None:
         odd = package_of(signed(payload={"v": value}))
         assert not odd.portable
         assert code(odd.message, "javascript") == "json.not_canonical"
-        only = {"now_ms": NOW, "memory": None, "dialects": ("javascript",)}
+        only: dict[str, Any] = {"now_ms": NOW, "memory": None, "dialects": ("javascript",)}
         assert code(verify_package, odd, KEYS, **only) == "peaq.dialect"
 
 
@@ -343,7 +338,8 @@ def test_one_wrong_member_of_a_chunk(path: tuple[str, ...], value: Any, expected
 
 def test_chains_that_are_none() -> None:
     value, data = chain()
-    for wrong in ({}, [], None, {"chunks": []}, {"chunks": 5}, {"did": MACHINE, "chunks": [5]}):
+    odd: list[Any] = [{}, [], None, {"chunks": []}, {"chunks": 5}, {"did": MACHINE, "chunks": [5]}]
+    for wrong in odd:
         assert code(check, wrong, data) == "peaq.chain_malformed"
     assert code(check, value, {}) == "peaq.chain_broken"
     assert code(check, value, {**data, 3: b"x"}) == "peaq.chain_broken"
