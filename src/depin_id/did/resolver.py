@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
@@ -104,6 +105,12 @@ def _peaq(dids: str | Path | None, allow_published: bool) -> list[Method]:
     return [PeaqMethod(values, allow_published=allow_published)]
 
 
+@cache
+def _entries() -> tuple[EntryPoint, ...]:
+    """Looked for once: to read what is installed takes as long as some hundred resolutions."""
+    return tuple(entry_points(group=ENTRY_POINTS))
+
+
 def installed_methods() -> list[Method]:
     """Other people's methods, from the entry points of ``depin_id.did_methods``.
 
@@ -111,7 +118,7 @@ def installed_methods() -> list[Method]:
         ConfigError: ``config.did_method``, an entry point is not a method.
     """
     methods = []
-    for entry in entry_points(group=ENTRY_POINTS):
+    for entry in _entries():
         try:
             method = entry.load()()
         except Exception as error:  # whatever somebody else's package raises while loading
