@@ -6,3 +6,7 @@ from tests.fuzz import histories, logs, stores, texts, wire, witnesses
 from tests.fuzz.target import TARGETS
 
 __all__ = ["TARGETS", "histories", "logs", "stores", "texts", "wire", "witnesses"]
+from tests.fuzz import dids, logs, peaq, stores, texts, wire, witnesses
+from tests.fuzz.target import TARGETS
+
+__all__ = ["TARGETS", "dids", "logs", "peaq", "stores", "texts", "wire", "witnesses"]
