@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import files, fleet, peers, profile, raw, rebuild, receipts, wire
+from bench import credentials, files, fleet, peers, profile, raw, rebuild, receipts, wire
 from bench.settings import QUICK, Settings
 from bench.table import Row, markdown, show, write_json
 from bench.world import Lab
@@ -46,6 +46,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "broker": _broker,
     "latency": _latency,
     "receipts": receipts.measure,
+    "credentials": credentials.measure,
     "rebuild": rebuild.measure,
     "fleet": fleet.measure,
     "wire": wire.measure,

@@ -130,7 +130,8 @@ def test_circles_and_names_that_stand_twice_are_refused() -> None:
         with pytest.raises(CredentialError, match=r"proof\.chain"):
             _verify({**secured, "proof": wrong})
     odd: list[Any] = [[first, first], [], [1], None, "x", [{**first, "id": 1}]]
-    odd += [[{**first, "previousProof": wrong}] for wrong in ([], 1, None, [None], {})]
+    names: list[Any] = [[], 1, None, [None], {}]
+    odd += [[{**first, "previousProof": name}] for name in names]
     for wrong in odd:
         with pytest.raises(CredentialError, match=r"proof\.malformed"):
             _verify({**secured, "proof": wrong})
