@@ -76,7 +76,7 @@ def test_what_is_issued_verifies_in_every_spelling(name: str) -> None:
     canonical = compact(signed)
     assert canonical == jcs.canonicalize(signed), "issued in canonical order"
     found = check(canonical)
-    assert found.credential.model_copy(update={"proof": None}) == credential
+    assert found.credential == credential
     assert (found.issuer, found.subject, found.status) == (who.did, DEVICE.did, None)
     body = {name: item for name, item in signed.items() if name != "proof"}
     assert found.digest == hashlib.sha256(jcs.canonicalize(body)).digest()
@@ -429,6 +429,8 @@ def test_members_of_every_model_are_in_canonical_order() -> None:
     seen: list[type[Model]] = [Model]
     for model in seen:
         seen += model.__subclasses__()
+        if model.__module__ != Model.__module__:
+            continue  # a whole document, which is never written by its model
         names = [field.alias or name for name, field in model.model_fields.items()]
         assert names == sorted(names), model
     assert {model.TYPE for model in TYPES.values()} == set(TYPES) and Proof in seen
@@ -469,11 +471,14 @@ def test_models_are_strict_and_frozen() -> None:
 
 
 def test_issuing_refuses_what_would_be_refused() -> None:
-    signed = check(LAB.sign(calibration())).credential
     for credential, method, code in (
-        (signed, LAB.method, "credential.signed"),
         (calibration(), THIEF.method, "credential.method"),
         (calibration(), LAB.did, "credential.malformed"),
+        (
+            Credential(credential_subject={}, issuer=LAB.did, valid_from=BORN),
+            LAB.method,
+            "credential.type",
+        ),
     ):
         with pytest.raises(CredentialError) as caught:
             issue(credential, LAB.signer, verification_method=method, created=BORN)

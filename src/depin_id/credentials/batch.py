@@ -31,7 +31,7 @@ def leaf_hash(body: Mapping[str, Any] | BirthCertificate | bytes) -> bytes:
     if isinstance(body, bytes):
         return merkle.leaf_hash(body)
     if isinstance(body, BirthCertificate):
-        return merkle.leaf_hash(write(body.model_copy(update={"proof": None})))
+        return merkle.leaf_hash(write(body))
     return merkle.leaf_hash(canonicalize({n: item for n, item in body.items() if n != "proof"}))
 
 
@@ -124,7 +124,7 @@ def verify_birth(
     certificate = parts.credential
     if not isinstance(certificate, BirthCertificate):
         raise CredentialError("credential.type", "this is no birth certificate")
-    proof = certificate.proof
+    proof = parts.proof
     if not isinstance(proof, BatchProof):
         key = check_signature(parts, key_of, now_ms)
         return check_parts(parts, key, now_ms, expected_subject, BirthCertificate, status)
