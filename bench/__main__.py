@@ -13,7 +13,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import credentials, files, fleet, peers, profile, raw, rebuild, receipts, wire
+from bench import (
+    credentials,
+    files,
+    fleet,
+    history,
+    peers,
+    profile,
+    raw,
+    rebuild,
+    receipts,
+    wire,
+)
 from bench.settings import QUICK, Settings
 from bench.table import Row, markdown, show, write_json
 from bench.world import Lab
@@ -49,6 +60,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "credentials": credentials.measure,
     "rebuild": rebuild.measure,
     "fleet": fleet.measure,
+    "history": history.measure,
     "wire": wire.measure,
     "peers": peers.measure,
     "overload": _overload,
