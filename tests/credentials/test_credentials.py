@@ -304,7 +304,7 @@ def test_the_key_beside_the_did_is_that_of_the_did() -> None:
     check(MAKER.sign(right))
     assert device_key(right.credential_subject) == other
     # A DID with a history of its own has its keys there: the certificate names the one it had.
-    check(MAKER.sign(birth(id="did:web:device.example.org")))
+    check(MAKER.sign(birth(id="did:web:example.com")))
 
 
 @pytest.mark.parametrize("curve", ["ed25519", "p256", "p384"])
@@ -314,7 +314,7 @@ def test_each_curve_signs(curve: Any) -> None:
         signer = P384Signer(b"\x01" * 48)
     else:
         signer = SoftwareSigner.generate(curve)
-    did = "did:web:lab.example.org"
+    did = "did:web:example.org"
     credential = calibration(issuer=did)
     made = [
         issue(credential, signer, verification_method=f"{did}#key-1", created=BORN)
@@ -363,7 +363,7 @@ ENTRY = {
     "type": "BitstringStatusListEntry",
     "statusPurpose": "revocation",
     "statusListIndex": "94567",
-    "statusListCredential": "https://lab.example.org/status/3",
+    "statusListCredential": "https://example.org/status/3",
 }
 
 
@@ -404,7 +404,7 @@ def test_what_cannot_be_looked_up_is_refused_and_says_so() -> None:
 
 def test_entries_of_any_list_are_canonical() -> None:
     nested = {
-        "status_list": {"uri": "https://lab.example.org/t", "idx": 7},
+        "status_list": {"uri": "https://example.org/t", "idx": 7},
         "a": [{"y": 1, "x": 2}],
     }
     credential = calibration(credential_status=nested)

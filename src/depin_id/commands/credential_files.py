@@ -13,7 +13,7 @@ from depin_id.credentials import issue as issue_credential
 from depin_id.credentials.status import StatusStore
 from depin_id.credentials.wire import MAX_CREDENTIAL
 from depin_id.ecdsa import VerificationKey
-from depin_id.errors import ConfigError, CredentialError
+from depin_id.errors import ConfigError, CredentialError, DIDError
 from depin_id.strict_json import parse
 
 
@@ -91,7 +91,12 @@ def issuer_keys(
             raise CredentialError(
                 "credential.issuer", f"{issuer[:120]} is none of those who are trusted"
             )
-        return resolver.key(method, version_time=created if keys_then and created else at)
+        try:
+            return resolver.key(method, version_time=created if keys_then and created else at)
+        except DIDError as error:
+            if error.code in ("did.verification_method", "did.relationship"):
+                error.hint = error.hint or "a key that was retired since: see --keys-then"
+            raise
 
     return key_of
 

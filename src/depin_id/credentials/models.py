@@ -72,7 +72,7 @@ class Model(BaseModel):
 class Proof(Model):
     """A Data Integrity proof of a suite over canonical JSON."""
 
-    context: Context = Field(default=CONTEXT, alias="@context")
+    context: Context = Field(alias="@context")
     created: Moment | None = None
     cryptosuite: Literal["eddsa-jcs-2022", "ecdsa-jcs-2019"]
     expires: Moment | None = None
@@ -96,7 +96,7 @@ class BatchProof(Model):
     index: Annotated[int, Field(ge=0, lt=MAX_LEAVES)]
     path: Annotated[str, StringConstraints(pattern="^u[A-Za-z0-9_-]{0,1366}$")]
     size: Annotated[int, Field(ge=1, le=MAX_LEAVES)]
-    type: Literal["MerkleBatchProof"] = "MerkleBatchProof"
+    type: Literal["MerkleBatchProof"]
 
 
 def _canonical(entry: dict[str, Any]) -> dict[str, Any]:
