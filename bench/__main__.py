@@ -14,6 +14,18 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import files, fleet, history, peaq, peers, profile, raw, rebuild, receipts, wire
+from bench import (
+    credentials,
+    files,
+    fleet,
+    history,
+    peers,
+    profile,
+    raw,
+    rebuild,
+    receipts,
+    wire,
+)
 from bench.settings import QUICK, Settings
 from bench.table import Row, markdown, show, write_json
 from bench.world import Lab
@@ -46,6 +58,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "broker": _broker,
     "latency": _latency,
     "receipts": receipts.measure,
+    "credentials": credentials.measure,
     "rebuild": rebuild.measure,
     "fleet": fleet.measure,
     "history": history.measure,

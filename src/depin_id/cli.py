@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typer.main import get_command
 
 from depin_id.commands import device, did, network, peaq
+from depin_id.commands import credential, delegate, device, did, network, status
 from depin_id.commands.common import app, run
 from depin_id.commands.inspect import inspect
 from depin_id.commands.resolve import resolve
@@ -21,6 +22,9 @@ cli.add_typer(network.commands, name="network")
 cli.add_typer(device.commands, name="device")
 cli.add_typer(did.commands, name="did")
 cli.add_typer(peaq.commands, name="peaq")
+cli.add_typer(credential.commands, name="credential")
+cli.add_typer(status.commands, name="status")
+cli.add_typer(delegate.commands, name="delegate")
 cli.command()(sign)
 cli.command()(inspect)
 cli.command()(resolve)

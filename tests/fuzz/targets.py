@@ -10,3 +10,7 @@ from tests.fuzz import dids, logs, peaq, stores, texts, wire, witnesses
 from tests.fuzz.target import TARGETS
 
 __all__ = ["TARGETS", "dids", "logs", "peaq", "stores", "texts", "wire", "witnesses"]
+from tests.fuzz import credentials, logs, stores, texts, wire, witnesses
+from tests.fuzz.target import TARGETS
+
+__all__ = ["TARGETS", "credentials", "logs", "stores", "texts", "wire", "witnesses"]
