@@ -16,6 +16,8 @@ from rich.console import Console
 from bench import files, fleet, history, peaq, peers, profile, raw, rebuild, receipts, wire
 from bench import (
     credentials,
+from bench import (
+    capability,
     files,
     fleet,
     history,
@@ -24,6 +26,7 @@ from bench import (
     raw,
     rebuild,
     receipts,
+    status,
     wire,
 )
 from bench.settings import QUICK, Settings
@@ -66,6 +69,8 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "peers": peers.measure,
     "peaq": peaq.measure,
     "overload": _overload,
+    "status": status.measure,
+    "capability": capability.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 

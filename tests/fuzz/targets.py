@@ -14,3 +14,7 @@ from tests.fuzz import credentials, logs, stores, texts, wire, witnesses
 from tests.fuzz.target import TARGETS
 
 __all__ = ["TARGETS", "credentials", "logs", "stores", "texts", "wire", "witnesses"]
+from tests.fuzz import delegation, logs, stores, texts, wire, witnesses
+from tests.fuzz.target import TARGETS
+
+__all__ = ["TARGETS", "delegation", "logs", "stores", "texts", "wire", "witnesses"]

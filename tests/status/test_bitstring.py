@@ -91,6 +91,7 @@ WRONG: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
     "subject type": ("status.malformed", subject(type="StatusList2021")),
     "purpose": ("status.malformed", subject(statusPurpose=[])),
     "list": ("status.malformed", subject(encodedList="H4sI")),
+    "a bomb": ("status.too_large", subject(encodedList=encode_list(bytes(1 << 24)))),
     "ttl": ("status.malformed", subject(ttl=0)),
     "another issuer": ("status.issuer", lambda d: d.update(issuer=method(OTHER)[0])),
 }
