@@ -100,7 +100,7 @@ def test_a_binding_is_good_for_nothing_else(kind: str) -> None:
         with pytest.raises(CredentialError, match="wallet.foreign"):
             verify_wallet(binding, **{**expected, **change})  # type: ignore[arg-type]
         # Nor under a request that says so and a signature for another.
-        moved = replace(binding, request=replace(binding.request, **change))  # type: ignore[arg-type]
+        moved = replace(binding, request=replace(binding.request, **change))
         with pytest.raises(DepinError, match="wallet.not_signer|signature.invalid"):
             verify_wallet(moved, **{**expected, **change})  # type: ignore[arg-type]
     later = replace(binding, request=replace(binding.request, issued_at=NOW + 1000))
@@ -191,7 +191,7 @@ def test_requests_that_cannot_be_signed() -> None:
         {"issued_at": True},
     ):
         with pytest.raises(DepinError):
-            replace(good, **change)  # type: ignore[arg-type]
+            replace(good, **change)
     for value in (None, [], [1, 2, 3, 4], [good.account, NONCE, NOW, b""], [0] * 5):
         with pytest.raises(DepinError):
             WalletBinding.from_list(value, owner=OWNER, network=NETWORK)
