@@ -7,7 +7,8 @@ from typing import Final
 
 from depin_id import cbor
 from depin_id._published_keys import is_published
-from depin_id.did.multikey import decode_multikey, split_multikey
+from depin_id.did.key import did_key
+from depin_id.did.multikey import split_multikey
 from depin_id.errors import DepinError
 from depin_id.keys import Curve, PublicKey, admit
 
@@ -19,7 +20,9 @@ _NAMES: Final[dict[str, Curve]] = {
     "secp256r1": "p256",
     "prime256v1": "p256",
 }
+_DID: Final = "did:key:"
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})+")
+_SIZES: Final[dict[Curve, tuple[int, ...]]] = {"ed25519": (32,), "p256": (33, 65)}
 _COSE_CURVES: Final[dict[object, Curve]] = {6: "ed25519", 1: "p256"}
 
 
@@ -60,9 +63,12 @@ def _of_cose(data: bytes) -> PublicKey:
 
 def _of_multikey(text: str) -> PublicKey:
     curve, raw = split_multikey(text)
-    if len(raw) != (32 if curve == "ed25519" else 33):
+    if len(raw) != _SIZES[curve][0]:
         raise KeyFault("factory.key", f"a multikey of {curve} with {len(raw)} bytes")
-    return decode_multikey(text, allow_published=True)
+    key = admit(curve, raw, allow_published=True)
+    if did_key(key) != _DID + text:
+        raise KeyFault("factory.key", "the multikey is not the one spelling of its key")
+    return key
 
 
 def parse_key(text: str, curve_name: str = "") -> PublicKey:
@@ -81,14 +87,16 @@ def parse_key(text: str, curve_name: str = "") -> PublicKey:
         raise KeyFault("factory.key", f"the key is empty or over {MAX_KEY_TEXT} characters")
     curve = _curve(curve_name)
     try:
-        if text.startswith(("did:key:", "z")):
-            key = _of_multikey(text.removeprefix("did:key:"))
+        if text.startswith((_DID, "z")):
+            key = _of_multikey(text.removeprefix(_DID))
         elif _HEX.fullmatch(text) is None:
             raise KeyFault("factory.key", "the key is neither did:key, multikey nor hexadecimal")
         elif text[:2] in ("a3", "a4", "A3", "A4") and len(text) > 66 and len(text) != 130:
             key = _of_cose(bytes.fromhex(text))
         elif curve is None:
             raise KeyFault("factory.curve", "a raw key needs the column curve beside it")
+        elif len(text) // 2 not in _SIZES[curve]:
+            raise KeyFault("factory.key", f"{len(text) // 2} bytes are no raw key of {curve}")
         else:
             key = admit(curve, bytes.fromhex(text), allow_published=True)
     except DepinError as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, Literal, get_args
+from typing import Any, BinaryIO, Final, Literal
 
 from depin_id import strict_json
 from depin_id.claims import Place
@@ -36,6 +37,12 @@ COLUMNS: Final = (
 )
 REQUIRED: Final = ("serial", "key")
 Protection = Literal["software", "tee", "tpm", "secure-element"]
+_PROTECTIONS: Final[dict[str, Protection]] = {
+    "software": "software",
+    "tee": "tee",
+    "tpm": "tpm",
+    "secure-element": "secure-element",
+}
 _SERIAL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}")
 _PROFILE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}(?:@[0-9]{1,9})?")
 _MAC: Final = re.compile(r"(?:[0-9a-fA-F]{2}([:-]?))(?:[0-9a-fA-F]{2}\1){4,6}[0-9a-fA-F]{2}")
@@ -194,10 +201,10 @@ def _serial(value: str) -> str:
 
 
 def _protection(value: str) -> Protection:
-    for known in get_args(Protection):
-        if value == known:
-            return known  # type: ignore[no-any-return]
-    raise _Field(f"key_protection {value[:20]!r} is none of {', '.join(get_args(Protection))}")
+    found = _PROTECTIONS.get(value)
+    if found is None:
+        raise _Field(f"key_protection {value[:20]!r} is none of {', '.join(_PROTECTIONS)}")
+    return found
 
 
 def _role(value: str) -> Role:
@@ -232,11 +239,36 @@ def _place(lat: str, lon: str) -> Place | None:
         raise _Field(f"the place: {error.message}") from None
 
 
+class Seen:
+    """What occurred before, by 8 bytes of its digest: 100 bytes or so for each.
+
+    That two have the same is as good as impossible, and would only refuse a batch.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[str, dict[int, int]] = {}
+
+    def first(self, what: str, value: bytes, line: int) -> int | None:
+        """The line on which it occurred before (0: in an earlier batch); None the first time."""
+        head = int.from_bytes(hashlib.sha256(value).digest()[:8], "big")
+        found = self._lines.setdefault(what, {}).setdefault(head, line)
+        return None if found == line else found
+
+
 class _Reader:
     """Turns fields into rows; what is wrong with them goes to the faults, all of it."""
 
-    def __init__(self, defaults: Defaults, faults: Faults) -> None:
-        self.defaults, self.faults = vars(defaults), faults
+    def __init__(self, defaults: Defaults, faults: Faults, seen: Seen) -> None:
+        self.defaults, self.faults, self.seen = vars(defaults), faults, seen
+
+    def once(self, line: int, what: str, value: bytes, shown: str) -> bool:
+        """Whether it occurs for the first time."""
+        first = self.seen.first(what, value, line)
+        if first is None:
+            return True
+        where = f"on line {first}" if first else "in an earlier batch"
+        self.faults.add(line, f"factory.{what}_repeated", f"{shown} is {where} already")
+        return False
 
     def row(self, line: int, fields: dict[str, str]) -> Row | None:
         """The row, or None when there is something wrong with it."""
@@ -266,6 +298,14 @@ class _Reader:
             "role": take(_role, "role"),
             "place": take(_place, "lat", "lon"),
         }
+        for what, value, shown in (
+            # People mix up capitals: two labels must differ in more.
+            ("serial", (serial or "").lower().encode(), f"the serial {serial}"),
+            ("key", b"" if key is None else key.raw, "this key"),
+            ("mac", (mac or "").encode(), f"the hardware address {mac}"),
+        ):
+            if value and not self.once(line, what, value, shown):
+                good = False
         if key is None or not good:
             return None
         try:
@@ -276,7 +316,9 @@ class _Reader:
         return Row(line, serial, enrolment, model, revision, protection, mac)
 
 
-def read_rows(source: BinaryIO, *, defaults: Defaults, faults: Faults) -> Iterator[Row]:
+def read_rows(
+    source: BinaryIO, *, defaults: Defaults, faults: Faults, seen: Seen | None = None
+) -> Iterator[Row]:
     """The devices of a batch, one a line; JSON Lines when the first line begins with ``{``.
 
     Reads as it goes: a line is all that is in memory. Lines that are wrong are left out and noted.
@@ -285,6 +327,7 @@ def read_rows(source: BinaryIO, *, defaults: Defaults, faults: Faults) -> Iterat
         source: bytes, UTF-8.
         defaults: for what a line does not say.
         faults: is told what is wrong.
+        seen: what earlier batches hold already.
     """
     lines = _lines(source, faults)
     first = next(lines, None)
@@ -292,7 +335,7 @@ def read_rows(source: BinaryIO, *, defaults: Defaults, faults: Faults) -> Iterat
         return
     every = _with_first(first, lines)
     read = _json if first[1].lstrip().startswith("{") else _csv
-    reader = _Reader(defaults, faults)
+    reader = _Reader(defaults, faults, seen or Seen())
     for number, fields in read(every, faults):
         row = reader.row(number, fields)
         if row is not None:

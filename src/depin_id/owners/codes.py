@@ -168,7 +168,7 @@ class ClaimCode:
             _wrong("is none that was ever made")
         return cls(secret)
 
-    @property
+    @cached_property
     def compact(self) -> str:
         """The 28 characters without groups."""
         body = _base32(self.secret)
