@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
-from depin_id.durable import create_file
 from depin_id.factory.batch import CLAIMS_FILE, Report
 from depin_id.owners.labels import ON_A_SHEET, picture, sheet
 
@@ -44,7 +44,7 @@ def labels(kind: Labels, report: Report) -> Callable[[Path], None]:
                 report("labels", count * ON_A_SHEET, None)
             return
         for count, (serial, _, text) in enumerate(claims, 1):
-            _write(target / f"{serial.replace(':', '_')}.{kind}", picture(text, kind))
+            _write(target / f"{serial.replace(':', '=')}.{kind}", picture(text, kind))
             if count % 100 == 0:
                 report("labels", count, None)
 
@@ -52,4 +52,7 @@ def labels(kind: Labels, report: Report) -> Callable[[Path], None]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    create_file(path, data, mode=0o600)
+    # Made durable with the whole folder.
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with open(handle, "wb") as file:
+        file.write(data)
