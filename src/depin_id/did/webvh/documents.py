@@ -1,0 +1,171 @@
+"""DID documents of a did:webvh: implicit services, the did:web beside it, keys by relationship."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from depin_id.did.jwk import parse_did_jwk
+from depin_id.did.multikey import decode_multikey
+from depin_id.did.webvh.location import parse_location
+from depin_id.did.webvh.refusal import refuse
+from depin_id.errors import DepinError, DIDError
+from depin_id.jcs import canonicalize
+from depin_id.keys import PublicKey
+from depin_id.strict_json import parse
+
+RELATIONSHIPS: Final = (
+    "assertionMethod",
+    "authentication",
+    "capabilityInvocation",
+    "capabilityDelegation",
+)
+MAX_METHODS: Final = 256
+_LINKED_VP: Final = "https://identity.foundation/linked-vp/contexts/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class MethodKey:
+    """An admitted key of a document.
+
+    Attributes:
+        id: absolute DID URL of the verification method.
+    """
+
+    id: str
+    key: PublicKey
+
+
+@lru_cache(maxsize=8192)
+def _multikey(text: str, allow_published: bool) -> PublicKey | None:
+    try:
+        return decode_multikey(text, allow_published=allow_published)
+    except DepinError:
+        return None
+
+
+def _key(method: Mapping[str, Any], allow_published: bool) -> PublicKey | None:
+    multikey, jwk = method.get("publicKeyMultibase"), method.get("publicKeyJwk")
+    if isinstance(multikey, str) and jwk is None:
+        return _multikey(multikey, allow_published)
+    if not isinstance(jwk, dict) or multikey is not None or "d" in jwk:
+        return None
+    plain = {name: jwk[name] for name in ("crv", "kty", "x", "y") if name in jwk}
+    text = base64.urlsafe_b64encode(json.dumps(plain, separators=(",", ":")).encode())
+    try:
+        return parse_did_jwk(
+            "did:jwk:" + text.rstrip(b"=").decode(), allow_published=allow_published
+        )
+    except DepinError:
+        return None
+
+
+def document_keys(
+    did: str, document: Mapping[str, Any], *, allow_published: bool = False
+) -> dict[str, tuple[MethodKey, ...]]:
+    """The admitted keys of a document by relationship.
+
+    Keys of other types and keys that are not admissible are left out: they verify nothing here.
+    """
+
+    def absolute(name: Any) -> str:
+        text = name if isinstance(name, str) else ""
+        return did + text if text.startswith("#") else text
+
+    def read(method: Any) -> MethodKey | None:
+        if not isinstance(method, dict):
+            return None
+        name, key = absolute(method.get("id")), _key(method, allow_published)
+        return None if key is None or not name.startswith(did + "#") else MethodKey(name, key)
+
+    def listed(name: str) -> list[Any]:
+        value = document.get(name)
+        return value[:MAX_METHODS] if isinstance(value, list) else []
+
+    methods: dict[str, MethodKey | None] = {}
+    for method in listed("verificationMethod"):
+        if isinstance(method, dict):
+            name = absolute(method.get("id"))
+            # Two methods of one name: a reader could take either, so neither is taken.
+            methods[name] = None if name in methods else read(method)
+    found = {}
+    for relationship in RELATIONSHIPS:
+        keys = []
+        for item in listed(relationship):
+            one = methods.get(absolute(item)) if isinstance(item, str) else read(item)
+            if one is not None and one not in keys:
+                keys.append(one)
+        found[relationship] = tuple(keys)
+    return found
+
+
+def with_services(did: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a document with ``#files`` and ``#whois``, where it does not define its own."""
+    made = copy.deepcopy(dict(document))
+    base = parse_location(did).base
+    services = made.get("service", [])
+    services = list(services) if isinstance(services, list) else [services]
+    names = {service.get("id") for service in services if isinstance(service, dict)}
+    if not {"#files", f"{did}#files"} & names:
+        services.append({"id": f"{did}#files", "type": "relativeRef", "serviceEndpoint": base})
+    if not {"#whois", f"{did}#whois"} & names:
+        services.append(
+            {
+                "@context": _LINKED_VP,
+                "id": f"{did}#whois",
+                "type": "LinkedVerifiablePresentation",
+                "serviceEndpoint": f"{base}whois.vp",
+            }
+        )
+    made["service"] = services
+    return made
+
+
+def did_web_document(did: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document to publish as ``did.json`` for the did:web beside a did:webvh.
+
+    Args:
+        did: the did:webvh. document: its document, with or without implicit services.
+    """
+    location = parse_location(did)
+    prefix = f"did:webvh:{location.scid}:"
+    text = canonicalize(with_services(did, document)).decode().replace(prefix, "did:web:")
+    made: dict[str, Any] = parse(text)
+    known = made.get("alsoKnownAs", [])
+    known = [*known, did] if isinstance(known, list) else [did]
+    made["alsoKnownAs"] = [name for name in dict.fromkeys(known) if name != location.did_web]
+    return made
+
+
+def resource_url(did: str, document: Mapping[str, Any], path: str) -> str:
+    """Address of ``<did>/<path>``: ``/whois`` and files, by the services of the document.
+
+    Args:
+        path: of the DID URL, with its first slash.
+
+    Raises:
+        DIDError: ``did.not_found``: no such service. ``did.webvh.did``: the path leaves its place.
+    """
+    name = "#whois" if path == "/whois" else "#files"
+    for service in with_services(did, document)["service"]:
+        if isinstance(service, dict) and service.get("id") in (name, did + name):
+            endpoint = service.get("serviceEndpoint")
+            if not isinstance(endpoint, str) or not endpoint.startswith("https://"):
+                refuse("did", f"the service {name} has no https address")
+            return endpoint if name == "#whois" else _join(endpoint, path)
+    raise DIDError("did.not_found", f"the document has no service {name}")
+
+
+def _join(endpoint: str, path: str) -> str:
+    segments = path.split("/")
+    lowered = [segment.lower().replace("%2e", ".") for segment in segments[1:]]
+    if segments[0] or any(
+        s in (".", "..") or "%2f" in s or "%5c" in s or "\\" in s for s in lowered
+    ):
+        refuse("did", "the path of the DID URL leaves its place")
+    return endpoint.rstrip("/") + path

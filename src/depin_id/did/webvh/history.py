@@ -1,0 +1,215 @@
+"""A verified history: every version of a DID, and which key was active at which time."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+from depin_id import base58
+from depin_id.did.webvh.documents import (
+    RELATIONSHIPS,
+    MethodKey,
+    did_web_document,
+    document_keys,
+    with_services,
+)
+from depin_id.did.webvh.parameters import Parameters, WitnessRule
+from depin_id.errors import DIDError
+from depin_id.keys import PublicKey
+
+ASSERTION: Final = "assertionMethod"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One verified version of a DID.
+
+    Attributes:
+        version_id: ``<number>-<entry hash>``. version_time: as written. version_time_ms: the first
+            whole millisecond since 1970 at which it holds.
+        did: its name in this version. document: its ``state``, not to be changed; see
+            :meth:`resolved`. parameters: in force after it.
+    """
+
+    version_id: str
+    number: int
+    version_time: str
+    version_time_ms: int
+    did: str
+    document: Mapping[str, Any] = field(repr=False)
+    parameters: Parameters = field(repr=False)
+    allow_published: bool = field(repr=False, default=False)
+
+    @property
+    def entry_hash(self) -> str:
+        """base58btc of the SHA-256 multihash of the entry."""
+        return self.version_id.partition("-")[2]
+
+    @cached_property
+    def keys(self) -> dict[str, tuple[MethodKey, ...]]:
+        """Admitted keys by relationship: assertionMethod, authentication, capabilityInvocation,
+        capabilityDelegation. None are active in a deactivated DID."""
+        if self.parameters.deactivated:
+            return dict.fromkeys(RELATIONSHIPS, ())
+        return document_keys(self.did, self.document, allow_published=self.allow_published)
+
+    def resolved(self) -> dict[str, Any]:
+        """The document as resolvers give it: a copy with the implicit services."""
+        return with_services(self.did, self.document)
+
+    def did_web(self) -> dict[str, Any]:
+        """The document of the did:web beside it, to publish as ``did.json``."""
+        return did_web_document(self.did, self.document)
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """What holds from one version to the next.
+
+    Attributes:
+        head: the entry hash, 34 bytes of multihash. since_ms, until_ms: from, and up to without
+            it; None for ever. keys: of one relationship.
+    """
+
+    version_id: str
+    head: bytes
+    since_ms: int
+    until_ms: int | None
+    keys: tuple[PublicKey, ...]
+
+
+class History:
+    """All versions of a DID, verified. Made by :func:`~depin_id.did.webvh.verify_log`.
+
+    Attributes:
+        scid: the self-certifying identifier. versions: from number 1 on.
+    """
+
+    def __init__(
+        self, versions: tuple[Version, ...], rules: tuple[WitnessRule, ...],
+        times: tuple[int, ...], prefix: tuple[int, bytes],
+    ) -> None:  # fmt: skip
+        self.scid = versions[0].parameters.scid
+        self.versions = versions
+        self.rules, self.times, self.prefix = rules, times, prefix
+        self._starts = tuple(version.version_time_ms for version in versions)
+        self._index: dict[str, tuple[Active, ...]] = {}
+        self._first: dict[str, tuple[PublicKey | None, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self.versions)
+
+    @property
+    def last(self) -> Version:
+        """The newest version."""
+        return self.versions[-1]
+
+    @property
+    def did(self) -> str:
+        """Its name in the newest version."""
+        return self.last.did
+
+    @property
+    def head(self) -> str:
+        """The entry hash of the newest version, base58btc."""
+        return self.last.entry_hash
+
+    @cached_property
+    def head_bytes(self) -> bytes:
+        """The same as 34 bytes of multihash."""
+        return base58.decode(self.head)
+
+    @property
+    def deactivated(self) -> bool:
+        """Whether the DID was given up."""
+        return self.last.parameters.deactivated
+
+    @cached_property
+    def _by_id(self) -> dict[str, Version]:
+        return {version.version_id: version for version in self.versions}
+
+    def at(self, time_ms: int) -> Version:
+        """The version that held at a time, in milliseconds since 1970.
+
+        Raises:
+            DIDError: ``did.not_found``: the DID did not exist yet.
+        """
+        position = bisect_right(self._starts, time_ms)
+        if not position:
+            raise DIDError("did.not_found", "the DID had no version at that time")
+        return self.versions[position - 1]
+
+    def version(self, version_id: str) -> Version:
+        """The version of a ``versionId``. Raises DIDError ``did.not_found``."""
+        found = self._by_id.get(version_id)
+        if found is None:
+            raise DIDError("did.not_found", "the DID has no version of that versionId")
+        return found
+
+    def number(self, number: int) -> Version:
+        """The version of a number, from 1 on. Raises DIDError ``did.not_found``."""
+        if not 1 <= number <= len(self.versions):
+            raise DIDError("did.not_found", f"the DID has versions 1 to {len(self.versions)}")
+        return self.versions[number - 1]
+
+    def intervals(self, relationship: str = ASSERTION) -> tuple[Active, ...]:
+        """What held when, one for each version; made once."""
+        found = self._index.get(relationship)
+        if found is None:
+            ends: tuple[int | None, ...] = (*self._starts[1:], None)
+            found = tuple(
+                Active(
+                    version.version_id,
+                    base58.decode(version.entry_hash),
+                    version.version_time_ms,
+                    end,
+                    tuple(one.key for one in version.keys.get(relationship, ())),
+                )
+                for version, end in zip(self.versions, ends, strict=True)
+            )
+            self._index[relationship] = found
+            # A place before the first, so that a look-up is one bisection and one subscript.
+            keys = (active.keys[0] if active.keys else None for active in found)
+            self._first[relationship] = (None, *keys)
+        return found
+
+    def key_at(self, time_ms: int, relationship: str = ASSERTION) -> PublicKey | None:
+        """The first key of a relationship that was active at a time; None when there was none."""
+        try:
+            return self._first[relationship][bisect_right(self._starts, time_ms)]
+        except KeyError:
+            self.intervals(relationship)
+            return self.key_at(time_ms, relationship)
+
+    def active_at(self, time_ms: int, relationship: str = ASSERTION) -> Active | None:
+        """All keys of a relationship at a time, with version and head; None before the first."""
+        position = bisect_right(self._starts, time_ms)
+        return self.intervals(relationship)[position - 1] if position else None
+
+    def was_active(self, key: PublicKey, time_ms: int, relationship: str = ASSERTION) -> bool:
+        """Whether a key was one of those active at a time."""
+        active = self.active_at(time_ms, relationship)
+        return active is not None and key in active.keys
+
+    def metadata(self, version: Version | None = None) -> dict[str, Any]:
+        """DID document metadata (did:webvh 1.0, "Read (Resolve)") of a version, or of the newest."""
+        version = version or self.last
+        rule = self.last.parameters.witness.to_json()
+        if rule:
+            rule["threshold"] = str(rule["threshold"])
+        return {
+            "versionId": version.version_id,
+            "versionNumber": version.number,
+            "versionTime": version.version_time,
+            "created": self.versions[0].version_time,
+            "updated": self.last.version_time,
+            "scid": self.scid,
+            "portable": version.parameters.portable,
+            "deactivated": self.deactivated,
+            "ttl": str(self.last.parameters.ttl),
+            "witness": rule,
+            "watchers": list(self.last.parameters.watchers),
+        }

@@ -1,0 +1,52 @@
+"""``versionTime``: UTC in ISO 8601, exact to the nanosecond when compared."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from depin_id.did.webvh.refusal import refuse
+
+_TIME: Final = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)", re.ASCII
+)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NS: Final = 1_000_000_000
+MAX_MS: Final = 253_402_300_799_999
+"""The end of the year 9999."""
+
+
+def parse_version_time(text: Any) -> int:
+    """Nanoseconds since 1970 of a ``versionTime``.
+
+    Raises:
+        DIDError: ``did.webvh.version_time``: not UTC in the form ``2026-11-21T14:00:00Z``.
+    """
+    match = _TIME.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        refuse("version_time", f"{str(text)[:40]!r} is not a time in UTC")
+    try:
+        since = datetime.fromisoformat(match[1] + "+00:00") - _EPOCH
+    except ValueError:
+        refuse("version_time", f"{str(text)[:40]!r} is not a time")
+    seconds = since.days * 86_400 + since.seconds
+    return seconds * _NS + int((match[2] or "").ljust(9, "0"))
+
+
+def milliseconds(nanoseconds: int) -> int:
+    """The first whole millisecond at which it has begun."""
+    return -(-nanoseconds // 1_000_000)
+
+
+def format_time(ms: int) -> str:
+    """A ``versionTime`` of milliseconds since 1970; without fraction where there is none.
+
+    Raises:
+        DIDError: ``did.webvh.version_time``: before 1970 or after the year 9999.
+    """
+    if not 0 <= ms <= MAX_MS:
+        refuse("version_time", "the time is not between 1970 and 9999")
+    when = _EPOCH + timedelta(milliseconds=ms)
+    text = when.strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{ms % 1000:03d}Z" if ms % 1000 else f"{text}Z"
