@@ -8,6 +8,7 @@ from typer.main import get_command
 
 from depin_id.commands import device, network
 from depin_id.commands.common import app, run
+from depin_id.commands.factory import factory
 from depin_id.commands.inspect import inspect
 from depin_id.commands.sign import sign
 
@@ -20,6 +21,7 @@ cli.add_typer(network.commands, name="network")
 cli.add_typer(device.commands, name="device")
 cli.command()(sign)
 cli.command()(inspect)
+cli.command()(factory)
 
 
 @cli.command("version")

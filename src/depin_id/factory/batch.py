@@ -7,7 +7,7 @@ its proof. Nothing is seen from outside before everything is written: see :mod:`
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,7 +198,15 @@ def make_batch(
     _check_options(options)
     with new_folder(Path(folder)) as unfinished:
         with ExitStack() as stack:
-            collector = _collect(source, _Collector(unfinished, options, stack), options, report)
+            collector = _Collector(unfinished, options, stack)
+            check_rows(
+                source,
+                options.defaults,
+                earlier=options.earlier,
+                max_devices=options.max_devices,
+                take=collector.add,
+                report=report,
+            )
         made = _sign(unfinished, collector, report)
         if also is not None:
             also(unfinished)
@@ -225,31 +233,41 @@ def _about(options: BatchOptions) -> dict[str, Any]:
     }
 
 
-def _collect(
-    source: BinaryIO, collector: _Collector, options: BatchOptions, report: Report
-) -> _Collector:
-    faults, seen = Faults(), Seen()
-    remember(options.earlier, seen)
-    for row in _counted(
-        read_rows(source, defaults=options.defaults, faults=faults, seen=seen), faults, options
-    ):
-        if not faults:
-            collector.add(row)
-            if len(collector.leaves) % _EVERY == 0:
-                report("read", len(collector.leaves), None)
-    if not collector.leaves and not faults:
+def check_rows(
+    source: BinaryIO,
+    defaults: Defaults,
+    *,
+    earlier: tuple[Path, ...] = (),
+    max_devices: int = MAX_DEVICES,
+    take: Callable[[Row], None] | None = None,
+    report: Report = _silent,
+) -> int:
+    """Read all lines of a batch; gives how many devices they name.
+
+    Args:
+        take: is given each device until the first fault.
+
+    Raises:
+        BatchRefused: ``factory.refused``: what is wrong, by line.
+        TransportError, ConfigError: an earlier batch.
+    """
+    faults, seen, count = Faults(), Seen(), 0
+    remember(earlier, seen)
+    for row in read_rows(source, defaults=defaults, faults=faults, seen=seen):
+        count += 1
+        if count > max_devices:
+            faults.add(row.line, "factory.too_many", f"over {max_devices} devices")
+            break
+        if take is not None and not faults:
+            take(row)
+        if count % _EVERY == 0:
+            report("read", count, None)
+    if not count and not faults:
         faults.add(0, "factory.empty", "the input names no device")
     if faults:
         raise BatchRefused(faults)
-    return collector
-
-
-def _counted(rows: Iterable[Row], faults: Faults, options: BatchOptions) -> Iterator[Row]:
-    for count, row in enumerate(rows, 1):
-        if count > options.max_devices:
-            faults.add(row.line, "factory.too_many", f"over {options.max_devices} devices")
-            return
-        yield row
+    report("read", count, count)
+    return count
 
 
 def _sign(folder: Path, collector: _Collector, report: Report) -> tuple[int, str, str]:
