@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
-from depin_id import base58
+from depin_id import base58, strict_json
 from depin_id.did.syntax import parse_did
 from depin_id.errors import CredentialError, DepinError, SignatureInvalid
 from depin_id.evm import checksum_address, parse_address, recover_address
@@ -248,6 +248,18 @@ class WalletBinding:
     def to_json(self) -> dict[str, Any]:
         """JSON-ready: the message as it was signed, and the signature in hexadecimal."""
         return {"message": self.request.message, "signature": "0x" + self.signature.hex()}
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> WalletBinding:
+        """Read a document that :meth:`to_json` is the value of.
+
+        Raises:
+            EncodingError: ``json.*``. CredentialError: ``wallet.malformed``; as :meth:`read`.
+        """
+        value = strict_json.parse(data, max_bytes=4 * MAX_MESSAGE)
+        if not isinstance(value, dict) or set(value) != {"message", "signature"}:
+            _refuse("wallet.malformed", "it is not an object of message and signature")
+        return cls.read(value["message"], value["signature"])
 
 
 @dataclass(frozen=True)
