@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from depin_id.owners import read_claim, read_succession
-from tests.cli.test_cli import run
+from tests.cli.inside import run
 from tests.owners.people import WALLETS
 
 NONCE = "00112233445566778899aabbccddeeff"
