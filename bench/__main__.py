@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import files, fleet, peers, profile, raw, rebuild, receipts, wire
+from bench import factory, files, fleet, peers, profile, raw, rebuild, receipts, wire
 from bench.settings import QUICK, Settings
 from bench.table import Row, markdown, show, write_json
 from bench.world import Lab
@@ -50,6 +50,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "fleet": fleet.measure,
     "wire": wire.measure,
     "peers": peers.measure,
+    "factory": factory.measure,
     "overload": _overload,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
