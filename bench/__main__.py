@@ -13,7 +13,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import factory, files, fleet, peers, profile, raw, rebuild, receipts, wire
+from bench import (
+    credentials,
+    factory,
+    files,
+    fleet,
+    history,
+    peers,
+    profile,
+    raw,
+    rebuild,
+    receipts,
+    wire,
+)
 from bench.settings import QUICK, Settings
 from bench.table import Row, markdown, show, write_json
 from bench.world import Lab
@@ -46,8 +58,10 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "broker": _broker,
     "latency": _latency,
     "receipts": receipts.measure,
+    "credentials": credentials.measure,
     "rebuild": rebuild.measure,
     "fleet": fleet.measure,
+    "history": history.measure,
     "wire": wire.measure,
     "peers": peers.measure,
     "factory": factory.measure,

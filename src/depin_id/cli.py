@@ -6,10 +6,20 @@ from importlib.metadata import PackageNotFoundError, version
 
 from typer.main import get_command
 
-from depin_id.commands import claim, device, network, succession
+from depin_id.commands import (
+    claim,
+    credential,
+    delegate,
+    device,
+    did,
+    network,
+    status,
+    succession,
+)
 from depin_id.commands.common import app, run
 from depin_id.commands.factory import factory
 from depin_id.commands.inspect import inspect
+from depin_id.commands.resolve import resolve
 from depin_id.commands.sign import sign
 
 cli = app(
@@ -19,11 +29,16 @@ cli = app(
 )
 cli.add_typer(network.commands, name="network")
 cli.add_typer(device.commands, name="device")
-cli.add_typer(claim.commands, name="claim")
-cli.add_typer(succession.commands, name="succession")
-cli.command()(sign)
-cli.command()(inspect)
-cli.command()(factory)
+from depin_id.commands import (
+    claim,
+    credential,
+    delegate,
+    device,
+    did,
+    network,
+    status,
+    succession,
+)
 
 
 @cli.command("version")

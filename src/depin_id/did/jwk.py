@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from depin_id.did.document import key_document
+from depin_id.did.resolution import Options, Resolution, unversioned
 from depin_id.did.syntax import Did, parse_did
 from depin_id.errors import DIDError
 from depin_id.keys import PublicKey, admit
@@ -94,6 +95,10 @@ class JwkMethod:
 
     name = NAME
 
-    def resolve(self, did: Did) -> dict[str, Any]:
-        """The DID document, made from the DID alone. Raises as :func:`parse_did_jwk`."""
-        return key_document(str(did), f"{did}#0", parse_did_jwk(str(did)))
+    def resolve(self, did: Did, options: Options) -> Resolution:
+        """The DID document, made from the DID alone: the same at any time.
+
+        Raises:
+            DIDError: as :func:`parse_did_jwk`; ``did.not_found`` for a version by name.
+        """
+        return unversioned(key_document(str(did), f"{did}#0", parse_did_jwk(str(did))), options)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from depin_id.errors import DepinError, DIDError, FetchError, KeyRefused
+from depin_id.errors import DepinError, DIDError, KeyRefused
 
 MEDIA_TYPE: Final = "application/did"
 MEDIA_TYPES: Final = (MEDIA_TYPE, "application/did+json", "application/did+ld+json")
@@ -78,6 +78,8 @@ def error_code(error: DepinError) -> str:
     if error.code.startswith("did.webvh."):
         # A log that does not verify is, in the words of the method, a DID that is not valid.
         return "invalidDid"
+    if error.code.startswith("peaq."):
+        return "invalidDidDocument"
     if isinstance(error, KeyRefused):
         return "invalidPublicKey"
     return "internalError"
@@ -117,6 +119,7 @@ class Options:
 
     Attributes:
         version_id: this version of the document.
+        version_number: this version, from 1 on (a parameter of did:webvh).
         version_time: the version that held at this time, milliseconds since 1970.
         accept: media type of the document.
         no_cache: nothing that was kept from before.
@@ -124,18 +127,22 @@ class Options:
 
     version_id: str | None = None
     version_time: int | None = None
+    version_number: int | None = None
     accept: str | None = None
     no_cache: bool = False
 
     def check(self) -> None:
         """Raises DIDError ``did.options``, ``did.representation_not_supported``."""
         wrong = None
-        if self.version_id is not None and self.version_time is not None:
-            wrong = "versionId and versionTime cannot both be given"
+        asked = (self.version_id, self.version_time, self.version_number)
+        if sum(option is not None for option in asked) > 1:
+            wrong = "only one of versionId, versionTime and versionNumber can be given"
         elif self.version_id is not None and not _is_version_id(self.version_id):
             wrong = f"a versionId is ASCII text of 1 to {MAX_VERSION_ID} characters"
         elif self.version_time is not None and type(self.version_time) is not int:
             wrong = "versionTime is not a number of milliseconds"
+        elif self.version_number is not None and type(self.version_number) is not int:
+            wrong = "versionNumber is not a number"
         if wrong is not None:
             raise DIDError("did.options", wrong)
         if self.accept is not None and self.accept not in MEDIA_TYPES:
@@ -148,7 +155,7 @@ class Options:
     @property
     def versioned(self) -> bool:
         """Whether a version is asked for."""
-        return self.version_id is not None or self.version_time is not None
+        return (self.version_id, self.version_time, self.version_number) != (None, None, None)
 
 
 def _is_version_id(text: object) -> bool:
@@ -165,8 +172,8 @@ class Resolution:
     """What a resolution gave (DID Resolution section 4).
 
     Attributes:
-        document: the DID document; None on an error, and where the DID is deactivated and its
-            method keeps no document then.
+        document: the DID document, None on an error. A deactivated did:webvh keeps its last one
+            beside ``deactivated``, as the method's test suite has it.
         document_metadata: about the document: ``created``, ``updated``, ``deactivated``,
             ``versionId``, ``nextVersionId``, ``canonicalId``, ``equivalentId`` and others.
         resolution_metadata: ``contentType``, or ``error`` (a key of :data:`PROBLEMS`), ``message``
@@ -227,7 +234,8 @@ class Dereferenced:
 
 def failure(error: DepinError) -> dict[str, str]:
     """Resolution metadata of an error."""
-    return {"error": error_code(error), "message": str(error), "code": error.code}
+    hint = f" ({error.hint})" if error.hint else ""
+    return {"error": error_code(error), "message": error.message + hint, "code": error.code}
 
 
 def problem(metadata: dict[str, str]) -> dict[str, Any]:
@@ -239,11 +247,12 @@ def problem(metadata: dict[str, str]) -> dict[str, Any]:
     return {"error": error | ({"code": metadata["code"]} if "code" in metadata else {})}
 
 
-def not_found(message: str) -> DIDError:
-    """The error for what is not there."""
-    return DIDError("did.not_found", message)
+def unversioned(document: dict[str, Any], options: Options) -> Resolution:
+    """The resolution of a DID that has one document for ever.
 
-
-def is_passing(error: DepinError) -> bool:
-    """Whether the same question may well be answered in a moment: the network, not the DID."""
-    return isinstance(error, FetchError)
+    Raises:
+        DIDError: ``did.not_found``: a version is asked for by name, and there is none.
+    """
+    if options.version_id is not None or options.version_number not in (None, 1):
+        raise DIDError("did.not_found", "this DID has no version of that name")
+    return Resolution(document, {}, {"contentType": MEDIA_TYPE})

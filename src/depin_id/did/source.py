@@ -119,8 +119,9 @@ class Sources:
 class FileSource:
     """A folder of folders, each with the files of one DID: no network is needed.
 
-    A folder's name is free; which DID it is for stands in its files. A log also answers for the
-    DIDs that it had before it moved: it is found by its SCID.
+    The folder may also hold the files of one DID itself. A folder's name is free; which DID it is
+    for stands in its files. A log also answers for the DIDs that it had before it moved: it is
+    found by its SCID.
 
     Args:
         path: the folder. It is read again when a folder was added or removed.
@@ -158,9 +159,12 @@ class FileSource:
             if len(names) > MAX_FOLDERS:
                 raise ConfigError("config.dids", f"{self.path} has over {MAX_FOLDERS} folders")
             found: dict[str, Path] = {}
-            for folder in names:
+            for folder in (self.path, *names):
                 key = _named(folder)
-                if key is not None and found.setdefault(key, folder) != folder:
+                if key is None:
+                    continue
+                # Two names of one folder, such as a symbolic link to it, are no contradiction.
+                if found.setdefault(key, folder).resolve() != folder.resolve():
                     raise ConfigError(
                         "config.dids",
                         f"{found[key].name} and {folder.name} are for one DID",

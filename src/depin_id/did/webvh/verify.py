@@ -68,7 +68,7 @@ class _Log:
             refuse("version_time", f"the versionTime of entry {entry.number} is in the future")
 
     def _name(self, state: dict[str, Any], last: Version | None, after: Parameters) -> str:
-        did = state.get("id")
+        did: Any = state.get("id")
         if last is not None and did == last.did:
             return last.did
         location = parse_location(did)

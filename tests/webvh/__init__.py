@@ -1,0 +1,1 @@
+"""did:webvh: logs, witnesses, pins, history."""
