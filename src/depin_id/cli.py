@@ -29,16 +29,16 @@ cli = app(
 )
 cli.add_typer(network.commands, name="network")
 cli.add_typer(device.commands, name="device")
-from depin_id.commands import (
-    claim,
-    credential,
-    delegate,
-    device,
-    did,
-    network,
-    status,
-    succession,
-)
+cli.add_typer(did.commands, name="did")
+cli.add_typer(credential.commands, name="credential")
+cli.add_typer(status.commands, name="status")
+cli.add_typer(delegate.commands, name="delegate")
+cli.add_typer(claim.commands, name="claim")
+cli.add_typer(succession.commands, name="succession")
+cli.command()(sign)
+cli.command()(inspect)
+cli.command()(resolve)
+cli.command()(factory)
 
 
 @cli.command("version")

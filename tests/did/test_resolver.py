@@ -133,7 +133,7 @@ def test_a_document_comes_in_the_form_that_is_asked_for() -> None:
 @pytest.mark.parametrize(
     "did, url",
     [
-        ("did:web:w3c-ccg.example.com", "https://w3c-ccg.example.com/.well-known/did.json"),
+        ("did:web:example.com", "https://example.com/.well-known/did.json"),
         ("did:web:example.com:user:alice", "https://example.com/user/alice/did.json"),
         ("did:web:example.com%3A3000:user", "https://example.com:3000/user/did.json"),
     ],
@@ -145,9 +145,9 @@ def test_where_a_did_web_lies(did: str, url: str) -> None:
 @pytest.mark.parametrize(
     "rest",
     ["127.0.0.1", "localhost", "example.com%3a3000", "example.com%3A", "example.com%3A0",
-     "ex%61mple.com", "example.com%2Fpath", "example.com%2e", "EXAMPLE.com", "example.com:..",
+     "ex%61mple.net", "example.com%2Fpath", "example.com%2e", "EXAMPLE.com", "example.com:..",
      "example.com:a:.:b", "example.com::a", "example.com:%2e%2e", "example.com:a%2Fb", "0x7f.1",
-     "user%40example.com", "example.com%3A3000%3A1", "example", "%3A3000"],
+     "user%40example.net", "example.com%3A3000%3A1", "example", "%3A3000"],
 )  # fmt: skip
 def test_did_webs_that_lead_elsewhere_are_refused(rest: str) -> None:
     assert Resolver(files={}).resolve(f"did:web:{rest}").error == "invalidDid"
@@ -230,7 +230,7 @@ def test_did_urls_name_methods_and_services() -> None:
     assert error(f"{WEB}?relativeRef=a") == error(f"{WEB}?service=files&service=files") == bad
     assert error(f"{WEB}?a=%ff") == error("x") == error(f"{WEB}#a#b") == error(f"{WEB}?=a") == bad
     assert error(WEB + "?" + "&".join(f"p{number}=1" for number in range(17))) == bad
-    for out in ("//example.org/", "https://example.org", "%5C%5Cexample.org", "http:a", "a b"):
+    for out in ("//example.org/", "https://example.org", "%5C%5Cexample.net", "http:a", "a b"):
         assert error(f"{WEB}?service=files&relativeRef={out.replace(' ', '%20')}") == bad
     wrong = "invalidRelationshipForVerificationMethod"
     assert error(f"{WEB}#a", relationship="authentication") == wrong

@@ -89,8 +89,8 @@ def builtin_methods(
     documents: Cache[Resolution] = Cache(clock, max_age_ms=max_age_ms)
     pins = Pins() if pins is None else pins
     return [
-        KeyMethod(),
-        JwkMethod(),
+        KeyMethod(allow_published=allow_published),
+        JwkMethod(allow_published=allow_published),
         WebMethod(source, documents),
         WebvhMethod(source, histories, pins, now_ms, allow_published=allow_published),
         *([ChainedMethod(dids, peaq, allow_published=allow_published)] if is_there() else []),
@@ -135,7 +135,7 @@ class Resolver:
         pins: the last heads seen of did:webvh; by default those of this resolver's life.
         max_age_ms: how long documents and histories are good without being read again.
         now_ms: wall clock, milliseconds since 1970. clock: steady milliseconds, for ages.
-        allow_published: take histories with keys whose private half is published (test vectors).
+        allow_published: take keys whose private half is published (test vectors only).
 
     Raises:
         ConfigError: ``config.did_method``, two methods of one name; ``config.dids``.
@@ -156,6 +156,7 @@ class Resolver:
         allow_published: bool = False,
     ) -> None:
         self._methods: dict[str, Method] = {}
+        self._allow_published = allow_published
         if methods is None:
             builtin = builtin_methods(
                 dids=dids,
@@ -299,7 +300,7 @@ class Resolver:
         """
         options = _options(None, version_time, None, None, False)
         found = self._dereference(did_url, options, relationship)
-        return method_key(found.content)
+        return method_key(found.content, allow_published=self._allow_published)
 
 
 def _options(
