@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from depin_id.did.folder import DidFolder
+from depin_id.did.multikey import encode_multikey
 from depin_id.owners import read_claim, read_succession
 from tests.cli.inside import run
 from tests.owners.people import WALLETS
@@ -148,3 +150,41 @@ def test_a_key_is_followed_by_another(place: Path, role: str, reason: str) -> No
     assert (said["new"], said["role"], said["reason"]) == (following, role, reason)
     done = run(*vouched[:-4], "--as", "friend", *network, cwd=place, code=2)
     assert b"usage" in done.stderr
+
+
+@pytest.mark.parametrize("curve", ["ed25519", "p256"])
+def test_makers_and_owners_with_a_history(place: Path, tmp_path: Path, curve: str) -> None:
+    """A manufacturer and an owner with did:webvh: their keys are found by their DIDs."""
+    for name in ("acme", "anna"):
+        where = ("--place", f"example.com:{name}", "--curve", curve)
+        run("did", "create", str(tmp_path / name), *where, cwd=tmp_path)
+    acme, anna = (DidFolder.open(tmp_path / name) for name in ("acme", "anna"))
+    assert acme.did.startswith("did:webvh:")
+    out = ("--out", str(tmp_path / "batch"), "--batch", "9", "--key", str(tmp_path / "acme"))
+    about = ("--model", "N1", "--hardware-revision", "B", "--key-protection", "tpm")
+    run("factory", str(place / "devices.csv"), *out, *about, cwd=tmp_path)
+    batch = json.loads((tmp_path / "batch" / "batch.json").read_text())
+    assert batch["issuer"] == acme.did
+    assert batch["proof"]["verificationMethod"] == acme.verification_method
+
+    line = (tmp_path / "batch" / "claims.csv").read_text().splitlines()[1]
+    network = ("--network", str(place / "net" / "card.cbor"))
+    data = run(
+        *("claim", "make", line.split(",")[3], "--owner", str(tmp_path / "anna")),
+        *("--nonce", NONCE, *network),
+        cwd=tmp_path,
+    ).stdout
+    found = read_claim(
+        data,
+        network=did_of_network(place),
+        key_of={anna.verification_method: anna.public_key}.__getitem__,
+    )
+    assert found.owner == anna.did
+    (tmp_path / "claim.cbor").write_bytes(data)
+    done = run("claim", "show", "claim.cbor", *network, cwd=tmp_path, code=2)
+    assert b"did.method_not_supported" in done.stderr
+    key = ("--key", encode_multikey(anna.public_key))
+    run("claim", "show", "claim.cbor", *network, *key, cwd=tmp_path)
+    other = ("--key", encode_multikey(acme.public_key))
+    done = run("claim", "show", "claim.cbor", *network, *other, cwd=tmp_path, code=2)
+    assert b"signature.invalid" in done.stderr or b"key.algorithm" in done.stderr
