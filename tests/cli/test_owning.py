@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from depin_id.credentials.status.book import StatusBook
 from depin_id.did.folder import DidFolder
 from depin_id.did.multikey import encode_multikey
 from depin_id.owners import read_claim, read_succession
@@ -188,3 +189,18 @@ def test_makers_and_owners_with_a_history(place: Path, tmp_path: Path, curve: st
     other = ("--key", encode_multikey(acme.public_key))
     done = run("claim", "show", "claim.cbor", *network, *other, cwd=tmp_path, code=2)
     assert b"signature.invalid" in done.stderr or b"key.algorithm" in done.stderr
+
+
+def test_each_certificate_can_be_revoked(place: Path, tmp_path: Path) -> None:
+    book = str(tmp_path / "fleet.list")
+    run("status", "new", book, "--url", "https://example.com/status/1", cwd=tmp_path)
+    out = ("--batch", "10", "--key", str(place / "maker"), "--status", book)
+    about = ("--model", "N1", "--hardware-revision", "B", "--key-protection", "tpm")
+    (tmp_path / "bad.csv").write_text((place / "devices.csv").read_text() + "\nx,y\n")
+    run("factory", "bad.csv", "--out", "bad", *out, *about, cwd=tmp_path, code=2)
+    assert StatusBook.open(Path(book)).given == 0, "none issued, none given out"
+    run("factory", str(place / "devices.csv"), "--out", "batch", *out, *about, cwd=tmp_path)
+    assert StatusBook.open(Path(book)).given == 2
+    lines = (tmp_path / "batch" / "certificates.jsonl").read_text().splitlines()
+    entries = {json.loads(line)["credentialStatus"]["statusListIndex"] for line in lines}
+    assert len(entries) == 2

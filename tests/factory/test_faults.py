@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from depin_id import base58, cbor
 from depin_id.did.key import did_key
 from depin_id.errors import ConfigError, TransportError
-from depin_id.factory import BatchRefused, Defaults, Faults, read_rows
+from depin_id.factory import BatchRefused, Defaults, Faults, make_batch, read_rows
 from depin_id.factory.faults import KINDS, MAX_LISTED
-from tests.factory.material import DEFAULTS, faults, key, lines, make
+from tests.factory.material import DEFAULTS, MAKER, faults, key, lines, make, options
 
 IDENTITY = "01" + "00" * 31
 # RFC 8032 section 7.1, test 1: its private key is printed beside it.
@@ -141,6 +142,20 @@ def test_the_list_is_bounded_and_every_kind_is_in_it(tmp_path: Path) -> None:
     assert json.loads(json.dumps(found.to_json()))["counts"]["factory.key"] == 500
 
 
+def test_the_makers_own_key_is_no_devices(tmp_path: Path) -> None:
+    assert faults(["serial,key", f"a,{MAKER.did}"], tmp_path) == [(2, "factory.key")]
+
+
+def test_a_source_that_fails_is_named(tmp_path: Path) -> None:
+    class Failing(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(TransportError, match="the list of devices"):
+        make_batch(Failing(), tmp_path / "batch", options())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_batch_is_of_bounded_size(tmp_path: Path) -> None:
     assert faults(lines(4), tmp_path, max_devices=3) == [(5, "factory.too_many")]
     assert make(lines(3), tmp_path / "batch", max_devices=3).size == 3
@@ -165,8 +180,6 @@ def test_what_earlier_batches_hold_does_not_come_again(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=300), st.booleans())
 def test_nothing_but_faults_comes_of_any_bytes(data: bytes, header: bool) -> None:
-    import io
-
     found = Faults()
     source = io.BytesIO(b"serial,key,curve,lat,lon\n" + data if header else data)
     for row in read_rows(source, defaults=DEFAULTS, faults=found):
