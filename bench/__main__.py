@@ -18,6 +18,7 @@ from bench import (
     credentials,
 from bench import (
     capability,
+    factory,
     files,
     fleet,
     history,
@@ -68,6 +69,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "wire": wire.measure,
     "peers": peers.measure,
     "peaq": peaq.measure,
+    "factory": factory.measure,
     "overload": _overload,
     "status": status.measure,
     "capability": capability.measure,

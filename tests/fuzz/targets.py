@@ -18,3 +18,17 @@ from tests.fuzz import delegation, logs, stores, texts, wire, witnesses
 from tests.fuzz.target import TARGETS
 
 __all__ = ["TARGETS", "delegation", "logs", "stores", "texts", "wire", "witnesses"]
+from tests.fuzz import credentials, dids, logs, owning, stores, texts, wire, witnesses
+from tests.fuzz.target import TARGETS
+
+__all__ = [
+    "TARGETS",
+    "credentials",
+    "dids",
+    "logs",
+    "owning",
+    "stores",
+    "texts",
+    "wire",
+    "witnesses",
+]
