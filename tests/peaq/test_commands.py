@@ -171,6 +171,15 @@ def test_packages_with_a_file_of_keys(line: Line) -> None:
     found = line("verify", "package", bad, "--keys", keys, *AT, "--json", code=1)
     codes = [one.get("code") for one in found]
     assert codes == [None, "peaq.replayed", "peaq.replayed", "json.malformed", None]
+    seen = ("--seen", str(line.folder / "seen"))
+    once = line.file("packages", package((1 << 53) + 1))
+    assert line("verify", "package", once, "--keys", keys, *AT, *seen, "--json")[0]["ok"]
+    again = line("verify", "package", once, "--keys", keys, *AT, *seen, "--json", code=1)
+    assert again[0]["code"] == "peaq.replayed"
+    line.file("seen", '{"a": "b"}')
+    arguments = ("verify", "package", once, "--keys", keys, *AT, *seen, "--json")
+    assert line(*arguments, code=2) == "state.damaged"
+    line.file("packages", "\n".join([package(2), package(2), package(1), "{", package(9)]))
     assert "REFUSED peaq.key_not_named" in line("verify", "package", good, *AT, code=1)
     text = line("verify", "package", good, "--keys", keys, code=1)
     assert text.count("REFUSED peaq.timestamp_old") == 4
