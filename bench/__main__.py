@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import files, fleet, peaq, peers, profile, raw, rebuild, receipts, wire
+from bench import files, fleet, history, peaq, peers, profile, raw, rebuild, receipts, wire
 from bench.settings import QUICK, Settings
 from bench.table import Row, markdown, show, write_json
 from bench.world import Lab
@@ -48,6 +48,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "receipts": receipts.measure,
     "rebuild": rebuild.measure,
     "fleet": fleet.measure,
+    "history": history.measure,
     "wire": wire.measure,
     "peers": peers.measure,
     "peaq": peaq.measure,

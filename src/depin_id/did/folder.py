@@ -24,9 +24,11 @@ from depin_id.did.webvh import (
     create,
     deactivate,
     document_template,
+    move,
     rotate,
     verify_log,
 )
+from depin_id.did.webvh.parameters import key_hash
 from depin_id.durable import DirectoryLock, create_file, make_directory, read_file, replace_file
 from depin_id.errors import DIDError, EncodingError, KeyRefused
 from depin_id.keys import Curve, PublicKey, SoftwareSigner
@@ -150,7 +152,7 @@ class DidFolder:
             log = create(
                 _place(place),
                 update,
-                now_ms=wall_ms() if now_ms is None else now_ms,
+                now_ms=_moment(None, wall_ms() if now_ms is None else now_ms),
                 document=_first_document(_place(place), signer.public_key, services),
                 next_keys=[following.public_key],
                 watchers=watchers,
@@ -239,11 +241,33 @@ class DidFolder:
             line = rotate(
                 history,
                 update,
-                now_ms=now,
+                now_ms=_moment(history, now),
                 next_keys=[following.public_key],
                 document=document,
             )
             self._keyring.prepare(following, key)
+            return self._written(log + line, now)
+
+    def move(self, place: str, *, now_ms: int | None = None) -> DidFolder:
+        """Take a portable did:webvh to another place; its SCID, history and keys stay.
+
+        Args:
+            place: as :meth:`create` takes it.
+            now_ms: milliseconds since 1970; None is now.
+
+        Raises:
+            DIDError: ``did.webvh.portable``, and as :meth:`rotate`. StateError.
+        """
+        with DirectoryLock(self.path):
+            history, log = self._reread(now_ms)
+            update, following = self._keyring.announced(history), SoftwareSigner.generate()
+            now = wall_ms() if now_ms is None else now_ms
+            changes = {
+                "updateKeys": [encode_multikey(update.public_key)],
+                "nextKeyHashes": [key_hash(encode_multikey(following.public_key))],
+            }
+            line = move(history, update, place, now_ms=_moment(history, now), parameters=changes)
+            self._keyring.prepare(following, None)
             return self._written(log + line, now)
 
     def deactivate(self, *, now_ms: int | None = None) -> DidFolder:
@@ -256,7 +280,8 @@ class DidFolder:
             history, log = self._reread(now_ms)
             self._of_history(self.path, history, None)._active()
             now = wall_ms() if now_ms is None else now_ms
-            line = deactivate(history, self._keyring.announced(history), now_ms=now)
+            update = self._keyring.announced(history)
+            line = deactivate(history, update, now_ms=_moment(history, now))
             return self._written(log + line, now)
 
     def _reread(self, now_ms: int | None) -> tuple[History, bytes]:
@@ -278,6 +303,12 @@ class DidFolder:
         replace_file(self.path / LOG_FILE, log, mode=0o644)
         self._keyring.settle(history)
         return self._of_history(self.path, history, self._passphrase)
+
+
+def _moment(history: History | None, now_ms: int) -> int:
+    """The time of a new version: a whole second, as resolvers ask for, where it is later."""
+    second = now_ms - now_ms % 1000
+    return second if history is None or second > history.last.version_time_ms else now_ms
 
 
 def _place(place: str | None) -> str:

@@ -64,6 +64,7 @@ def builtin_methods(
     *,
     dids: str | Path | None = None,
     files: Mapping[str, Mapping[str, bytes]] | None = None,
+    peaq: Mapping[str, str] | None = None,
     fetcher: Fetcher | None = None,
     pins: Pins | None = None,
     max_age_ms: int = MAX_AGE_MS,
@@ -77,30 +78,23 @@ def builtin_methods(
         ConfigError: ``config.dids``.
     """
     # A device that only knows did:key is not to load an HTTP client.
-    from depin_id.did.logged import WebvhMethod
+    from depin_id.did.chained import ChainedMethod, is_there
+    from depin_id.did.logged import WebvhMethod, time_to_live
     from depin_id.did.source import make_source
     from depin_id.did.web import WebMethod
     from depin_id.did.webvh import Pins
 
     source = make_source(dids, files=files, fetcher=fetcher)
-    histories: Cache[History] = Cache(clock, max_age_ms=max_age_ms)
+    histories: Cache[History] = Cache(clock, max_age_ms=max_age_ms, age=time_to_live)
     documents: Cache[Resolution] = Cache(clock, max_age_ms=max_age_ms)
     pins = Pins() if pins is None else pins
     return [
-        KeyMethod(),
-        JwkMethod(),
+        KeyMethod(allow_published=allow_published),
+        JwkMethod(allow_published=allow_published),
         WebMethod(source, documents),
         WebvhMethod(source, histories, pins, now_ms, allow_published=allow_published),
-        *_peaq(dids),
+        *([ChainedMethod(dids, peaq, allow_published=allow_published)] if is_there() else []),
     ]
-
-
-def _peaq(dids: str | Path | None) -> list[Method]:
-    """did:peaq, from the values of the chain that a folder of DIDs may hold."""
-    from depin_id.did.peaq import FILE, PeaqMethod, file_source
-
-    path = None if dids is None else Path(dids) / FILE
-    return [PeaqMethod(file_source(path) if path is not None and path.exists() else None)]
 
 
 def installed_methods() -> list[Method]:
@@ -136,11 +130,12 @@ class Resolver:
         dids: a folder of folders with ``did.jsonl``, ``did-witness.json`` or ``did.json``, asked
             before the network.
         files: such files by DID and name, asked before the folder.
+        peaq: of did:peaq, what was read of the chain: hexadecimal text by DID.
         fetcher: fetches what is in no file; without one nothing is fetched.
         pins: the last heads seen of did:webvh; by default those of this resolver's life.
         max_age_ms: how long documents and histories are good without being read again.
         now_ms: wall clock, milliseconds since 1970. clock: steady milliseconds, for ages.
-        allow_published: take histories with keys whose private half is published (test vectors).
+        allow_published: take keys whose private half is published (test vectors only).
 
     Raises:
         ConfigError: ``config.did_method``, two methods of one name; ``config.dids``.
@@ -152,6 +147,7 @@ class Resolver:
         *,
         dids: str | Path | None = None,
         files: Mapping[str, Mapping[str, bytes]] | None = None,
+        peaq: Mapping[str, str] | None = None,
         fetcher: Fetcher | None = None,
         pins: Pins | None = None,
         max_age_ms: int = MAX_AGE_MS,
@@ -160,10 +156,12 @@ class Resolver:
         allow_published: bool = False,
     ) -> None:
         self._methods: dict[str, Method] = {}
+        self._allow_published = allow_published
         if methods is None:
             builtin = builtin_methods(
                 dids=dids,
                 files=files,
+                peaq=peaq,
                 fetcher=fetcher,
                 pins=pins,
                 max_age_ms=max_age_ms,
@@ -288,6 +286,25 @@ class Resolver:
         content, kind = select(url, parameters, found.document, relationship)
         return Dereferenced(content, metadata, {"contentType": kind})
 
+    def history(self, did: str, *, no_cache: bool = False) -> History:
+        """The verified history of a did:webvh: which key was active at which time.
+
+        Args:
+            did: as :meth:`resolve` takes it.
+            no_cache: nothing that was kept from before.
+
+        Raises:
+            DIDError: ``did.feature_not_supported`` for a method without history; ``did.*`` as the
+                log is. FetchError, StateError.
+        """
+        from depin_id.did.logged import WebvhMethod
+
+        parsed = parse_did(did)
+        method = self.method(parsed.method)
+        if not isinstance(method, WebvhMethod):
+            raise DIDError("did.feature_not_supported", f"a did:{parsed.method} has no history")
+        return method.history(did, fresh=no_cache)
+
     def key(
         self,
         did_url: str,
@@ -308,7 +325,7 @@ class Resolver:
         """
         options = _options(None, version_time, None, None, False)
         found = self._dereference(did_url, options, relationship)
-        return method_key(found.content)
+        return method_key(found.content, allow_published=self._allow_published)
 
 
 def _options(

@@ -70,15 +70,18 @@ class Active:
     """What holds from one version to the next.
 
     Attributes:
-        head: the entry hash, 34 bytes of multihash. since_ms, until_ms: from, and up to without
-            it; None for ever. keys: of one relationship.
+        since_ms, until_ms: from, and up to without it; None for ever. keys: of one relationship.
     """
 
     version_id: str
-    head: bytes
     since_ms: int
     until_ms: int | None
     keys: tuple[PublicKey, ...]
+
+    @property
+    def head(self) -> bytes:
+        """The entry hash, 34 bytes of multihash."""
+        return base58.decode(self.version_id.partition("-")[2])
 
 
 class History:
@@ -163,7 +166,6 @@ class History:
             found = tuple(
                 Active(
                     version.version_id,
-                    base58.decode(version.entry_hash),
                     version.version_time_ms,
                     end,
                     tuple(one.key for one in version.keys.get(relationship, ())),
@@ -195,7 +197,7 @@ class History:
         return active is not None and key in active.keys
 
     def metadata(self, version: Version | None = None) -> dict[str, Any]:
-        """DID document metadata (did:webvh 1.0, "Read (Resolve)") of a version, or of the newest."""
+        """DID document metadata (section "Read (Resolve)") of a version, or of the newest."""
         version = version or self.last
         rule = self.last.parameters.witness.to_json()
         if rule:
