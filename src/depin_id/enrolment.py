@@ -13,10 +13,12 @@ from typing import Any, Final, Literal, NoReturn, get_args
 
 from depin_id.claims import Place
 from depin_id.did.key import did_key, parse_did_key
+from depin_id.did.syntax import parse_did
 from depin_id.errors import ConfigError, DepinError
 from depin_id.keys import PublicKey
 
 TYPE: Final = "depin-enrolment/1"
+MAX_DID: Final = 512
 MAX_TEXT: Final = 128
 """Bound on name, profile and owner, in characters."""
 MAX_DOCUMENT: Final = 1 << 24
@@ -71,7 +73,7 @@ class Enrolment:
     """A device or gateway as a network takes it in.
 
     Attributes:
-        did: the did:key of the key.
+        did: the did:key of the key, or another DID that evidence binds to it.
         key: the admitted public key.
         name: for people, at most 128 printable characters.
         profile: name of the sensor profile, such as ``noise-class2@1``.
@@ -95,14 +97,22 @@ class Enrolment:
     def __post_init__(self) -> None:
         for field in ("name", "profile", "owner"):
             _check_text(field, getattr(self, field))
+        if not isinstance(self.did, str) or len(self.did) > MAX_DID:
+            _wrong(f"the DID is not a text of at most {MAX_DID} characters")
+        parse_did(self.did)
         if self.role not in get_args(Role):
             _wrong(f"the role {str(self.role)[:40]!r} is neither device nor gateway")
-        if self.did != did_key(self.key):
+        if self.is_did_key and self.did != did_key(self.key):
             raise ConfigError(
                 "enrolment.key_differs",
                 f"{str(self.did)[:80]} is not the did:key of the key beside it",
                 hint="one of them was changed: get the document from the device again",
             )
+
+    @property
+    def is_did_key(self) -> bool:
+        """Whether the DID is said to be the key's; any other is bound to it by evidence."""
+        return self.did.startswith("did:key:")
 
     @classmethod
     def of(cls, key: PublicKey, **about: Any) -> Enrolment:
@@ -130,7 +140,8 @@ class Enrolment:
         """The enrolment as an array for a CBOR entry; the DID follows from the key."""
         place = self.place
         where = None if place is None else [place.lat_e7, place.lon_e7]
-        return [self.key.cose_key, self.name, self.profile, self.owner, self.role, where]
+        named = [] if self.is_did_key else [self.did]
+        return [self.key.cose_key, self.name, self.profile, self.owner, self.role, where, *named]
 
     @classmethod
     def from_list(cls, value: Any) -> Enrolment:
@@ -139,15 +150,20 @@ class Enrolment:
         Raises:
             ConfigError: ``enrolment.malformed``. KeyRefused, EncodingError: the key.
         """
-        if not isinstance(value, list) or len(value) != 6 or not isinstance(value[0], bytes):
-            _wrong("an enrolment is an array of six that begins with a COSE_Key")
+        if (
+            not isinstance(value, list)
+            or len(value) not in (6, 7)
+            or not isinstance(value[0], bytes)
+        ):
+            _wrong("an enrolment is an array of six or seven that begins with a COSE_Key")
         key = PublicKey.from_cose_key(value[0])
         where = value[5]
         if where is not None and (not isinstance(where, list) or len(where) != 2):
             _wrong("the place is neither null nor two integers")
         place = None if where is None else _place(*where)
-        return cls.of(
-            key, name=value[1], profile=value[2], owner=value[3], role=value[4], place=place
+        did = value[6] if len(value) == 7 else did_key(key)
+        return cls(
+            did, key, name=value[1], profile=value[2], owner=value[3], role=value[4], place=place
         )
 
     @classmethod
@@ -167,7 +183,8 @@ class Enrolment:
         if not isinstance(encoded, str) or _HEX.fullmatch(encoded) is None:
             _wrong("key is not a COSE_Key in lower-case hex")
         key = PublicKey.from_cose_key(bytes.fromhex(encoded))
-        if not isinstance(value["did"], str) or parse_did_key(value["did"]) != key:
+        did = value["did"]
+        if not isinstance(did, str) or (did.startswith("did:key:") and parse_did_key(did) != key):
             raise ConfigError("enrolment.key_differs", "the DID is not the did:key of the key")
         for field, own in (("curve", key.curve), ("thumbprint", key.thumbprint.hex())):
             if value.get(field, own) != own:

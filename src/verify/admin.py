@@ -19,6 +19,9 @@ from depin_id.network import read_card
 from verify.aggregator import Aggregator
 from verify.batch import Summary
 from verify.entries import CardSet, Enrolled, Revoked, Rotated
+from verify.identity.histories import take_history
+from verify.identity.issuers import names_key
+from verify.identity.rescoring import compromised
 from verify.operating import check_successor, retire, settle, stage
 from verify.policy import Policy
 from verify.profile import find_profile, load_profiles
@@ -48,6 +51,8 @@ def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
         "resume": _resume,
         "card": _card,
         "retire": _retire,
+        "history": take_history,
+        "compromised": compromised,
     }
     operation = operations.get(str(request.get("op")))
     if operation is None:
@@ -148,6 +153,12 @@ def _already(aggregator: Aggregator, enrolment: Enrolment) -> bool:
 
 def _check_enrolment(aggregator: Aggregator, enrolment: Enrolment, taken: set[bytes]) -> None:
     aggregator.fold.registry.check_new_device(enrolment)
+    if not names_key(aggregator.fold.identity, enrolment, aggregator.now()):
+        raise ConfigError(
+            "registry.did_unbound",
+            f"nothing says that {enrolment.did[:120]} has this key",
+            hint="take its history first (`depin-verify history`), or enrol with its certificate",
+        )
     if enrolment.key.thumbprint in taken:
         raise ConfigError("registry.duplicate_key", "the document occurs twice")
     profiles = aggregator.fold.profiles
@@ -164,7 +175,11 @@ def _rotate(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
     key = parse_did_key(_text(request, "new_key"))
     _device(aggregator, did)
     aggregator.fold.registry.check_new_key(key)
-    index = aggregator.administer([Rotated(did, key, aggregator.now())])
+    now, policy = aggregator.now(), aggregator.fold.policy
+    since = request.get("effective_from")
+    since = now if since is None else _bounded(aggregator, since, now)
+    until = None if request.get("at_once") else now + policy.identity.rotation_grace_s * 1000
+    index = aggregator.administer([Rotated(did, key, since, until)])
     parked = aggregator.take_parked(key.kid)
     return {"did": did, "thumbprint": key.thumbprint.hex(), "index": index} | {
         "parked": parked.to_json()

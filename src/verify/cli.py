@@ -10,6 +10,7 @@ from typer.main import get_command
 from depin_id.commands.common import app, run
 from verify.commands import (
     demo,
+    histories,
     intake,
     keeping,
     keys,
@@ -36,6 +37,8 @@ for command in (
     setup.erase,
     setup.policy,
     setup.resume,
+    histories.history,
+    histories.compromised,
     intake.run,
     intake.ingest,
     looking.status,

@@ -15,7 +15,7 @@ POINT: Final = 33
 
 
 class DeviceColumns:
-    """The columns of devices."""
+    """The columns of devices; ``named`` are those whose DID is not that of their first key."""
 
     def __init__(self) -> None:
         self.subject, self.first, self.last = array("i"), array("i"), array("i")
@@ -23,6 +23,7 @@ class DeviceColumns:
         self.lat, self.lon = array("i"), array("i")
         self.flags = bytearray()
         self.about = Texts()
+        self.named: dict[int, str] = {}
 
     def columns(self) -> dict[str, Column]:
         """Everything but the texts."""
@@ -42,7 +43,8 @@ class KeyColumns:
 
     def __init__(self) -> None:
         self.device, self.before = array("i"), array("i")
-        self.since, self.until, self.suspended = array("q"), array("q"), array("q")
+        self.since, self.until = array("q"), array("q")
+        self.suspended, self.compromised = array("q"), array("q")
         self.points, self.thumbprints = bytearray(), bytearray()
 
     def columns(self) -> dict[str, Column]:
@@ -53,6 +55,7 @@ class KeyColumns:
             "since": self.since,
             "until": self.until,
             "suspended": self.suspended,
+            "compromised": self.compromised,
             "points": self.points,
             "thumbprints": self.thumbprints,
         }

@@ -24,6 +24,7 @@ from verify.checks.contents import Kept
 from verify.checks.location import Spot, Track
 from verify.checks.quota import Bucket
 from verify.checks.slots import Ranges
+from verify.identity import entries as identity
 from verify.leaf import KIND_ENVELOPE
 from verify.state import Mark, Sighted
 from verify.world import Change
@@ -41,7 +42,11 @@ KIND_NAMES = {
     TICK: "tick",
     COUNTED: "counted",
     KIND_ENVELOPE: "envelope",
+    **identity.KIND_NAMES,
 }
+
+SEALED_KINDS = frozenset((ENROL, *identity.SEALED_KINDS))
+"""Kinds that say more to whoever can open their sealed part; the delta names its reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +83,12 @@ class Enrolled:
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """A new key of a device."""
+    """A new key of a device; the one before counts until ``until``, or until ``since`` if None."""
 
     did: str
     key: PublicKey
     since: int
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,18 @@ class Counted:
     rows: tuple[tuple[str, str, int], ...]
 
 
-Admin = Genesis | PolicySet | CardSet | Enrolled | Rotated | Revoked | Erased | Tick | Counted
+Admin = (
+    Genesis
+    | PolicySet
+    | CardSet
+    | Enrolled
+    | Rotated
+    | Revoked
+    | Erased
+    | Tick
+    | Counted
+    | identity.IdentityEntry
+)
 
 
 class Judged(NamedTuple):
@@ -327,9 +344,13 @@ def encode_admin(entry: Admin) -> tuple[bytes, bytes | None]:
         case Enrolled(ref, since, enrolment):
             # Both are plain: an enrolment has checked what it says.
             registration = cbor.encode_plain(enrolment.to_list())
-            return cbor.encode_plain([ENROL, ref, since, enrolment.did]), registration
-        case Rotated(did, key, since):
-            return cbor.encode([ROTATE, did, key.cose_key, since]), key.cose_key
+            delta: list[Any] = [ENROL, ref, since, enrolment.did]
+            if not enrolment.is_did_key:
+                delta.append(enrolment.key.cose_key)
+            return cbor.encode_plain(delta), registration
+        case Rotated(did, key, since, until):
+            overlap = [] if until is None else [until]
+            return cbor.encode([ROTATE, did, key.cose_key, since, *overlap]), key.cose_key
         case Revoked(did, since, reason):
             return cbor.encode([REVOKE, did, since, reason]), None
         case Erased(did, refs):
@@ -338,6 +359,7 @@ def encode_admin(entry: Admin) -> tuple[bytes, bytes | None]:
             return cbor.encode([TICK, size, root]), None
         case Counted(rows):
             return cbor.encode([COUNTED, [list(row) for row in rows]]), None
+    return identity.encode(entry)
 
 
 def decode_delta(data: bytes, registration: bytes | None, did_of: Any) -> Admin | Judged:
@@ -369,24 +391,24 @@ def delta_kind(data: bytes) -> int:
     return data[1]
 
 
-def enrolled_ref(data: bytes) -> bytes:
-    """The reference in the delta of an enrolment, whose key opens the rest of the entry.
+def sealing_ref(data: bytes) -> bytes:
+    """The reference in a delta of one of :data:`SEALED_KINDS`, whose key opens the rest.
 
     Raises:
         StateError: ``state.entry``.
     """
     try:
         kind, ref, *_ = cbor2.loads(data)
-        if kind == ENROL and isinstance(ref, bytes):
+        if kind in SEALED_KINDS and isinstance(ref, bytes):
             return ref
     except (cbor2.CBORError, ValueError, TypeError):
         pass
-    _damaged("an enrolment that is none")
+    _damaged("it names no reference")
 
 
-def _registration(did: str, registration: bytes | None) -> Enrolment:
+def _registration(did: str, key: list[bytes], registration: bytes | None) -> Enrolment:
     if registration is None:
-        return Enrolment.of(parse_did_key(did))
+        return Enrolment(did, PublicKey.from_cose_key(key[0]) if key else parse_did_key(did))
     return Enrolment.from_list(cbor.decode(registration))
 
 
@@ -399,9 +421,9 @@ def _decode_admin(kind: int, body: list[Any], registration: bytes | None) -> Adm
         case 3:
             return CardSet(*body)
         case 4:
-            return Enrolled(body[0], body[1], _registration(body[2], registration))
+            return Enrolled(body[0], body[1], _registration(body[2], body[3:], registration))
         case 5:
-            return Rotated(body[0], PublicKey.from_cose_key(body[1]), body[2])
+            return Rotated(body[0], PublicKey.from_cose_key(body[1]), *body[2:])
         case 6:
             return Revoked(*body)
         case 7:
@@ -410,5 +432,7 @@ def _decode_admin(kind: int, body: list[Any], registration: bytes | None) -> Adm
             return Tick(*body)
         case 9:
             return Counted(tuple((row[0], row[1], row[2]) for row in body[0]))
-        case _:
-            _damaged(f"kind {kind} is unknown")
+    found = identity.decode(kind, body, registration)
+    if found is None:
+        _damaged(f"kind {kind} is unknown")
+    return found

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from depin_id.enrolment import Enrolment
 from depin_id.errors import NetworkError, StateError
+from depin_id.keys import PublicKey
 from depin_id.network import NetworkCard, read_card
 from verify.checks.sequence import Recorded
 from verify.checks.slots import rescaled
@@ -29,6 +31,17 @@ from verify.entries import (
     Rotated,
     Tick,
 )
+from verify.identity.entries import (
+    BatchTaken,
+    Compromised,
+    HistoryTaken,
+    IdentityEntry,
+    Rescored,
+    StatusTaken,
+    WalletBound,
+    Withdrawn,
+)
+from verify.identity.state import IdentityState
 from verify.policy import Policy
 from verify.profile import Profile, find_profile
 from verify.registry import Registry
@@ -70,6 +83,7 @@ class Fold:
     def __init__(self) -> None:
         self.registry = Registry()
         self.state = State()
+        self.identity = IdentityState()
         self.tally = Tally()
         self.size = 0
         self.last_received_at = 0
@@ -102,6 +116,7 @@ class Fold:
             self.registry,
             self.state,
             recorded,
+            self.identity,
         )
 
     def did_of(self, subject: int) -> str:
@@ -183,21 +198,58 @@ class Fold:
             case PolicySet(encoded, profiles):
                 self._take_policy(encoded, profiles)
             case Enrolled(ref, since, enrolment):
-                self.registry.check_new_device(enrolment)
-                subject = self.state.add_subject(enrolment.did, ref)
-                self.registry.enrol(enrolment, subject, since)
-            case Rotated(did, key, since):
-                self.registry.rotate(did, key, since)
+                self._enrol(enrolment, ref, since)
+            case Rotated(did, key, since, until):
+                self.registry.rotate(did, key, since, until)
             case Revoked(did, since, _):
                 self.registry.revoke(did, since)
             case Erased(did, refs):
-                self.registry.erase(did)
-                self.state.forget([self.state.by_ref[ref] for ref in refs])
+                self._forget(did, refs)
             case Tick(size, root):
                 self.state.add_beacon(size, received_at, root)
             case Counted(rows):
                 for _, code, count in rows:
                     self.tally.add(self.tally.counted, code, count)
+            case _:
+                self._apply_identity(entry)
+
+    def _enrol(self, enrolment: Enrolment, ref: bytes, since: int) -> None:
+        registry, known = self.registry, self.identity.histories.get(enrolment.did)
+        registry.check_new_device(enrolment)
+        # Keys of its history that count beside the one it was enrolled with.
+        spans = [] if known is None else [span for span in known.spans if span.until is None]
+        own = enrolment.key.cose_key
+        for span in spans:
+            if span.key != own:
+                registry.check_new_key(PublicKey.from_cose_key(span.key))
+        subject = self.state.add_subject(enrolment.did, ref)
+        registry.enrol(enrolment, subject, since)
+        later = [span._replace(since=max(since, span.since)) for span in spans]
+        registry.follow(enrolment.did, later)
+
+    def _forget(self, did: str, refs: tuple[bytes, ...]) -> None:
+        if self.registry.device(did) is None:
+            # An owner, who has a reference but no stream of readings.
+            self.identity.forget_owner(did)
+            return
+        self.registry.erase(did)
+        self.state.forget([self.state.by_ref[ref] for ref in refs])
+        self.identity.forget_device(did)
+
+    def _apply_identity(self, entry: IdentityEntry) -> None:
+        holder = ""
+        if not isinstance(entry, HistoryTaken | Withdrawn | StatusTaken | BatchTaken | WalletBound):
+            holder = self.state.subjects[self.state.by_ref[entry.ref]].did
+        match entry:
+            case Compromised(_, thumbprint, since, _):
+                self.registry.compromise(thumbprint, since)
+            case Rescored(_, _, _, readings):
+                self.tally.readings -= readings
+            case HistoryTaken(did, scid, spans=spans):
+                for name in dict.fromkeys((did, *self.identity.names_of(scid))):
+                    if self.registry.device(name) is not None:
+                        self.registry.follow(name, spans)
+        self.identity.apply(entry, holder)
 
     def restore_settings(
         self, card: bytes, asserted_time: bool, policy: bytes, profiles: Sequence[Any]

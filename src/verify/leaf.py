@@ -36,6 +36,8 @@ __all__ = [
 LEAF_VERSION = 1
 KIND_ENVELOPE = 16
 """Kind of the entries that judge an envelope; smaller numbers are administration."""
+MAX_KIND = 31
+"""Kinds of administration: 1 to 15, and 17 to this."""
 MAX_LEAF = 8192
 MAX_CODE = 64
 _LEVELS = ("", "G0", "G1", "D1", "D2", "D3")
@@ -143,7 +145,7 @@ def parse_leaf(data: bytes) -> Leaf:
     if not is_uint(value[1], 255):
         _wrong("the leaf has no kind")
     if value[1] != KIND_ENVELOPE:
-        if not 0 < value[1] < KIND_ENVELOPE:
+        if not 0 < value[1] <= MAX_KIND:
             _wrong("the leaf is of no known kind")
         if len(value) != 4 or not is_uint(value[2], MAX_TIME_MS):
             _wrong("the leaf of administration is not an array of four")

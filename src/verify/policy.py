@@ -28,6 +28,7 @@ Level = Literal["G0", "G1", "D1", "D2", "D3"]
 _Seconds = Annotated[int, Field(ge=0, le=10 * 366 * 86_400)]
 _Count = Annotated[int, Field(ge=0, le=10**9)]
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+_DidText = Annotated[str, Field(pattern=r"^did:[a-z0-9]+:[A-Za-z0-9._:%-]{1,500}$")]
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 
 
@@ -105,12 +106,40 @@ class GatewayPolicy(_Part):
     max_lag_s: _Seconds = 3_600
 
 
+Voucher = Literal["key", "owner", "manufacturer"]
+"""Who may vouch for a device's next key."""
+_KEY_ONLY: list[Voucher] = ["key"]
+
+
+class IdentityPolicy(_Part):
+    """``[identity]``: whose word counts about who a device is.
+
+    Attributes:
+        manufacturers: DIDs whose birth certificates count; an empty list trusts none.
+        enrolment: ``operator``: the operator's word is enough; ``evidence``: only with proof of
+            possession and a birth certificate of one of the manufacturers.
+        self_service: whether devices, owners and services may enrol, claim and show capabilities
+            by messages of their own, without the operator; always with evidence.
+        succession: who may vouch for a device's next key.
+        rotation_grace_s: how long the key before still counts after a rotation, in seconds: for
+            what is under way.
+        status_max_age_s: how old a status list may be, in seconds.
+    """
+
+    manufacturers: Annotated[list[_DidText], Field(max_length=256)] = Field(default_factory=list)
+    enrolment: Literal["operator", "evidence"] = "operator"
+    self_service: bool = False
+    succession: list[Voucher] = Field(default_factory=lambda: _KEY_ONLY.copy())
+    rotation_grace_s: _Seconds = 3_600
+    status_max_age_s: _Seconds = 604_800
+
+
 class Policy(_Part):
     """What is accepted. Everything has a default: an empty file is a policy.
 
     Attributes:
         rules: the rules version that the checks follow.
-        time, quota, levels, algorithms, gateway: see their classes.
+        time, quota, levels, algorithms, gateway, identity: see their classes.
         default_profile: the profile of devices that were enrolled without one; "" refuses them.
         cell_resolution: H3 resolution of the cells that neighbours and rewards are counted in; a
             dataset that has full segments takes another one with a rebuild.
@@ -125,6 +154,7 @@ class Policy(_Part):
     levels: LevelsPolicy = LevelsPolicy()
     algorithms: AlgorithmsPolicy = AlgorithmsPolicy()
     gateway: GatewayPolicy = GatewayPolicy()
+    identity: IdentityPolicy = IdentityPolicy()
     profiles: Annotated[dict[_Name, _Digest], Field(max_length=1024)] = Field(default_factory=dict)
 
     def __copy__(self) -> Self:
@@ -196,7 +226,11 @@ class Policy(_Part):
     @cached_property
     def encoded(self) -> bytes:
         """Deterministic CBOR of the whole policy, digests of the profiles included."""
-        return cbor.encode([_FORMAT, self.model_dump(mode="python")])
+        content = self.model_dump(mode="python")
+        # Policies from before there was this part say the same as those that leave it as it is.
+        if self.identity == IdentityPolicy():
+            del content["identity"]
+        return cbor.encode([_FORMAT, content])
 
     @cached_property
     def digest(self) -> bytes:
@@ -227,4 +261,6 @@ class Policy(_Part):
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
     return str(value) if isinstance(value, int) else f'"{value}"'

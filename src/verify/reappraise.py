@@ -15,6 +15,8 @@ from verify.appraise import judge
 from verify.authenticate import authenticate, open_inner
 from verify.batch import Batch, EnvelopeDraft
 from verify.entries import (
+    ENROL,
+    ROTATE,
     Admin,
     Enrolled,
     Erased,
@@ -27,6 +29,7 @@ from verify.entries import (
     encode_admin,
 )
 from verify.fold import Fold
+from verify.identity import entries as identity
 from verify.leaf import AdminLeaf, EnvelopeLeaf, Leaf, commitment, parse_leaf
 from verify.replay import OpenedEntry, Opener, journal_lookup
 from verify.sealing import admin_leaf, envelope_leaf, month_of
@@ -193,7 +196,7 @@ class Reappraiser:
     ) -> bytes | None:
         """The commitment to a registration: made again, or the leaf's own when it is erased."""
         index = opened.stored.index
-        if isinstance(entry, Enrolled):
+        if isinstance(entry, Enrolled | identity.Sealed):
             ref = entry.ref
         elif isinstance(entry, Rotated):
             state = self.fold.state
@@ -357,8 +360,12 @@ class Reappraiser:
 
 
 def _proof_in(leaf: Leaf) -> bytes | None:
-    body = leaf.body if isinstance(leaf, AdminLeaf) else None
-    proof = body[2] if isinstance(body, list) and len(body) == 3 else None
+    if not isinstance(leaf, AdminLeaf):
+        return None
+    body = leaf.body
+    if not isinstance(body, list) or not body:
+        return None
+    proof = body[2] if leaf.kind in (ENROL, ROTATE) and len(body) > 2 else body[-1]
     return proof if isinstance(proof, bytes) and len(proof) == 32 else None
 
 

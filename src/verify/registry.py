@@ -11,16 +11,18 @@ whoever holds one sees what is true now.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple
 
+from depin_id import cbor
 from depin_id.claims import Place
 from depin_id.did.key import did_key, thumbprint_of
 from depin_id.enrolment import Enrolment
-from depin_id.errors import ConfigError
+from depin_id.errors import ConfigError, EncodingError
 from depin_id.keys import PublicKey
 from verify.dense import Buffer, Column, HashIndex, fill, pieces
 from verify.device_columns import POINT, THUMBPRINT, DeviceColumns, KeyColumns
+from verify.identity.entries import KeySpan
 
 MAX_CANDIDATES = 4
 """How many keys with one kid are tried; further ones are refused at enrolment."""
@@ -31,6 +33,13 @@ _NONE: Final = -(1 << 62)
 _NOTHING: Final = -1
 _KID: Final = 8
 _ERASED, _GATEWAY, _PLACED = 1, 2, 4
+
+
+def _named(data: bytes) -> dict[int, str]:
+    try:
+        return dict(cbor.decode(data, max_bytes=len(data)))
+    except (EncodingError, TypeError) as error:
+        raise ValueError("names of devices that are none") from error
 
 
 def _optional(value: int) -> int | None:
@@ -67,6 +76,11 @@ class KeyPeriod:
     def suspended_at(self) -> int | None:
         """Receipt time in ms at which it was seen to fork, or None."""
         return _optional(self._keys.suspended[self._row])
+
+    @property
+    def compromised_at(self) -> int | None:
+        """Receipt time in ms from which it was somebody else's too, or None."""
+        return _optional(self._keys.compromised[self._row])
 
 
 class Device:
@@ -134,6 +148,7 @@ class Registry:
         self.devices, self.keys = DeviceColumns(), KeyColumns()
         self.erasures = 0
         self._by_kid = HashIndex()
+        self._by_name: dict[str, int] = {}
         self._recent: OrderedDict[bytes, tuple[Device, KeyPeriod]] = OrderedDict()
         self._hinted: dict[bytes, tuple[bytes, ...]] = {}
 
@@ -202,9 +217,7 @@ class Registry:
 
     def check_new_device(self, enrolment: Enrolment) -> None:
         """Refuse a DID that is enrolled already (ConfigError ``registry.duplicate_device``)."""
-        # The DID is the did:key of its first key.
-        row = self._key_row(enrolment.key.thumbprint)
-        if row is not None and self.keys.before[row] == _NOTHING:
+        if self._find(enrolment.did) is not None:
             raise ConfigError(
                 "registry.duplicate_device",
                 f"{enrolment.did} is enrolled already",
@@ -229,13 +242,18 @@ class Registry:
         )
         about = f"{enrolment.name}\n{enrolment.profile}\n{enrolment.owner}"
         devices.about.append(about.encode())
+        if not enrolment.is_did_key:
+            self._name(row, enrolment.did)
         devices.first.append(len(self.keys.device))
         devices.last.append(_NOTHING)
         self._add_key(row, enrolment.key, since)
         return Device(self, row)
 
-    def rotate(self, did: str, key: PublicKey, since: int) -> None:
+    def rotate(self, did: str, key: PublicKey, since: int, until: int | None = None) -> None:
         """Give a device a new key from receipt time ``since`` (ms); the old one ends there.
+
+        Args:
+            until: when the old one ends, if not then: what it signed may still be under way.
 
         Raises ConfigError, ``registry.erased`` when there is nothing left to give a key to.
         """
@@ -245,8 +263,34 @@ class Registry:
             raise ConfigError(
                 "registry.erased", f"{did[:100]} was erased", hint="enrol it anew, with a new key"
             )
-        self.keys.until[self.devices.last[row]] = since
+        self._end(self.devices.last[row], since if until is None else until)
         self._add_key(row, key, since)
+
+    def follow(self, did: str, spans: Iterable[KeySpan]) -> None:
+        """Give a device the keys of its DID's history: new ones are added, old ones end.
+
+        Raises ConfigError, ``registry.duplicate_key`` for a key of another device.
+        """
+        row = self._known(did)
+        found = [(span, PublicKey.from_cose_key(span.key)) for span in spans]
+        held = [self._key_row(key.thumbprint) for _, key in found]
+        for (_, key), at in zip(found, held, strict=True):
+            # All of them before anything changes.
+            if at is None or self.keys.device[at] != row:
+                self.check_new_key(key)
+        for (span, key), at in zip(found, held, strict=True):
+            if at is None:
+                at = len(self.keys.device)
+                self._add_key(row, key, span.since)
+            if span.until is not None:
+                self._end(at, span.until)
+
+    def compromise(self, thumbprint: bytes, since: int) -> None:
+        """Accept nothing under a key from receipt time ``since`` (ms) on, for ever."""
+        row = self._key_row(thumbprint)
+        if row is not None:
+            held = self.keys.compromised[row]
+            self.keys.compromised[row] = since if held == _NONE else min(since, held)
 
     def revoke(self, did: str, since: int) -> None:
         """Accept nothing of a device from receipt time ``since`` (ms) on. Raises ConfigError."""
@@ -285,13 +329,13 @@ class Registry:
         """The enrolment of the device in a row."""
         devices = self.devices
         flags = devices.flags[row]
-        key = self.keys.key(devices.first[row])
+        key, did = self.keys.key(devices.first[row]), self._did(row)
         if flags & _ERASED:
-            return Enrolment.of(key)
+            return Enrolment(did, key)
         name, profile, owner = devices.about[row].decode().split("\n")
         place = Place(devices.lat[row], devices.lon[row]) if flags & _PLACED else None
         role: Literal["device", "gateway"] = "gateway" if flags & _GATEWAY else "device"
-        return Enrolment.of(key, name=name, profile=profile, owner=owner, role=role, place=place)
+        return Enrolment(did, key, name, profile, owner, role, place)
 
     def periods(self, row: int) -> list[KeyPeriod]:
         """The keys of the device in a row."""
@@ -313,7 +357,8 @@ class Registry:
     def columns(self) -> dict[str, Buffer]:
         """Everything as columns, for a snapshot."""
         text, ends = self.devices.about.columns()
-        found: dict[str, Column] = {"about": text, "about.ends": ends}
+        named = bytearray(cbor.encode_plain(list(map(list, self.devices.named.items()))))
+        found: dict[str, Column] = {"about": text, "about.ends": ends, "named": named}
         found |= {f"device.{name}": column for name, column in self.devices.columns().items()}
         found |= {f"key.{name}": column for name, column in self.keys.columns().items()}
         return {name: memoryview(column).cast("B") for name, column in found.items()}
@@ -326,6 +371,7 @@ class Registry:
         """
         devices, keys = DeviceColumns(), KeyColumns()
         devices.about.restore(columns.pop("about"), columns.pop("about.ends"))
+        devices.named = _named(bytes(columns.pop("named")))
         for prefix, table in (("device", devices), ("key", keys)):
             for name, column in table.columns().items():
                 fill(column, columns.pop(f"{prefix}.{name}"))
@@ -336,11 +382,14 @@ class Registry:
         if any(len(column) != wide.get(name, count) for name, column in keys.columns().items()):
             raise ValueError("columns of keys differ in length")
         self.devices, self.keys = devices, keys
+        self._by_name = {did: row for row, did in devices.named.items()}
         self._recent.clear()
         self._by_kid, self._hinted = HashIndex(), {}
         self._by_kid.fill(entry[:_KID] for entry in pieces(keys.thumbprints, THUMBPRINT))
 
     def _find(self, did: str) -> int | None:
+        if did in self._by_name:
+            return self._by_name[did]
         thumbprint = thumbprint_of(did)
         row = None if thumbprint is None else self._key_row(thumbprint)
         if row is None or self.keys.before[row] != _NOTHING:
@@ -359,7 +408,16 @@ class Registry:
         return row
 
     def _did(self, device: int) -> str:
-        return did_key(self.keys.key(self.devices.first[device]))
+        named = self.devices.named.get(device)
+        return did_key(self.keys.key(self.devices.first[device])) if named is None else named
+
+    def _name(self, device: int, did: str) -> None:
+        self.devices.named[device] = did
+        self._by_name[did] = device
+
+    def _end(self, key: int, until: int) -> None:
+        held = self.keys.until[key]
+        self.keys.until[key] = until if held == _NONE else min(until, held)
 
     def _key_row(self, thumbprint: bytes) -> int | None:
         for row in self._by_kid.rows(thumbprint[:_KID]):
@@ -374,6 +432,7 @@ class Registry:
         keys.since.append(since)
         keys.until.append(_NONE)
         keys.suspended.append(_NONE)
+        keys.compromised.append(_NONE)
         keys.points += key.raw.rjust(POINT, b"\0")
         keys.thumbprints += key.thumbprint
         self.devices.last[device] = row

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from depin_id.errors import StateError
 from verify.checks.sequence import Recorded
 from verify.entries import (
-    ENROL,
+    SEALED_KINDS,
     Admin,
     Judged,
     Private,
     decode_delta,
     decode_private,
     delta_kind,
-    enrolled_ref,
+    sealing_ref,
 )
 from verify.fold import Fold
 from verify.leaf import parse_leaf
@@ -61,8 +61,8 @@ class Opener:
         """
         kind = delta_kind(stored.delta)
         at = leaf_time(stored)
-        if kind == ENROL:
-            return self._open_enrolment(stored, at)
+        if kind in SEALED_KINDS:
+            return self._open_sealed(stored, at)
         entry = decode_delta(stored.delta, None, self._fold.did_of)
         if not isinstance(entry, Judged):
             return OpenedEntry(stored, entry, at, None, None, None, False)
@@ -101,8 +101,8 @@ class Opener:
             data = key.open(stored.index, data)
         return data
 
-    def _open_enrolment(self, stored: StoredEntry, at: int) -> OpenedEntry:
-        ref = enrolled_ref(stored.delta)
+    def _open_sealed(self, stored: StoredEntry, at: int) -> OpenedEntry:
+        ref = sealing_ref(stored.delta)
         registration = self._unseal(stored, [ref], at)
         entry = decode_delta(stored.delta, registration, self._fold.did_of)
         if registration is None:

@@ -33,6 +33,7 @@ from verify.entries import (
     Tick,
 )
 from verify.fold import Fold
+from verify.identity import entries as identity
 from verify.leaf import AdminLeaf, EnvelopeLeaf, commitment
 from verify.policy import Policy
 from verify.state import State
@@ -85,7 +86,7 @@ def _pairs(draft: Draft, state: State) -> list[tuple[bytes, int]]:
 
 def _sealing_ref(entry: Admin, state: State) -> bytes | None:
     """Under whose key the registration in an entry rests; None without one."""
-    if isinstance(entry, Enrolled):
+    if isinstance(entry, Enrolled | identity.Sealed):
         return entry.ref
     if isinstance(entry, Rotated):
         return state.subjects[state.by_did[entry.did]].ref
@@ -169,8 +170,9 @@ def admin_leaf(entry: Admin, at: int, fold: Fold, registration: bytes | None) ->
             kind, body = CARD, [_digest(card), fold.card.number]
         case Enrolled(ref, since, _):
             kind, body = ENROL, [ref, since, registration]
-        case Rotated(did, _, since):
-            kind, body = ROTATE, [_ref(fold, did), since, registration]
+        case Rotated(did, _, since, until):
+            overlap = [] if until is None else [until]
+            kind, body = ROTATE, [_ref(fold, did), since, registration, *overlap]
         case Revoked(did, since, _):
             kind, body = REVOKE, [_ref(fold, did), since]
         case Erased(_, refs):
@@ -179,6 +181,10 @@ def admin_leaf(entry: Admin, at: int, fold: Fold, registration: bytes | None) ->
             kind, body = TICK, [size, root]
         case Counted(rows):
             kind, body = COUNTED, _by_code(rows)
+        case _:
+            kind, body = entry.KIND, entry.public()
+            if isinstance(entry, identity.Sealed):
+                body.append(registration)
     return AdminLeaf(kind, at, body)
 
 

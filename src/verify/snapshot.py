@@ -26,9 +26,10 @@ from depin_id.errors import DepinError
 from verify.checks.quota import Bucket
 from verify.dense import Buffer
 from verify.fold import Fold
+from verify.identity.state import IdentityState
 from verify.store import DataKey, Journal, KeyStore
 
-VERSION = 4
+VERSION = 5
 _ORDER = sys.byteorder
 """Columns are read as they lie in memory, so only on such a machine."""
 _MONTH = 197001
@@ -74,6 +75,7 @@ def _head(fold: Fold, newest: bytes, columns: Mapping[str, Buffer]) -> bytes:
             [state.windowed, [[window, *held] for window, held in state.windows.items()]],
             [[size, *beacon] for size, beacon in state.beacons.items()],
             [state.sighted, [[*seen, *kept] for seen, kept in state.sightings.items()]],
+            fold.identity.pack(),
             [
                 list(map(list, tally.verdicts.items())),
                 list(map(list, tally.counted.items())),
@@ -97,6 +99,7 @@ def _restore_head(fold: Fold, data: bytes, newest: bytes, at: int) -> list[tuple
     if leaf != newest or size != at:
         raise ValueError("of another history")
     card, asserted, policy, profiles, owners, children, windows, beacons, sightings, *more = rest
+    fold.identity = IdentityState.unpack(more.pop(0))
     (verdicts, counted, readings, seen), columns = more
     fold.restore_settings(card, asserted, policy, profiles)
     state = fold.state

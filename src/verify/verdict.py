@@ -167,6 +167,12 @@ CODES: dict[str, Code] = {
     "key.rotated": Code(
         "rejected", "device", "The key was replaced before this arrived.", "Sign with the new key."
     ),
+    "key.compromised": Code(
+        "rejected",
+        "owner",
+        "The key was somebody else's when this arrived.",
+        "Give the device a new key.",
+    ),
     "key.suspended": Code(
         "rejected",
         "device",

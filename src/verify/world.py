@@ -14,6 +14,7 @@ from verify.checks.location import Track
 from verify.checks.quota import Bucket
 from verify.checks.sequence import Recorded
 from verify.checks.slots import Ranges
+from verify.identity.state import IdentityState
 from verify.leaf import RecordsContent
 from verify.policy import Policy
 from verify.profile import Profile
@@ -36,6 +37,7 @@ class World(NamedTuple):
     registry: Registry
     state: State
     recorded: Callable[[int, int, int], Recorded | None]
+    identity: IdentityState
 
 
 class Receipt(NamedTuple):

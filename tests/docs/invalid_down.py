@@ -168,7 +168,7 @@ def leaves() -> list[dict[str, Any]]:
         ("leaf", "flags not sorted", changed(8, ["late", "chain.tail_unknown"]), "log.leaf"),
         ("leaf", "administration of three", cbor.encode([1, 1, 0]), "log.leaf"),
         ("leaf", "kind 0", cbor.encode([1, 0, NOON, []]), "log.leaf"),
-        ("leaf", "kind 17", cbor.encode([1, 17, NOON, []]), "log.leaf"),
+        ("leaf", "kind 32", cbor.encode([1, 32, NOON, []]), "log.leaf"),
         (
             "records",
             "of another format",

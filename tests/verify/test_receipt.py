@@ -179,7 +179,7 @@ def test_a_receipt_holds_nothing_that_nothing_proves(house: House, receipts: lis
     assert _refused(value | {KEY + 1: b"more"}, house) == "receipt.form"
     proof = replace(_proof(value[LEAF], house), extra=b"more")
     assert _refused(value | {PROOF: proof.format()}, house) == "receipt.form"
-    for kind, code in ((1, None), (15, "receipt.leaf"), (200, "receipt.leaf")):
+    for kind, code in ((1, None), (31, "receipt.leaf"), (200, "receipt.leaf")):
         leaf = AdminLeaf(kind, 1, []).encode()
         alone = {part: value[part] for part in (FORMAT, CARD)}
         alone |= {LEAF: leaf, PROOF: _proof(leaf, house).format()}

@@ -15,6 +15,20 @@ def speaks_for(auth: Authenticated) -> str:
     return auth.device.did + (auth.envelope.claims.sub or "")
 
 
+def signer_of(auth: Authenticated, world: World) -> str:
+    """The DID that signed; with a history, as DID URL with the version its key is of.
+
+    ``versionId`` names the version that brought the key (DID Core section 3.2.1), ``head`` the
+    newest one that was known when the envelope was judged: both end in the hash of all before.
+    """
+    did, histories = auth.device.did, world.identity.histories
+    known = histories.get(did) if histories else None
+    span = None if known is None else known.span_of(auth.period.key.cose_key)
+    if known is None or span is None:
+        return did
+    return f"{did}?versionId={span.version_id}&head={known.version_id}"
+
+
 def source_level(auth: Authenticated) -> str:
     """The level of an envelope: the lesser of what it claims and what the registry knows."""
     claims = auth.envelope.claims
@@ -43,6 +57,8 @@ def refuse_device(auth: Authenticated, receipt: Receipt) -> Rejected | None:
         return _rejected("device.not_yet", str(at), str(period.since))
     if period.until is not None and at >= period.until:
         return _rejected("key.rotated", str(at), str(period.until))
+    if period.compromised_at is not None and at >= period.compromised_at:
+        return _rejected("key.compromised", str(at), str(period.compromised_at))
     if period.suspended_at is not None:
         return _rejected("key.suspended", str(at), str(period.suspended_at))
     return None

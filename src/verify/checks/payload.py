@@ -13,6 +13,7 @@ from depin_id.errors import EncodingError
 from depin_id.senml import Columns, Record, decode_columns
 from verify.checks.clock import Anchor, Sealing, sealing_of
 from verify.checks.contents import Kept
+from verify.checks.identity import signer_of
 from verify.checks.location import Track
 from verify.checks.pack import PackOutcome, judge_pack
 from verify.checks.slots import Ranges, changes
@@ -206,7 +207,8 @@ def _judge_readings(
         name: changes(subject.series.get(name, ()), ranges)
         for name, ranges in outcome.series.items()
     }
-    return _accept(auth, change, outcome, columns, series, anchor, flags)
+    signer = signer_of(auth, world)
+    return _accept(auth, signer, change, outcome, columns, series, anchor, flags)
 
 
 def _is_gateway(auth: Authenticated) -> bool:
@@ -224,6 +226,7 @@ def _kept(auth: Authenticated, windows: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 def _accept(
     auth: Authenticated,
+    signer: str,
     change: Change,
     outcome: PackOutcome,
     columns: RecordColumns,
@@ -236,7 +239,7 @@ def _accept(
         flags.add("record.refused")
     flags.update(flag for flag in tally.flags if flag in _UNPAID)
     content = RecordsContent(
-        auth.device.did, auth.thumbprint, change.subject_did, Rows(columns), outcome.reasons
+        signer, auth.thumbprint, change.subject_did, Rows(columns), outcome.reasons
     )
     if columns.size * _ROW_BYTES + len(auth.envelope.payload) > MAX_RECORDS_BYTES:
         size = len(content.encode())

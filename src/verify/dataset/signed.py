@@ -15,7 +15,10 @@ def difference(content: RecordsContent, envelope: Envelope) -> tuple[str, str] |
 
     Times, places, codes and flags are the judge's; names, units and values are the signer's.
     """
-    if content.subject != content.did + (envelope.claims.sub or ""):
+    sub = envelope.claims.sub or ""
+    # A capability may name a subject that is not the signer's own; the DID may name its version.
+    about = content.did.partition("?")[0] + sub if sub[:1] in ("", "#") else sub
+    if content.subject != about:
         return "subject", "the records are about another subject than the envelope"
     if envelope.content_type != CONTENT_SENML:
         return "records", "records from an envelope that carries none"

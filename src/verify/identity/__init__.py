@@ -1,0 +1,1 @@
+"""Who is behind a key: histories of DIDs, birth certificates, owners, wallets, capabilities."""
