@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -122,6 +123,23 @@ class Ring:
         return keys_of_document(did_document(found))
 
 
+class Folder(Mapping[int, bytes]):
+    """Ciphertexts in files named by their place, one at a time in memory."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self._path = path
+        self._count = count
+
+    def __getitem__(self, index: int) -> bytes:
+        return read_input(str(self._path / str(index)))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._count))
+
+    def __len__(self) -> int:
+        return self._count
+
+
 def _json(name: str) -> Any:
     return strict_json.parse(read_input(name, max_bytes=MAX_INPUT), max_bytes=MAX_INPUT)
 
@@ -222,7 +240,7 @@ def chain(
     count = len(chunks) if isinstance(chunks, list) else 0
     found = verify_chain(
         value,
-        {at: read_input(str(data / str(at))) for at in range(count)},
+        Folder(data, count),
         Ring(keys, values, issuers).of(value["did"] if count and "did" in value else None),
         last_chunk_id=last,
         allow_attribute=believe,
