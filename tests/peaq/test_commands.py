@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from depin_id.peaq.document import RECOVERY, DocumentSignature, create_document
 from depin_id.peaq.ros2 import challenge
 from depin_id.peaq.stream import sign_package
 from depin_id.peaq.trust import issuer_message
+from tests.paths import ROOT
 from tests.peaq.world import OTHER, WALLET_ADDRESS, WALLET_DID, load, personal_sign
 
 ADDRESS = evm.checksum_address(WALLET_ADDRESS)
@@ -151,6 +155,33 @@ def test_wrong_input_is_told(line: Line) -> None:
         (("verify", "chip", empty, "--nonce", "00", "--root", empty), "config.certificate"),
     ):  # fmt: skip
         assert line(*arguments, "--json", code=2) == expected, arguments
+
+
+WITHOUT = """
+import sys
+sys.modules["coincurve"] = sys.modules["Crypto"] = None
+from depin_id.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["--help"], 0, b"peaq"),
+        (["peaq", "machine-id", "Sensor", "00"], 2, b"install depin-id[wallet]"),
+        (["peaq", "calldata", "item-remove", "k"], 2, b"install depin-id[wallet]"),
+    ],
+)
+def test_without_the_extra_the_rest_works(arguments: list[str], code: int, expected: bytes) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, *arguments],
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        timeout=120,
+    )
+    assert done.returncode == code and expected in done.stdout + done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 def package(number: int, did: str = "did:peaq:42") -> str:
