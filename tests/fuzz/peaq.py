@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from coincurve import PrivateKey
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from depin_id import evm, strict_json
 from depin_id.did.multikey import encode_multikey
@@ -17,6 +22,7 @@ from depin_id.errors import DepinError
 from depin_id.jcs import canonicalize
 from depin_id.peaq import abi, canonical, events, solana
 from depin_id.peaq.calls import decode_attribute
+from depin_id.peaq.certificates import CertificatePath
 from depin_id.peaq.chip import Transcript, raw_signature, verify_chip_evidence
 from depin_id.peaq.chunks import chunk_id, verify_chain
 from depin_id.peaq.document import ED25519, create_document, decode_document, decode_value
@@ -128,6 +134,11 @@ def take_evidence(data: bytes) -> None:
     )
 
 
+def take_certificate(data: bytes) -> None:
+    """A chip's certificate."""
+    assert len(_PATH(data, _NOW)) == 65
+
+
 def take_robot(data: bytes) -> None:
     """An envelope of the ROS 2 bridge."""
     verify_envelope(strict_json.parse(data), b"", _KEYS, now_ms=_NOW, memory=None)
@@ -223,6 +234,20 @@ _EVIDENCE = canonicalize(
         "trustBundle": "infineon-optiga-trust-m-express-ca306-roots/1",
     }
 )
+_KEY = ec.derive_private_key(7, ec.SECP256R1())
+_NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "fuzz")])
+_LEAF = (
+    x509.CertificateBuilder(_NAME, _NAME, _KEY.public_key(), 7)
+    .not_valid_before(datetime(2025, 1, 1))
+    .not_valid_after(datetime(2049, 1, 1))
+    .add_extension(x509.BasicConstraints(False, None), critical=True)
+    .add_extension(
+        x509.KeyUsage(True, False, False, False, False, False, False, False, False), critical=True
+    )
+    .sign(_KEY, hashes.SHA256(), ecdsa_deterministic=True)
+    .public_bytes(Encoding.DER)
+)
+_PATH = CertificatePath([_LEAF])
 _TYPES = b"((uint256,string,address)[],bytes,uint8[][])\n"
 _VALUES = [[(1, "a", bytes(20)), (2, "b", bytes(20))], b"abc", [[1], []]]
 
@@ -249,6 +274,7 @@ target(
     [json.dumps({"did": "did:peaq:42", "chunks": [_CHUNK] * n}) for n in (1, 2)],
 )
 target("peaq-chip", take_evidence, [_EVIDENCE, b"\x02\x01\x01\x02\x01\x02"])
+target("peaq-certificate", take_certificate, [_LEAF, bytes.fromhex("3000")])
 target("peaq-robot", take_robot, [json.dumps(_ROBOT)])
 target("peaq-wallet", take_wallet, [_sign(b"m") + b"m", _DID, _DID[9:], "did:peaq:42"])
 target("peaq-abi", take_abi, [_TYPES + abi.encode(_TYPES[:-1].decode(), _VALUES)])

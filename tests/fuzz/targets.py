@@ -32,3 +32,7 @@ __all__ = [
     "wire",
     "witnesses",
 ]
+from tests.fuzz import dids, logs, peaq, stores, texts, wire, witnesses
+from tests.fuzz.target import TARGETS
+
+__all__ = ["TARGETS", "dids", "logs", "peaq", "stores", "texts", "wire", "witnesses"]

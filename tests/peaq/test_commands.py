@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from depin_id.peaq.document import RECOVERY, DocumentSignature, create_document
 from depin_id.peaq.ros2 import challenge
 from depin_id.peaq.stream import sign_package
 from depin_id.peaq.trust import issuer_message
+from tests.paths import ROOT
 from tests.peaq.world import OTHER, WALLET_ADDRESS, WALLET_DID, load, personal_sign
 
 ADDRESS = evm.checksum_address(WALLET_ADDRESS)
@@ -153,6 +157,33 @@ def test_wrong_input_is_told(line: Line) -> None:
         assert line(*arguments, "--json", code=2) == expected, arguments
 
 
+WITHOUT = """
+import sys
+sys.modules["coincurve"] = sys.modules["Crypto"] = None
+from depin_id.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["--help"], 0, b"peaq"),
+        (["peaq", "machine-id", "Sensor", "00"], 2, b"install depin-id[wallet]"),
+        (["peaq", "calldata", "item-remove", "k"], 2, b"install depin-id[wallet]"),
+    ],
+)
+def test_without_the_extra_the_rest_works(arguments: list[str], code: int, expected: bytes) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, *arguments],
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        timeout=120,
+    )
+    assert done.returncode == code and expected in done.stdout + done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def package(number: int, did: str = "did:peaq:42") -> str:
     made = sign_package(
         did, "2025-01-01T00:00:00Z", "1", number, {"v": 1}, personal_sign=personal_sign
@@ -171,6 +202,15 @@ def test_packages_with_a_file_of_keys(line: Line) -> None:
     found = line("verify", "package", bad, "--keys", keys, *AT, "--json", code=1)
     codes = [one.get("code") for one in found]
     assert codes == [None, "peaq.replayed", "peaq.replayed", "json.malformed", None]
+    seen = ("--seen", str(line.folder / "seen"))
+    once = line.file("packages", package((1 << 53) + 1))
+    assert line("verify", "package", once, "--keys", keys, *AT, *seen, "--json")[0]["ok"]
+    again = line("verify", "package", once, "--keys", keys, *AT, *seen, "--json", code=1)
+    assert again[0]["code"] == "peaq.replayed"
+    line.file("seen", '{"a": "b"}')
+    arguments = ("verify", "package", once, "--keys", keys, *AT, *seen, "--json")
+    assert line(*arguments, code=2) == "state.damaged"
+    line.file("packages", "\n".join([package(2), package(2), package(1), "{", package(9)]))
     assert "REFUSED peaq.key_not_named" in line("verify", "package", good, *AT, code=1)
     text = line("verify", "package", good, "--keys", keys, code=1)
     assert text.count("REFUSED peaq.timestamp_old") == 4

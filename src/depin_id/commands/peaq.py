@@ -56,10 +56,12 @@ def document(
         "value": encoded.hex(),
         "sha256": hashlib.sha256(encoded).hexdigest(),
         "trust": "attribute-only",
-        "issuer signs": issuer_message(found).decode(),
     }
+    message = issuer_message(found).decode()
     if as_json:
-        shown["document"] = did_document(found)
+        shown |= {"issuerMessage": message, "document": did_document(found)}
+    else:
+        shown["an issuer signs"] = message.split("\n")
     show(shown, as_json=as_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -13,8 +14,10 @@ from depin_id.commands.common import app, read_input, show
 from depin_id.commands.peaq_input import from_hex
 from depin_id.did.multikey import decode_multikey
 from depin_id.did.peaq import PeaqMethod, file_source
-from depin_id.errors import ConfigError, DepinError
+from depin_id.durable import read_file, replace_file
+from depin_id.errors import ConfigError, DepinError, StateError
 from depin_id.evm import checksum_address, parse_address
+from depin_id.peaq import canonical
 from depin_id.peaq.bounds import Increasing, Window, parse_moment
 from depin_id.peaq.certificates import CertificatePath
 from depin_id.peaq.chip import verify_chip_evidence
@@ -120,6 +123,23 @@ class Ring:
         return keys_of_document(did_document(found))
 
 
+class Folder(Mapping[int, bytes]):
+    """Ciphertexts in files named by their place, one at a time in memory."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self._path = path
+        self._count = count
+
+    def __getitem__(self, index: int) -> bytes:
+        return read_input(str(self._path / str(index)))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._count))
+
+    def __len__(self) -> int:
+        return self._count
+
+
 def _json(name: str) -> Any:
     return strict_json.parse(read_input(name, max_bytes=MAX_INPUT), max_bytes=MAX_INPUT)
 
@@ -133,14 +153,17 @@ def package(
     believe: Believe = False,
     at: At = None,
     max_age: Age = 604_800,
+    seen: Annotated[
+        Path | None, typer.Option(help="File that remembers what was taken, for one run at a time.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Verify signed data packages, one JSON object a line. Exits 1 when one is refused.
 
-    Example: depin-id peaq verify package packages.jsonl --keys keys.json --json
+    Example: depin-id peaq verify package packages.jsonl --keys keys.json --seen seen.json
     """
-    ring, memory, now = Ring(keys, values, issuers), Increasing(), _now(at)
-    window, refused, count = Window(age_ms=max_age * 1000), 0, 0
+    ring, memory, now = Ring(keys, values, issuers), Increasing(state=_seen(seen)), _now(at)
+    window, told, count = Window(age_ms=max_age * 1000), [], 0
     for line in read_input(source, max_bytes=MAX_INPUT).splitlines():
         if not line.strip():
             continue
@@ -156,7 +179,6 @@ def package(
                 allow_attribute=believe,
             )
         except DepinError as error:
-            refused += 1
             shown: dict[str, Any] = {"line": count, "ok": False} | error.to_json()
         else:
             shown = {
@@ -168,11 +190,26 @@ def package(
                 "trust": done.trust,
                 "portable": found.portable,
             }
-        print(json_text(shown) if as_json else _line(shown))
+        told.append(shown)
     if not count:
         raise ConfigError("usage", "the input holds no packages")
-    if refused:
+    if seen is not None:
+        # Before anybody is told that a package is good: it is not to be good twice.
+        replace_file(seen, json_text(memory.state()).encode())
+    for shown in told:
+        print(json_text(shown) if as_json else _line(shown))
+    if not all(shown["ok"] for shown in told):
         raise typer.Exit(1)
+
+
+def _seen(path: Path | None) -> dict[str, int]:
+    data = None if path is None else read_file(path, max_bytes=MAX_INPUT)
+    if data is None:
+        return {}
+    value = canonical.parse(data, max_bytes=MAX_INPUT)
+    if any(type(number) is not int for number in value.values()):
+        raise StateError("state.damaged", f"{path} is not what an earlier run wrote")
+    return value
 
 
 def _line(shown: dict[str, Any]) -> str:
@@ -203,7 +240,7 @@ def chain(
     count = len(chunks) if isinstance(chunks, list) else 0
     found = verify_chain(
         value,
-        {at: read_input(str(data / str(at))) for at in range(count)},
+        Folder(data, count),
         Ring(keys, values, issuers).of(value["did"] if count and "did" in value else None),
         last_chunk_id=last,
         allow_attribute=believe,

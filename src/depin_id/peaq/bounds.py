@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -92,24 +93,30 @@ class Increasing:
     def __init__(self, limit: int = 1_000_000, state: dict[str, int] | None = None) -> None:
         self._limit = limit
         self._last: dict[str, int] = dict(state or {})
+        self._lock = threading.Lock()
 
     def take(self, did: PeaqDid, sequence: int) -> None:
         """As :meth:`Memory.take`."""
         name = f"{did.form}:{did.raw.hex()}"
-        last = self._last.get(name)
-        if last is None and len(self._last) >= self._limit:
-            raise StateError("peaq.memory_full", f"{self._limit} machines are remembered already")
-        if last is not None and sequence <= last:
-            raise EnvelopeError(
-                "peaq.replayed",
-                f"sequence {sequence} of {did} was taken, or one after it: the last is {last}",
-                hint="a machine counts up; what it sends again is not taken again",
-            )
-        self._last[name] = sequence
+        with self._lock:
+            last = self._last.get(name)
+            if last is None and len(self._last) >= self._limit:
+                raise StateError(
+                    "peaq.memory_full", f"{self._limit} machines are remembered already"
+                )
+            if last is None or sequence > last:
+                self._last[name] = sequence
+                return
+        raise EnvelopeError(
+            "peaq.replayed",
+            f"sequence {sequence} of {did} was taken, or one after it: the last is {last}",
+            hint="a machine counts up; what it sends again is not taken again",
+        )
 
     def state(self) -> dict[str, int]:
         """The last number by machine, to be kept."""
-        return dict(self._last)
+        with self._lock:
+            return dict(self._last)
 
 
 class Once:
@@ -122,6 +129,7 @@ class Once:
     def __init__(self, limit: int = 1_000_000) -> None:
         self._limit = limit
         self._until: dict[bytes, int] = {}
+        self._lock = threading.Lock()
 
     def take(self, digest: bytes, until_ms: int, now_ms: int) -> None:
         """Remember a digest until its timestamp alone has it refused.
@@ -130,10 +138,11 @@ class Once:
             EnvelopeError: ``peaq.replayed``.
             StateError: ``peaq.memory_full``.
         """
-        if digest in self._until:
-            raise EnvelopeError("peaq.replayed", "it was taken before")
-        if len(self._until) >= self._limit:
-            self._until = {d: until for d, until in self._until.items() if until >= now_ms}
+        with self._lock:
+            if digest in self._until:
+                raise EnvelopeError("peaq.replayed", "it was taken before")
             if len(self._until) >= self._limit:
-                raise StateError("peaq.memory_full", f"{self._limit} are remembered already")
-        self._until[digest] = until_ms
+                self._until = {d: until for d, until in self._until.items() if until >= now_ms}
+                if len(self._until) >= self._limit:
+                    raise StateError("peaq.memory_full", f"{self._limit} are remembered already")
+            self._until[digest] = until_ms

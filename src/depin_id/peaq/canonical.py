@@ -70,8 +70,7 @@ def parse(data: bytes | str, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     if len(data) > max_bytes:
         raise EncodingError("json.too_large", f"{len(data)} bytes, at most {max_bytes} are read")
     try:
-        text = data.decode() if isinstance(data, bytes) else data
-        value = _decode(text)
+        value = _decode(data if isinstance(data, str) else bytes(data).decode())
     except RecursionError:
         _refuse("nested too deeply")
     except ValueError as error:

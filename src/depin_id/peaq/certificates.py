@@ -25,6 +25,11 @@ from depin_id.errors import ConfigError, CredentialError
 
 MAX_BYTES: Final = 1 << 14
 MAX_CERTIFICATES: Final = 16
+_UNREADABLE: Final = (
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 _LEAF: Final = (
     ExtensionPolicy.permit_all()
     .require_present(x509.BasicConstraints, Criticality.CRITICAL, None)
@@ -46,7 +51,7 @@ def _load(data: bytes) -> x509.Certificate:
     try:
         if len(data) <= MAX_BYTES:
             return read(data)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         pass
     raise ConfigError("config.certificate", "a certificate is neither DER nor PEM")
 
@@ -91,11 +96,11 @@ class CertificatePath:
                 .build_client_verifier()
                 .verify(certificate, self._between)
             )
-        except (ValueError, OverflowError, OSError, UnsupportedAlgorithm) as error:
+        except (*_UNREADABLE, UnsupportedAlgorithm, ValueError, OverflowError, OSError) as error:
             _refuse(f"it cannot be read: {type(error).__name__}")
         except x509.ExtensionNotFound:
             _refuse("it does not say what its key is for")
-        except (VerificationError, x509.DuplicateExtension) as error:
+        except VerificationError as error:
             _refuse(str(error)[:160] or type(error).__name__)
         if constraints.value.ca or not usage.digital_signature or usage.key_cert_sign:
             _refuse("its key is not for signatures alone")
