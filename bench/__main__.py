@@ -13,15 +13,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import files, fleet, history, peaq, peers, profile, raw, rebuild, receipts, wire
-from bench import (
-    credentials,
 from bench import (
     capability,
+    credentials,
     factory,
     files,
     fleet,
     history,
+    peaq,
     peers,
     profile,
     raw,

@@ -6,8 +6,6 @@ from importlib.metadata import PackageNotFoundError, version
 
 from typer.main import get_command
 
-from depin_id.commands import device, did, network, peaq
-from depin_id.commands import credential, delegate, device, did, network, status
 from depin_id.commands import (
     claim,
     credential,
@@ -15,6 +13,7 @@ from depin_id.commands import (
     device,
     did,
     network,
+    peaq,
     status,
     succession,
 )

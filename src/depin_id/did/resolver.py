@@ -109,8 +109,6 @@ def _peaq(dids: str | Path | None, allow_published: bool) -> list[Method]:
 def _entries() -> tuple[EntryPoint, ...]:
     """Looked for once: to read what is installed takes as long as some hundred resolutions."""
     return tuple(entry_points(group=ENTRY_POINTS))
-        *([ChainedMethod(dids, peaq, allow_published=allow_published)] if is_there() else []),
-    ]
 
 
 def installed_methods() -> list[Method]:
