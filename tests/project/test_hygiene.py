@@ -18,6 +18,7 @@ KNOWN = {
     "example.org",
     "github.com",
     "golang.org",
+    "identity.foundation",
     "keepachangelog.com",
     "semver.org",
     "toml.io",
