@@ -356,6 +356,13 @@ def test_files_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "did.json").write_text(json.dumps(document("did:web:example.net")))
     assert resolver.resolve("did:web:example.net").error is None
+    at = [0.0]
+    late = FileSource(tmp_path, clock=lambda: at[0])
+    (tmp_path / "empty" / "did.json").write_text(json.dumps(document("did:web:example.info")))
+    at = [0.5]
+    assert late.read("did:web:example.info", "did.json", "") is None
+    at = [1.5]
+    assert late.read("did:web:example.info", "did.json", "") is not None
     (tmp_path / "twice").mkdir()
     (tmp_path / "twice" / "did.json").write_text(json.dumps(document(WEB)))
     with pytest.raises(ConfigError) as caught:
