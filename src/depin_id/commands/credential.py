@@ -49,7 +49,7 @@ From = Annotated[str | None, typer.Option("--from", metavar="TIME", help="From w
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Until when.")]
 Status = Annotated[
     str | None,
-    typer.Option("--status-entry", metavar="FILE", help="From `depin-id status add`."),
+    typer.Option("--status-entry", metavar="FILE", help="From `depin-id status give`."),
 ]
 Output = Annotated[str, typer.Option("-o", "--out", metavar="FILE", help="- is stdout.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
