@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import files, fleet, history, peers, profile, raw, rebuild, receipts, wire
+from bench import files, fleet, history, peaq, peers, profile, raw, rebuild, receipts, wire
 from bench.settings import QUICK, Settings
 from bench.table import Row, markdown, show, write_json
 from bench.world import Lab
@@ -51,6 +51,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "history": history.measure,
     "wire": wire.measure,
     "peers": peers.measure,
+    "peaq": peaq.measure,
     "overload": _overload,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}

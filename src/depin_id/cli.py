@@ -6,9 +6,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from typer.main import get_command
 
-from depin_id.commands import device, network
+from depin_id.commands import device, did, network, peaq
 from depin_id.commands.common import app, run
 from depin_id.commands.inspect import inspect
+from depin_id.commands.resolve import resolve
 from depin_id.commands.sign import sign
 
 cli = app(
@@ -18,8 +19,11 @@ cli = app(
 )
 cli.add_typer(network.commands, name="network")
 cli.add_typer(device.commands, name="device")
+cli.add_typer(did.commands, name="did")
+cli.add_typer(peaq.commands, name="peaq")
 cli.command()(sign)
 cli.command()(inspect)
+cli.command()(resolve)
 
 
 @cli.command("version")

@@ -58,6 +58,10 @@ class DIDError(DepinError):
     """A DID or DID URL has the wrong syntax, or its method cannot be resolved."""
 
 
+class FetchError(DepinError):
+    """Something was not fetched: its address is refused, or what came is not what it should be."""
+
+
 class CredentialError(DepinError):
     """A credential, capability, status list or proof has the wrong form, or is not good here."""
 

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from multiformats import multibase, multicodec
 
 from depin_id.did import (
+    Did,
     DidUrl,
+    Options,
+    Resolution,
     Resolver,
     did_jwk,
     did_key,
@@ -175,20 +178,20 @@ def test_resolution_errors_are_codes_and_nothing_escapes() -> None:
     class Absent:
         name = "absent"
 
-        def resolve(self, did: Any) -> dict[str, Any]:
+        def resolve(self, did: Did, options: Options) -> Resolution:
             raise DIDError("did.not_found", f"{did} is unknown")
 
     class Broken:
         name = "broken"
 
-        def resolve(self, did: Any) -> dict[str, Any]:
+        def resolve(self, did: Did, options: Options) -> Resolution:
             raise ZeroDivisionError
 
     class Liar:
         name = "liar"
 
-        def resolve(self, did: Any) -> dict[str, Any]:
-            return {"id": "did:liar:other"}
+        def resolve(self, did: Did, options: Options) -> Resolution:
+            return Resolution({"id": "did:liar:other"})
 
     resolver = Resolver([Absent(), Broken(), Liar()])
     assert resolver.resolve("did:absent:1").error == "notFound"

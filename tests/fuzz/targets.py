@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import histories, logs, stores, texts, wire, witnesses
+from tests.fuzz import dids, histories, logs, peaq, stores, texts, wire, witnesses
 from tests.fuzz.target import TARGETS
 
-__all__ = ["TARGETS", "histories", "logs", "stores", "texts", "wire", "witnesses"]
+__all__ = ["TARGETS", "dids", "histories", "logs", "peaq", "stores", "texts", "wire", "witnesses"]

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from depin_id.did.document import key_document
+from depin_id.did.resolution import Options, Resolution, unversioned
 from depin_id.did.syntax import Did, parse_did
 from depin_id.errors import DIDError
 from depin_id.keys import PublicKey, admit
@@ -90,10 +91,22 @@ def parse_did_jwk(did: str, *, allow_published: bool = False) -> PublicKey:
 
 
 class JwkMethod:
-    """did:jwk for a :class:`~depin_id.did.resolver.Resolver`."""
+    """did:jwk for a :class:`~depin_id.did.resolver.Resolver`.
+
+    Args:
+        allow_published: take keys whose private half is published (test vectors only).
+    """
 
     name = NAME
 
-    def resolve(self, did: Did) -> dict[str, Any]:
-        """The DID document, made from the DID alone. Raises as :func:`parse_did_jwk`."""
-        return key_document(str(did), f"{did}#0", parse_did_jwk(str(did)))
+    def __init__(self, *, allow_published: bool = False) -> None:
+        self._allow_published = allow_published
+
+    def resolve(self, did: Did, options: Options) -> Resolution:
+        """The DID document, made from the DID alone: the same at any time.
+
+        Raises:
+            DIDError: as :func:`parse_did_jwk`; ``did.not_found`` for a version by name.
+        """
+        key = parse_did_jwk(str(did), allow_published=self._allow_published)
+        return unversioned(key_document(str(did), f"{did}#0", key), options)

@@ -6,10 +6,11 @@ Ed25519 and P-256, the two curves that sign here; a did:key of another type is a
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from depin_id.did.document import key_document
 from depin_id.did.multikey import decode_multikey, encode_multikey, split_multikey
+from depin_id.did.resolution import Options, Resolution, unversioned
 from depin_id.did.syntax import Did, parse_did
 from depin_id.errors import DIDError
 from depin_id.keys import PublicKey
@@ -56,11 +57,22 @@ def thumbprint_of(did: str) -> bytes | None:
 
 
 class KeyMethod:
-    """did:key for a :class:`~depin_id.did.resolver.Resolver`."""
+    """did:key for a :class:`~depin_id.did.resolver.Resolver`.
+
+    Args:
+        allow_published: take keys whose private half is published (test vectors only).
+    """
 
     name = NAME
 
-    def resolve(self, did: Did) -> dict[str, Any]:
-        """The DID document, made from the DID alone. Raises as :func:`parse_did_key`."""
-        key = parse_did_key(str(did))
-        return key_document(str(did), f"{did}#{did.id}", key)
+    def __init__(self, *, allow_published: bool = False) -> None:
+        self._allow_published = allow_published
+
+    def resolve(self, did: Did, options: Options) -> Resolution:
+        """The DID document, made from the DID alone: the same at any time.
+
+        Raises:
+            DIDError: as :func:`parse_did_key`; ``did.not_found`` for a version by name.
+        """
+        key = parse_did_key(str(did), allow_published=self._allow_published)
+        return unversioned(key_document(str(did), f"{did}#{did.id}", key), options)
