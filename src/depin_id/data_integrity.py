@@ -12,13 +12,17 @@ from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from depin_id import base58
+from depin_id.ecdsa import P384Signer, VerificationKey, sign_deterministic, verify_any_s
 from depin_id.errors import CredentialError, EncodingError
 from depin_id.jcs import canonicalize
-from depin_id.keys import PublicKey, Signer
+from depin_id.keys import Signer, SoftwareSigner
 
 TYPE: Final = "DataIntegrityProof"
-SUITES: Final = {"ed25519": "eddsa-jcs-2022", "p256": "ecdsa-jcs-2019"}
+SUITES: Final = {"ed25519": "eddsa-jcs-2022", "p256": "ecdsa-jcs-2019", "p384": "ecdsa-jcs-2019"}
 """The cryptosuite of each curve."""
+ProofSigner = Signer | P384Signer
+"""Whatever makes proofs."""
+_KNOWN: Final = frozenset(SUITES.values())
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.A)
 
 
@@ -28,23 +32,30 @@ def _wrong(what: str) -> NoReturn:
     )
 
 
-def hash_data(document: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
-    """The 64 bytes that are signed (section 3.3.4), for the suites that use SHA-256.
+def _hashed(options: bytes, document: bytes, curve: str) -> bytes:
+    digest = hashlib.sha384 if curve == "p384" else hashlib.sha256
+    return digest(options).digest() + digest(document).digest()
+
+
+def hash_data(
+    document: Mapping[str, Any], options: Mapping[str, Any], *, curve: str = "ed25519"
+) -> bytes:
+    """The 64 bytes that are signed, for P-384 the 96 (section 3.3.4).
 
     Args:
         document: without ``proof``.
         options: the proof without ``proofValue``.
+        curve: of the key.
 
     Raises:
         EncodingError: ``json.not_canonical``.
     """
-    first = hashlib.sha256(canonicalize(options)).digest()
-    return first + hashlib.sha256(canonicalize(document)).digest()
+    return _hashed(canonicalize(options), canonicalize(document), curve)
 
 
 def make_proof(
     document: Mapping[str, Any],
-    signer: Signer,
+    signer: ProofSigner,
     *,
     verification_method: str,
     purpose: str,
@@ -55,10 +66,11 @@ def make_proof(
 
     Args:
         document: without ``proof``; its ``@context``, where it has one, is signed with the options.
+        signer: with a P-256 key in software the signature is deterministic (RFC 6979).
         verification_method: DID URL of the signer's key.
         purpose: ``assertionMethod`` or ``authentication``.
         created: an XML Schema dateTime with zone, or None.
-        more: further options, such as ``challenge`` and ``domain``.
+        more: further options, such as ``expires``, ``challenge`` and ``domain``.
     """
     options: dict[str, Any] = {"type": TYPE, "cryptosuite": SUITES[signer.public_key.curve]}
     if created is not None:
@@ -66,7 +78,11 @@ def make_proof(
     options |= {"verificationMethod": verification_method, "proofPurpose": purpose} | more
     if "@context" in document:
         options["@context"] = document["@context"]
-    signature = signer.sign(hash_data(document, options))
+    message = hash_data(document, options, curve=signer.public_key.curve)
+    if isinstance(signer, SoftwareSigner) and signer.public_key.curve == "p256":
+        signature = sign_deterministic(signer, message)
+    else:
+        signature = signer.sign(message)
     return options | {"proofValue": "z" + base58.encode(signature)}
 
 
@@ -78,17 +94,20 @@ def split_proof(proof: Any) -> tuple[dict[str, Any], bytes]:
     """
     if not isinstance(proof, dict) or proof.get("type") != TYPE:
         _wrong(f"the proof is not of type {TYPE}")
-    if proof.get("cryptosuite") not in SUITES.values():
+    suite = proof.get("cryptosuite")
+    if not isinstance(suite, str) or suite not in _KNOWN:
         raise CredentialError(
             "proof.suite",
-            f"the cryptosuite {str(proof.get('cryptosuite'))[:40]!r} is not taken here",
+            f"the cryptosuite {str(suite)[:40]!r} is not taken here",
             hint="use eddsa-jcs-2022 or ecdsa-jcs-2019",
         )
-    value, created = proof.get("proofValue"), proof.get("created")
+    value = proof.get("proofValue")
     if not isinstance(value, str) or not value.startswith("z") or len(value) > 256:
         _wrong("the proofValue is not z and base58btc")
-    if created is not None and (not isinstance(created, str) or not _TIME.fullmatch(created)):
-        _wrong("created is not a dateTime with a zone")
+    for name in ("created", "expires"):
+        moment = proof.get(name)
+        if moment is not None and (not isinstance(moment, str) or not _TIME.fullmatch(moment)):
+            _wrong(f"{name} is not a dateTime with a zone")
     for name in ("verificationMethod", "proofPurpose"):
         if not isinstance(proof.get(name), str):
             _wrong(f"the proof has no {name}")
@@ -101,28 +120,73 @@ def split_proof(proof: Any) -> tuple[dict[str, Any], bytes]:
     return options, signature
 
 
-def verify_proof(document: Mapping[str, Any], proof: Any, key: PublicKey) -> None:
+def verify_proof(document: Mapping[str, Any], proof: Any, key: VerificationKey) -> None:
     """Verify one proof of a document under a key that the caller has found and trusts for it.
+
+    Whether it has expired, and what its domain and challenge should be, is asked in
+    :func:`depin_id.proof_sets.verify_secured`.
 
     Args:
         document: without ``proof``.
         proof: as it stands in the document.
 
     Raises:
-        CredentialError: ``proof.malformed``, ``proof.suite``, ``proof.context``.
+        CredentialError: ``proof.malformed``, ``proof.suite``, ``proof.context``, ``proof.chain``
+            for one that builds on other proofs.
         SignatureInvalid: ``signature.invalid``. EncodingError: ``json.not_canonical``.
     """
+    if isinstance(proof, dict) and "previousProof" in proof:
+        raise CredentialError(
+            "proof.chain", "the proof builds on others", hint="verify the whole chain"
+        )
     options, signature = split_proof(proof)
+    verify_options(document, options, signature, key)
+
+
+def verify_options(
+    document: Mapping[str, Any], options: dict[str, Any], signature: bytes, key: VerificationKey
+) -> None:
+    """As :func:`verify_proof`, of a proof that :func:`split_proof` has split."""
     if options["cryptosuite"] != SUITES[key.curve]:
         raise CredentialError(
             "proof.suite", f"{options['cryptosuite']} with a key of {key.curve} does not fit"
         )
-    document = _in_context(document, options)
-    key.verify(hash_data(document, options), signature)
+    document = in_context(document, options)
+    written = canonicalize(document)
+    digest = hashlib.sha256(written).digest()
+    verify_canonical(key, canonicalize(options), written, digest, signature)
 
 
-def _in_context(document: Mapping[str, Any], options: dict[str, Any]) -> Mapping[str, Any]:
-    """The document with the contexts that the proof names, which it must begin with."""
+def verify_canonical(
+    key: VerificationKey, options: bytes, document: bytes, digest: bytes, signature: bytes
+) -> None:
+    """Verify a signature over what is canonical already.
+
+    Args:
+        options, document: canonical bytes.
+        digest: SHA-256 of the document.
+
+    Raises:
+        SignatureInvalid: ``signature.invalid``.
+    """
+    if key.curve == "p384":
+        key.verify(_hashed(options, document, key.curve), signature)
+        return
+    message = hashlib.sha256(options).digest() + digest
+    if key.curve == "p256":
+        verify_any_s(key, message, signature)
+    else:
+        key.verify(message, signature)
+
+
+def in_context(document: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document with the contexts that the proof names, which it must begin with.
+
+    What stands behind them is not signed, and not given back.
+
+    Raises:
+        CredentialError: ``proof.context``.
+    """
     named = options.get("@context")
     if named is None:
         return document

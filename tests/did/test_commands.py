@@ -119,6 +119,31 @@ def test_a_did_that_is_its_key(shell: Shell, tmp_path: Path, method: str) -> Non
     assert "did.folder" in shell("did", "history", tmp_path / "k", code=2)
 
 
+def test_witnesses_approve(shell: Shell, tmp_path: Path) -> None:
+    witness = shell.json("did", "create", tmp_path / "w", "--method", "key")["did"]
+    folder = tmp_path / "my"
+    made = shell.json(
+        "did", "create", folder, "--place", "example.com", "--witness", witness, "--threshold", 1
+    )
+    assert "approval" in made["waits_for"]
+    assert "did.webvh.witness" in shell("resolve", made["did"], "--dids", tmp_path, code=2)
+    assert "did.webvh.witness" in shell("did", "history", folder, code=2)
+    approved = shell.json("did", "witness", folder, "--as", tmp_path / "w")
+    assert approved["approved"].startswith("1-")
+    assert "waits_for" in shell.json("did", "rotate", folder)
+    log = folder / "did.jsonl"
+    shell("did", "witness", log, "--as", tmp_path / "w")
+    found = shell.json(
+        "resolve", made["did"], "--log", log, "--witness", folder / "did-witness.json"
+    )
+    assert found["didDocumentMetadata"]["versionNumber"] == 2
+    assert "did.nothing_to_approve" in shell(
+        "did", "witness", folder, "--as", tmp_path / "w", code=2
+    )
+    lonely = ("did", "create", tmp_path / "x", "--place", "example.com", "--threshold", 1)
+    assert "--witness" in shell(*lonely, code=2)
+
+
 def test_what_is_wrong_is_said(shell: Shell, tmp_path: Path) -> None:
     did = "did:web:example.com"
     site = tmp_path / "did.json"

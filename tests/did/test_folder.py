@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from depin_id.did import Resolver, folder
-from depin_id.did.folder import DOCUMENT_FILE, DidFolder
+from depin_id.did.approving import approve
+from depin_id.did.folder import DidFolder
 from depin_id.did.keyring import SIGNING_FILE, Keyring
+from depin_id.did.making import DOCUMENT_FILE
+from depin_id.did.webvh import witness_rule
 from depin_id.errors import DepinError, DIDError, StateError
 
 
@@ -185,3 +188,61 @@ def test_what_a_history_needs_to_be_made(tmp_path: Path) -> None:
     made = _webvh(tmp_path / "b", services=[service], portable=True)
     assert made.history is not None and made.history.last.parameters.portable
     assert made.document["service"][0]["serviceEndpoint"].endswith(made.history.scid)
+
+
+def test_a_version_counts_when_its_witnesses_have_approved_it(tmp_path: Path) -> None:
+    witnesses = [DidFolder.create(tmp_path / name) for name in "abc"]
+    rule = witness_rule(2, [witness.public_key for witness in witnesses[:2]])
+    path = tmp_path / "log"
+    made = _webvh(path, witness=rule)
+    assert made.pending is not None and made.history is None
+    made.public_key.verify(b"m", made.signer.sign(b"m"))
+
+    def ask(number: int, now_ms: int) -> None:
+        proofs = path / "did-witness.json"
+        before = proofs.read_bytes() if proofs.exists() else None
+        log = (path / "did.jsonl").read_bytes()
+        _, after = approve(log, before, witnesses[number].signer, now_ms=now_ms)
+        proofs.write_bytes(after)
+
+    for change in (made.rotate, made.deactivate):
+        with pytest.raises(DIDError) as early:
+            change(now_ms=NOW + DAY)
+        assert early.value.code == "did.webvh.witness"
+    ask(0, NOW)
+    assert DidFolder.open(path).history is None
+    with pytest.raises(DIDError) as stranger:
+        ask(2, NOW)
+    assert stranger.value.code == "did.not_a_witness"
+    ask(1, NOW)
+    first = DidFolder.open(path)
+    assert first.pending is None and first.history is not None
+    with pytest.raises(DIDError) as done:
+        ask(0, NOW)
+    assert done.value.code == "did.nothing_to_approve"
+
+    waiting = first.rotate(now_ms=NOW + DAY)
+    assert waiting.pending is not None and waiting.public_key == first.public_key
+    again = DidFolder.open(path)
+    again.public_key.verify(b"m", again.signer.sign(b"m"))
+    with pytest.raises(DIDError):
+        again.rotate(now_ms=NOW + 2 * DAY)
+    ask(0, NOW + DAY)
+    ask(1, NOW + DAY)
+    turned = DidFolder.open(path)
+    assert turned.pending is None and turned.verification_method.endswith("#key-2")
+    turned.public_key.verify(b"m", turned.signer.sign(b"m"))
+    resolver = Resolver(dids=path, now_ms=lambda: NOW + 9 * DAY)
+    assert resolver.resolve(made.did).document_metadata["versionNumber"] == 2
+    turned.rotate(now_ms=NOW + 2 * DAY)
+    ask(0, NOW + 2 * DAY)
+    ask(1, NOW + 2 * DAY)
+    third = DidFolder.open(path)
+    third.public_key.verify(b"m", third.signer.sign(b"m"))
+    assert third.verification_method.endswith("#key-3")
+    log = (path / "did.jsonl").read_bytes()
+    proofs = (path / "did-witness.json").read_bytes()
+    for broken in (log[:-9], log + b"{}\n", b""):
+        with pytest.raises(DIDError) as bad:
+            approve(broken, proofs, witnesses[0].signer, now_ms=NOW + 9 * DAY)
+        assert bad.value.code == "did.webvh.log"

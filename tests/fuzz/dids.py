@@ -7,12 +7,14 @@ import json
 from collections.abc import Callable
 
 from depin_id.did import Resolver
+from depin_id.did.cache import Cache
 from depin_id.did.contents import check_document, method_key
 from depin_id.did.dereference import split_url, url_options
 from depin_id.did.fetch import read_answer
 from depin_id.did.multikey import encode_multikey
 from depin_id.did.resolution import PROBLEMS, Options
-from depin_id.did.web import did_web_url
+from depin_id.did.source import make_source
+from depin_id.did.web import WebMethod, did_web_url
 from depin_id.did.weburl import check_address, parse_web_url
 from depin_id.errors import DepinError
 from depin_id.strict_json import parse
@@ -67,7 +69,9 @@ def take_url(data: bytes) -> None:
 
 def take_document(data: bytes) -> None:
     """Documents that a web server gives for a DID."""
-    found = Resolver(files={_DID: {"did.json": data}}).dereference(f"{_DID}#a")
+    source = make_source(files={_DID: {"did.json": data}})
+    method = WebMethod(source, Cache(lambda: 0, max_age_ms=0))
+    found = Resolver([method]).dereference(f"{_DID}#a")
     assert found.error is None or found.error in PROBLEMS
     value = parse(data)
     each(lambda: method_key(value), lambda: check_document(value, _DID))

@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
-from tests.fuzz import dids, logs, peaq, stores, texts, wire, witnesses
+from tests.fuzz import (
+    credentials,
+    delegation,
+    dids,
+    histories,
+    logs,
+    owning,
+    peaq,
+    stores,
+    texts,
+    wire,
+    witnesses,
+)
 from tests.fuzz.target import TARGETS
 
-__all__ = ["TARGETS", "dids", "logs", "peaq", "stores", "texts", "wire", "witnesses"]
+__all__ = [
+    "TARGETS",
+    "credentials",
+    "delegation",
+    "dids",
+    "histories",
+    "logs",
+    "owning",
+    "peaq",
+    "stores",
+    "texts",
+    "wire",
+    "witnesses",
+]

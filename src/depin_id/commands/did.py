@@ -9,10 +9,14 @@ import typer
 
 from depin_id.commands.common import app, read_input, read_passphrase, show
 from depin_id.commands.resolve import resolve
-from depin_id.did.folder import LOG_FILE, WITNESS_FILE, DidFolder, wall_ms
+from depin_id.did.approving import approve
+from depin_id.did.folder import WITNESS_FILE, DidFolder, wall_ms
+from depin_id.did.key import parse_did_key
+from depin_id.did.making import LOG_FILE
 from depin_id.did.multikey import encode_multikey
 from depin_id.did.source import MAX_BYTES
-from depin_id.did.webvh import History, log_url, verify_log
+from depin_id.did.webvh import History, WitnessRule, log_url, verify_log, witness_rule
+from depin_id.durable import read_file, replace_file
 from depin_id.errors import ConfigError, DIDError
 from depin_id.printable import json_text, printable
 
@@ -39,8 +43,20 @@ def fields(folder: DidFolder) -> dict[str, Any]:
         found["version_time"] = history.last.version_time
         found["deactivated"] = history.deactivated
         found["log"] = str(folder.path / LOG_FILE)
+    if folder.method == "webvh":
         found["publish_at"] = log_url(folder.did)
+    if folder.pending is not None:
+        found["waits_for"] = folder.pending.message
     return found
+
+
+def _rule(witnesses: list[str] | None, threshold: int | None) -> WitnessRule | None:
+    if not witnesses:
+        if threshold is not None:
+            raise ConfigError("usage", "--threshold goes with --witness")
+        return None
+    keys = [parse_did_key(did) for did in witnesses]
+    return witness_rule(len(keys) if threshold is None else threshold, keys)
 
 
 def _curve(text: str | None) -> Any:
@@ -71,6 +87,13 @@ def create(
     watcher: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="Who keeps copies; repeat.")
     ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DID:KEY", help="Who has to approve each version; repeat."),
+    ] = None,
+    threshold: Annotated[
+        int | None, typer.Option(help="How many witnesses have to; all by default.")
+    ] = None,
     service: Annotated[
         list[str] | None, typer.Option(metavar="NAME=TYPE=ADDRESS", help="A service; repeat.")
     ] = None,
@@ -93,6 +116,7 @@ def create(
         passphrase=read_passphrase(passphrase_file),
         portable=portable,
         watchers=watcher or (),
+        witness=_rule(witness, threshold),
         services=[_service(text) for text in service or ()],
     )
     show(fields(made), as_json=as_json)
@@ -155,10 +179,47 @@ def deactivate(
     show(fields(opened.deactivate()), as_json=as_json)
 
 
+@commands.command("witness")
+def approve_next(
+    source: Annotated[
+        Path, typer.Argument(metavar="DIR-OR-LOG", help="The DID's folder, or its new did.jsonl.")
+    ],
+    witness: Annotated[
+        Path, typer.Option("--as", metavar="DIR", help="The witness's own folder (did:key).")
+    ],
+    proofs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="did-witness.json; by default beside the log."),
+    ] = None,
+    passphrase_file: Passphrase = None,
+    as_json: Json = False,
+) -> None:
+    """Approve the next version of somebody's log, as one of its witnesses.
+
+    Verifies the log, and adds the proof to did-witness.json, to be published before the log.
+
+    Example: depin-id did witness my-did --as witness-did
+    """
+    log = source / LOG_FILE if source.is_dir() else source
+    path = proofs or log.parent / WITNESS_FILE
+    signer = DidFolder.open(witness, read_passphrase(passphrase_file)).signer
+    version_id, made = approve(
+        read_input(str(log), max_bytes=MAX_BYTES[LOG_FILE]),
+        read_file(path, max_bytes=MAX_BYTES[WITNESS_FILE]),
+        signer,
+        now_ms=wall_ms(),
+    )
+    replace_file(path, made, mode=0o644)
+    show({"approved": version_id, "proofs": str(path)}, as_json=as_json)
+
+
 def _history(source: str, witness: str | None) -> History:
     path = Path(source)
     if source != "-" and path.is_dir():
-        found = DidFolder.open(path).history
+        opened = DidFolder.open(path)
+        found = opened.history
+        if opened.pending is not None and found is None:
+            raise opened.pending
         if found is None:
             raise DIDError(
                 "did.folder", f"the DID in {source} is its key: it has no history", hint="use webvh"

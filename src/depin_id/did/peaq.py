@@ -35,6 +35,8 @@ Source = Mapping[str, str] | Callable[[str], str | None]
 """By DID, hexadecimal text: the attribute's value (generation A), or what ``didDocument`` returned
 (generation B). None, or no entry: there is none."""
 
+FILE: Final = "peaq.json"
+"""What such a file is called in a folder of DIDs."""
 MAX_FILE: Final = 1 << 24
 TRUST: Final = "attribute-only"
 _HEX: Final = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2})+)", re.ASCII)

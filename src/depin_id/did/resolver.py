@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
@@ -64,7 +65,6 @@ def builtin_methods(
     *,
     dids: str | Path | None = None,
     files: Mapping[str, Mapping[str, bytes]] | None = None,
-    peaq: Mapping[str, str] | None = None,
     fetcher: Fetcher | None = None,
     pins: Pins | None = None,
     max_age_ms: int = MAX_AGE_MS,
@@ -78,7 +78,6 @@ def builtin_methods(
         ConfigError: ``config.dids``.
     """
     # A device that only knows did:key is not to load an HTTP client.
-    from depin_id.did.chained import ChainedMethod, is_there
     from depin_id.did.logged import WebvhMethod, time_to_live
     from depin_id.did.source import make_source
     from depin_id.did.web import WebMethod
@@ -93,8 +92,23 @@ def builtin_methods(
         JwkMethod(allow_published=allow_published),
         WebMethod(source, documents),
         WebvhMethod(source, histories, pins, now_ms, allow_published=allow_published),
-        *([ChainedMethod(dids, peaq, allow_published=allow_published)] if is_there() else []),
+        *_peaq(dids, allow_published),
     ]
+
+
+def _peaq(dids: str | Path | None, allow_published: bool) -> list[Method]:
+    """did:peaq, from the values of the chain that a folder of DIDs may hold."""
+    from depin_id.did.peaq import FILE, PeaqMethod, file_source
+
+    path = None if dids is None else Path(dids) / FILE
+    values = file_source(path) if path is not None and path.exists() else None
+    return [PeaqMethod(values, allow_published=allow_published)]
+
+
+@cache
+def _entries() -> tuple[EntryPoint, ...]:
+    """Looked for once: to read what is installed takes as long as some hundred resolutions."""
+    return tuple(entry_points(group=ENTRY_POINTS))
 
 
 def installed_methods() -> list[Method]:
@@ -104,7 +118,7 @@ def installed_methods() -> list[Method]:
         ConfigError: ``config.did_method``, an entry point is not a method.
     """
     methods = []
-    for entry in entry_points(group=ENTRY_POINTS):
+    for entry in _entries():
         try:
             method = entry.load()()
         except Exception as error:  # whatever somebody else's package raises while loading
@@ -130,7 +144,6 @@ class Resolver:
         dids: a folder of folders with ``did.jsonl``, ``did-witness.json`` or ``did.json``, asked
             before the network.
         files: such files by DID and name, asked before the folder.
-        peaq: of did:peaq, what was read of the chain: hexadecimal text by DID.
         fetcher: fetches what is in no file; without one nothing is fetched.
         pins: the last heads seen of did:webvh; by default those of this resolver's life.
         max_age_ms: how long documents and histories are good without being read again.
@@ -147,7 +160,6 @@ class Resolver:
         *,
         dids: str | Path | None = None,
         files: Mapping[str, Mapping[str, bytes]] | None = None,
-        peaq: Mapping[str, str] | None = None,
         fetcher: Fetcher | None = None,
         pins: Pins | None = None,
         max_age_ms: int = MAX_AGE_MS,
@@ -161,7 +173,6 @@ class Resolver:
             builtin = builtin_methods(
                 dids=dids,
                 files=files,
-                peaq=peaq,
                 fetcher=fetcher,
                 pins=pins,
                 max_age_ms=max_age_ms,

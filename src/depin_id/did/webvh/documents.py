@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +27,7 @@ RELATIONSHIPS: Final = (
     "capabilityDelegation",
 )
 MAX_METHODS: Final = 256
+_PATH: Final = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)+", re.ASCII)
 _LINKED_VP: Final = "https://identity.foundation/linked-vp/contexts/v1"
 
 
@@ -162,10 +164,9 @@ def resource_url(did: str, document: Mapping[str, Any], path: str) -> str:
 
 
 def _join(endpoint: str, path: str) -> str:
-    segments = path.split("/")
-    lowered = [segment.lower().replace("%2e", ".") for segment in segments[1:]]
-    if segments[0] or any(
-        s in (".", "..") or "%2f" in s or "%5c" in s or "\\" in s for s in lowered
-    ):
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
+        refuse("did", "the path is not that of a DID URL")
+    lowered = [segment.lower().replace("%2e", ".") for segment in path.split("/")]
+    if any(segment in (".", "..") or "%2f" in segment or "%5c" in segment for segment in lowered):
         refuse("did", "the path of the DID URL leaves its place")
     return endpoint.rstrip("/") + path

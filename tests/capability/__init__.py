@@ -1,0 +1,1 @@
+"""Capabilities: what is granted, passed on, refused and proved."""

@@ -1,0 +1,1 @@
+"""Owners: codes, claims, wallets, succession."""

@@ -1,0 +1,1 @@
+"""Status lists: the two standards, whoever holds lists, and an issuer's own record."""
