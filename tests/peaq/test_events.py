@@ -220,7 +220,19 @@ def test_abi_of_hostile_data() -> None:
         assert code(abi.decode, types, b"\xff" * 320) == "abi.malformed"
         assert code(abi.decode, types, b"") == "abi.malformed"
     assert code(abi.decode, "(bytes)", bytes(1 << 19)) == "abi.too_large"
-    for types in ("", "(", "(int)", "(uint256", "(uint256))", "bool", "((((", "(,)"):
+    for types in (
+        "",
+        "(",
+        "(int)",
+        "(uint256",
+        "(uint256))",
+        "bool",
+        "((((",
+        "(,)",
+        "()",
+        "(uint264)",
+        "(uint08)",
+    ):
         assert code(abi.parse_type, types) == "abi.malformed"
     for types, value in (
         ("(uint8)", [256]), ("(uint8)", [True]), ("(uint8)", []), ("(uint8)", ["1"]),

@@ -256,6 +256,22 @@ def test_an_issuers_signature_makes_it_more() -> None:
     assert vouched_by_issuer(made, [keys_of_did(account)]).trust == "issuer"
 
 
+def test_a_resolver_that_trusts_the_issuer_opens_the_key() -> None:
+    made = signed_by_wallet(document())
+    source = {made.id: made.on_chain().decode()}
+    name = made.id + "#keys-1"
+    resolver = Resolver([PeaqMethod(source, issuers=[ISSUER])])
+    assert resolver.resolve(made.id).document_metadata["trust"] == "issuer"
+    assert resolver.key(name, relationship="authentication") == DEVICE.public_key
+    # What authenticates does not assert.
+    assert code(resolver.key, name) == "did.relationship"
+    for issuers in ((), [keys_of_did("did:peaq:900")], [keys_of_did(WALLET_DID)]):
+        other = Resolver([PeaqMethod(source, issuers=issuers)])
+        metadata = other.resolve(made.id).document_metadata
+        assert metadata["trust"] == "attribute-only" and metadata["verified"] is False
+        assert code(other.key, name, relationship="authentication") == "did.relationship"
+
+
 def test_signatures_that_make_it_nothing() -> None:
     good = signed_by_wallet(document())
     assert code(vouched_by_issuer, document(), [ISSUER]) == "peaq.not_vouched"

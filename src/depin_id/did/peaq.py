@@ -2,15 +2,15 @@
 
 A wallet's address or an account (generation A) resolves to what its 0x800 attribute holds, a number
 (generation B) to what the MachineRegistry answers. Nothing here asks a chain: a file or a function
-gives the value as hexadecimal text. Every result says ``trust: attribute-only`` in its document
-metadata, because that is all a value from the chain shows; :mod:`depin_id.peaq.trust` has what
-makes it more.
+gives the value as hexadecimal text. A result says ``trust: attribute-only`` in its document
+metadata, because that is all a value from the chain shows, unless an issuer who is trusted here
+signed the document; :mod:`depin_id.peaq.trust` has what else makes it more.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +18,18 @@ from depin_id import strict_json
 from depin_id.did.resolution import MEDIA_TYPE, Options, Resolution
 from depin_id.did.syntax import Did
 from depin_id.durable import read_file
-from depin_id.errors import DIDError, EncodingError, TransportError
+from depin_id.errors import (
+    CredentialError,
+    DIDError,
+    EncodingError,
+    SignatureInvalid,
+    TransportError,
+)
 from depin_id.peaq.document import MAX_BYTES, Document, decode_value
 from depin_id.peaq.identifier import parse_peaq_did
 from depin_id.peaq.machine import MachineDocument, decode_machine_document
 from depin_id.peaq.resolved import did_document
+from depin_id.peaq.trust import MachineKeys, vouched_by_issuer
 
 Source = Mapping[str, str] | Callable[[str], str | None]
 """By DID, hexadecimal text: the attribute's value (generation A), or what ``didDocument`` returned
@@ -57,13 +64,21 @@ class PeaqMethod:
 
     Args:
         source: gives the value of a DID, as the caller spells it. None: nothing is found.
+        issuers: whose signature in a document makes it more than an attribute (generation A).
         allow_published: take keys whose private half is published (test vectors only).
     """
 
     name = "peaq"
 
-    def __init__(self, source: Source | None = None, *, allow_published: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source | None = None,
+        *,
+        issuers: Iterable[MachineKeys] = (),
+        allow_published: bool = False,
+    ) -> None:
         self._source = {} if source is None else source
+        self._issuers = tuple(issuers)
         self._allow_published = allow_published
 
     def read(self, did: Did | str) -> Document | MachineDocument:
@@ -90,7 +105,7 @@ class PeaqMethod:
         return found
 
     def resolve(self, did: Did, options: Options) -> Resolution:
-        """The DID document; its metadata say ``trust: attribute-only``, always.
+        """The DID document; its metadata say ``trust``: ``attribute-only``, or ``issuer``.
 
         Raises:
             DIDError, EncodingError, ConfigError: as :meth:`read`; ``did.key_not_supported``;
@@ -104,12 +119,20 @@ class PeaqMethod:
             )
         found = self.read(did)
         document = did_document(found, allow_published=self._allow_published)
+        vouched = isinstance(found, Document) and self._vouched(found)
         metadata = {
-            "trust": TRUST,
-            "verified": False,
+            "trust": "issuer" if vouched else TRUST,
+            "verified": vouched,
             "generation": "B" if isinstance(found, MachineDocument) else "A",
         }
         return Resolution(document, metadata, {"contentType": MEDIA_TYPE})
+
+    def _vouched(self, document: Document) -> bool:
+        try:
+            vouched_by_issuer(document, self._issuers, allow_published=self._allow_published)
+        except (CredentialError, SignatureInvalid):
+            return False
+        return True
 
 
 def read_value(text: str, *, machine: bool) -> Document | MachineDocument:

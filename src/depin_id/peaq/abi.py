@@ -16,6 +16,7 @@ from depin_id.evm import keccak256
 
 MAX_BYTES: Final = 1 << 18
 WORD: Final = 32
+_UINTS: Final = frozenset(f"uint{bits}" for bits in range(8, 257, 8))
 _TOKEN: Final = re.compile(r"\(|\)|,|\[\]|uint[0-9]+|address|bytes32|bytes|string")
 
 
@@ -74,8 +75,10 @@ def _parse(tokens: list[str]) -> tuple[Kind, list[str]]:
             items.append(item)
             if rest[0] == ",":
                 rest = rest[1:]
+        if not items:
+            _refuse("an empty tuple takes no room: lists of it would have no bound")
         kind, rest = Kind("tuple", items=tuple(items)), rest[1:]
-    elif first.startswith("uint"):
+    elif first in _UINTS:
         kind = Kind("uint", int(first[4:]))
     elif first in ("address", "bytes32", "bytes", "string"):
         kind = Kind(first)
@@ -209,7 +212,6 @@ class _Reader:
             return self._text(kind, at), WORD
         if kind.name == "array":
             count = self.number(at)
-            # An empty tuple takes no room: arrays of them would be as long as they say.
             if count > self._budget:
                 _refuse("an array is longer than the data")
             return self._row(kind.items * count, at + WORD), WORD
