@@ -6,11 +6,22 @@ from importlib.metadata import PackageNotFoundError, version
 
 from typer.main import get_command
 
-from depin_id.commands import claim, delegate, device, network, status, succession
+from depin_id.commands import (
+    claim,
+    credential,
+    delegate,
+    device,
+    did,
+    network,
+    peaq,
+    status,
+    succession,
+)
 from depin_id.commands.common import app, run
 from depin_id.commands.factory import factory
 from depin_id.commands.inspect import inspect
 from depin_id.commands.payout import payout
+from depin_id.commands.resolve import resolve
 from depin_id.commands.sign import sign
 
 cli = app(
@@ -20,12 +31,16 @@ cli = app(
 )
 cli.add_typer(network.commands, name="network")
 cli.add_typer(device.commands, name="device")
-cli.add_typer(claim.commands, name="claim")
-cli.add_typer(succession.commands, name="succession")
+cli.add_typer(did.commands, name="did")
+cli.add_typer(peaq.commands, name="peaq")
+cli.add_typer(credential.commands, name="credential")
 cli.add_typer(status.commands, name="status")
 cli.add_typer(delegate.commands, name="delegate")
+cli.add_typer(claim.commands, name="claim")
+cli.add_typer(succession.commands, name="succession")
 cli.command()(sign)
 cli.command()(inspect)
+cli.command()(resolve)
 cli.command()(factory)
 cli.command()(payout)
 

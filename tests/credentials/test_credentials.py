@@ -76,7 +76,7 @@ def test_what_is_issued_verifies_in_every_spelling(name: str) -> None:
     canonical = compact(signed)
     assert canonical == jcs.canonicalize(signed), "issued in canonical order"
     found = check(canonical)
-    assert found.credential.model_copy(update={"proof": None}) == credential
+    assert found.credential == credential
     assert (found.issuer, found.subject, found.status) == (who.did, DEVICE.did, None)
     body = {name: item for name, item in signed.items() if name != "proof"}
     assert found.digest == hashlib.sha256(jcs.canonicalize(body)).digest()
@@ -304,7 +304,7 @@ def test_the_key_beside_the_did_is_that_of_the_did() -> None:
     check(MAKER.sign(right))
     assert device_key(right.credential_subject) == other
     # A DID with a history of its own has its keys there: the certificate names the one it had.
-    check(MAKER.sign(birth(id="did:web:device.example.org")))
+    check(MAKER.sign(birth(id="did:web:example.com")))
 
 
 @pytest.mark.parametrize("curve", ["ed25519", "p256", "p384"])
@@ -314,7 +314,7 @@ def test_each_curve_signs(curve: Any) -> None:
         signer = P384Signer(b"\x01" * 48)
     else:
         signer = SoftwareSigner.generate(curve)
-    did = "did:web:lab.example.org"
+    did = "did:web:example.org"
     credential = calibration(issuer=did)
     made = [
         issue(credential, signer, verification_method=f"{did}#key-1", created=BORN)
@@ -363,7 +363,7 @@ ENTRY = {
     "type": "BitstringStatusListEntry",
     "statusPurpose": "revocation",
     "statusListIndex": "94567",
-    "statusListCredential": "https://lab.example.org/status/3",
+    "statusListCredential": "https://example.org/status/3",
 }
 
 
@@ -404,7 +404,7 @@ def test_what_cannot_be_looked_up_is_refused_and_says_so() -> None:
 
 def test_entries_of_any_list_are_canonical() -> None:
     nested = {
-        "status_list": {"uri": "https://lab.example.org/t", "idx": 7},
+        "status_list": {"uri": "https://example.org/t", "idx": 7},
         "a": [{"y": 1, "x": 2}],
     }
     credential = calibration(credential_status=nested)
@@ -429,6 +429,8 @@ def test_members_of_every_model_are_in_canonical_order() -> None:
     seen: list[type[Model]] = [Model]
     for model in seen:
         seen += model.__subclasses__()
+        if model.__module__ != Model.__module__:
+            continue  # a whole document, which is never written by its model
         names = [field.alias or name for name, field in model.model_fields.items()]
         assert names == sorted(names), model
     assert {model.TYPE for model in TYPES.values()} == set(TYPES) and Proof in seen
@@ -469,11 +471,14 @@ def test_models_are_strict_and_frozen() -> None:
 
 
 def test_issuing_refuses_what_would_be_refused() -> None:
-    signed = check(LAB.sign(calibration())).credential
     for credential, method, code in (
-        (signed, LAB.method, "credential.signed"),
         (calibration(), THIEF.method, "credential.method"),
         (calibration(), LAB.did, "credential.malformed"),
+        (
+            Credential(credential_subject={}, issuer=LAB.did, valid_from=BORN),
+            LAB.method,
+            "credential.type",
+        ),
     ):
         with pytest.raises(CredentialError) as caught:
             issue(credential, LAB.signer, verification_method=method, created=BORN)

@@ -130,7 +130,8 @@ def test_circles_and_names_that_stand_twice_are_refused() -> None:
         with pytest.raises(CredentialError, match=r"proof\.chain"):
             _verify({**secured, "proof": wrong})
     odd: list[Any] = [[first, first], [], [1], None, "x", [{**first, "id": 1}]]
-    odd += [[{**first, "previousProof": wrong}] for wrong in ([], 1, None, [None], {})]
+    names: list[Any] = [[], 1, None, [None], {}]
+    odd += [[{**first, "previousProof": name}] for name in names]
     for wrong in odd:
         with pytest.raises(CredentialError, match=r"proof\.malformed"):
             _verify({**secured, "proof": wrong})
@@ -153,9 +154,9 @@ def _one(**more: Any) -> tuple[Any, SoftwareSigner]:
         ({"expires": "2023-11-14T22:13:19Z"}, {}, "proof.expired"),
         ({"expires": "2023-11-31T00:00:00Z"}, {}, "proof.malformed"),
         ({"purpose": "authentication"}, {}, "proof.purpose"),
-        ({"domain": "a.example.org"}, {"domain": "b.example.org"}, "proof.domain"),
-        ({"domain": "a.example.org"}, {}, "proof.domain"),
-        ({}, {"domain": "a.example.org"}, "proof.domain"),
+        ({"domain": "example.org"}, {"domain": "example.com"}, "proof.domain"),
+        ({"domain": "example.org"}, {}, "proof.domain"),
+        ({}, {"domain": "example.org"}, "proof.domain"),
         ({"challenge": "1"}, {"challenge": "2"}, "proof.challenge"),
         ({"challenge": "1"}, {}, "proof.challenge"),
         ({}, {"challenge": "1"}, "proof.challenge"),
@@ -170,9 +171,9 @@ def test_each_option_is_asked_for(made: Any, asked: Any, code: str) -> None:
 
 def test_options_that_fit() -> None:
     _verify(_one(expires="2023-11-14T22:13:20Z")[0])
-    _verify(_one(domain="a.example.org", challenge="1")[0], domain="a.example.org", challenge="1")
-    both = _one(domain=["a.example.org", "b.example.org"])[0]
-    _verify(both, domain="b.example.org")
+    _verify(_one(domain="example.org", challenge="1")[0], domain="example.org", challenge="1")
+    both = _one(domain=["example.org", "example.com"])[0]
+    _verify(both, domain="example.com")
 
 
 def test_contexts_that_nobody_signed_are_not_given_back() -> None:

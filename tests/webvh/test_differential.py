@@ -1,5 +1,7 @@
-"""Against the PyPI package ``did-webvh``, in an environment of its own: good logs are good for both,
-and whatever is changed in them is refused by both."""
+"""Against the PyPI package ``did-webvh``, in an environment of its own.
+
+Good logs are good for both, and whatever is changed in them is refused by both.
+"""
 
 from __future__ import annotations
 

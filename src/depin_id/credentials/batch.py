@@ -31,7 +31,7 @@ def leaf_hash(body: Mapping[str, Any] | BirthCertificate | bytes) -> bytes:
     if isinstance(body, bytes):
         return merkle.leaf_hash(body)
     if isinstance(body, BirthCertificate):
-        return merkle.leaf_hash(write(body.model_copy(update={"proof": None})))
+        return merkle.leaf_hash(write(body))
     return merkle.leaf_hash(canonicalize({n: item for n, item in body.items() if n != "proof"}))
 
 
@@ -94,8 +94,13 @@ def batch_digest(signed: Mapping[str, Any] | bytes) -> str:
 
 def batch_proof(tree: merkle.Tree, index: int, digest: str) -> dict[str, Any]:
     """The ``proof`` of certificate ``index``, JSON-ready; ``digest`` as :func:`batch_digest`."""
-    made = BatchProof(batch=digest, index=index, path=encode_path(tree.path(index)), size=len(tree))
-    return made.model_dump(mode="json")
+    return {
+        "batch": digest,
+        "index": index,
+        "path": encode_path(tree.path(index)),
+        "size": len(tree),
+        "type": "MerkleBatchProof",
+    }
 
 
 def verify_birth(
@@ -124,7 +129,7 @@ def verify_birth(
     certificate = parts.credential
     if not isinstance(certificate, BirthCertificate):
         raise CredentialError("credential.type", "this is no birth certificate")
-    proof = certificate.proof
+    proof = parts.proof
     if not isinstance(proof, BatchProof):
         key = check_signature(parts, key_of, now_ms)
         return check_parts(parts, key, now_ms, expected_subject, BirthCertificate, status)

@@ -72,7 +72,7 @@ class Model(BaseModel):
 class Proof(Model):
     """A Data Integrity proof of a suite over canonical JSON."""
 
-    context: Context = Field(default=CONTEXT, alias="@context")
+    context: Context = Field(alias="@context")
     created: Moment | None = None
     cryptosuite: Literal["eddsa-jcs-2022", "ecdsa-jcs-2019"]
     expires: Moment | None = None
@@ -96,7 +96,7 @@ class BatchProof(Model):
     index: Annotated[int, Field(ge=0, lt=MAX_LEAVES)]
     path: Annotated[str, StringConstraints(pattern="^u[A-Za-z0-9_-]{0,1366}$")]
     size: Annotated[int, Field(ge=1, le=MAX_LEAVES)]
-    type: Literal["MerkleBatchProof"] = "MerkleBatchProof"
+    type: Literal["MerkleBatchProof"]
 
 
 def _canonical(entry: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +117,10 @@ StatusEntry = Annotated[
 
 
 class Credential(Model):
-    """What all credentials have; make one of the classes below.
+    """What all credentials say; make one of the classes below.
+
+    ``@context`` and ``type`` are the same for all of a class, and the proof is no part of what is
+    said: the three stand in the document only.
 
     Attributes:
         credential_status: where its revocation is looked up.
@@ -128,13 +131,10 @@ class Credential(Model):
 
     TYPE: ClassVar[str] = ""
 
-    context: Context = Field(default=CONTEXT, alias="@context")
     credential_status: StatusEntry | None = None
     credential_subject: Any
     id: Url | None = None
     issuer: DidText
-    proof: Annotated[Proof | BatchProof, Field(discriminator="type")] | None = None
-    type: tuple[Any, ...]
     valid_from: Moment
     valid_until: Moment | None = None
 
@@ -165,10 +165,6 @@ class BirthCertificate(Credential):
     TYPE: ClassVar[str] = "DeviceBirthCertificate"
 
     credential_subject: BirthSubject
-    type: tuple[Literal["VerifiableCredential"], Literal["DeviceBirthCertificate"]] = (
-        "VerifiableCredential",
-        "DeviceBirthCertificate",
-    )
 
 
 class BatchSubject(Model):
@@ -185,22 +181,12 @@ class BatchSubject(Model):
     size: Annotated[int, Field(ge=1, le=MAX_LEAVES)]
 
 
-class Signed(Credential):
-    """A credential that has to have a signature of its own."""
-
-    proof: Proof | None = None
-
-
-class ProductionBatch(Signed):
+class ProductionBatch(Credential):
     """Manufacturer to all devices of a batch at once."""
 
     TYPE: ClassVar[str] = "ProductionBatch"
 
     credential_subject: BatchSubject
-    type: tuple[Literal["VerifiableCredential"], Literal["ProductionBatch"]] = (
-        "VerifiableCredential",
-        "ProductionBatch",
-    )
 
 
 class OwnershipSubject(Model):
@@ -218,7 +204,7 @@ class OwnershipSubject(Model):
     previous: Digest
 
 
-class Ownership(Signed):
+class Ownership(Credential):
     """Owner before (at first the manufacturer, or who claims) to the owner after.
 
     It has no end of its own: an ownership ends with the next transfer.
@@ -227,10 +213,6 @@ class Ownership(Signed):
     TYPE: ClassVar[str] = "DeviceOwnership"
 
     credential_subject: OwnershipSubject
-    type: tuple[Literal["VerifiableCredential"], Literal["DeviceOwnership"]] = (
-        "VerifiableCredential",
-        "DeviceOwnership",
-    )
     valid_until: None = None
 
 
@@ -253,16 +235,12 @@ class CalibrationSubject(Model):
     unit: Text
 
 
-class Calibration(Signed):
+class Calibration(Credential):
     """Laboratory to device, for a time."""
 
     TYPE: ClassVar[str] = "DeviceCalibration"
 
     credential_subject: CalibrationSubject
-    type: tuple[Literal["VerifiableCredential"], Literal["DeviceCalibration"]] = (
-        "VerifiableCredential",
-        "DeviceCalibration",
-    )
     valid_until: Moment
 
 
@@ -283,16 +261,12 @@ class LocationSubject(Model):
     longitude: Longitude
 
 
-class Location(Signed):
+class Location(Credential):
     """Whoever saw it to device, for a time."""
 
     TYPE: ClassVar[str] = "DeviceLocation"
 
     credential_subject: LocationSubject
-    type: tuple[Literal["VerifiableCredential"], Literal["DeviceLocation"]] = (
-        "VerifiableCredential",
-        "DeviceLocation",
-    )
     valid_until: Moment
 
 

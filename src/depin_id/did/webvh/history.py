@@ -161,21 +161,24 @@ class History:
     def intervals(self, relationship: str = ASSERTION) -> tuple[Active, ...]:
         """What held when, one for each version; made once."""
         found = self._index.get(relationship)
-        if found is None:
-            ends: tuple[int | None, ...] = (*self._starts[1:], None)
-            found = tuple(
-                Active(
-                    version.version_id,
-                    version.version_time_ms,
-                    end,
-                    tuple(one.key for one in version.keys.get(relationship, ())),
-                )
-                for version, end in zip(self.versions, ends, strict=True)
+        if found is not None:
+            return found
+        ends: tuple[int | None, ...] = (*self._starts[1:], None)
+        found = tuple(
+            Active(
+                version.version_id,
+                version.version_time_ms,
+                end,
+                tuple(one.key for one in version.keys.get(relationship, ())),
             )
-            self._index[relationship] = found
-            # A place before the first, so that a look-up is one bisection and one subscript.
+            for version, end in zip(self.versions, ends, strict=True)
+        )
+        if relationship in RELATIONSHIPS:
+            # A place before the first, so that a look-up is one bisection and one subscript; it is
+            # there before the index says so to other threads.
             keys = (active.keys[0] if active.keys else None for active in found)
             self._first[relationship] = (None, *keys)
+            self._index[relationship] = found
         return found
 
     def key_at(self, time_ms: int, relationship: str = ASSERTION) -> PublicKey | None:
@@ -183,8 +186,8 @@ class History:
         try:
             return self._first[relationship][bisect_right(self._starts, time_ms)]
         except KeyError:
-            self.intervals(relationship)
-            return self.key_at(time_ms, relationship)
+            active = self.active_at(time_ms, relationship)
+            return active.keys[0] if active is not None and active.keys else None
 
     def active_at(self, time_ms: int, relationship: str = ASSERTION) -> Active | None:
         """All keys of a relationship at a time, with version and head; None before the first."""
