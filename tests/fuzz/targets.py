@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import logs, stores, texts, wire, witnesses
+from tests.fuzz import logs, statements, stores, texts, wire, witnesses
 from tests.fuzz.target import TARGETS
 
-__all__ = ["TARGETS", "logs", "stores", "texts", "wire", "witnesses"]
+__all__ = ["TARGETS", "logs", "statements", "stores", "texts", "wire", "witnesses"]
