@@ -19,6 +19,7 @@ from depin_id.claims import MAX_SECONDS, Link, Place, check_foreign, check_subje
 from depin_id.envelope import MAX_BUNDLE
 from depin_id.errors import DepinError, EncodingError, StateError
 from depin_id.readings import Reading
+from firmware_bridge.carrying import Carrier
 from firmware_bridge.signing import Level, SigningDevice, own_identity
 from firmware_bridge.spool import Spool
 
@@ -145,6 +146,11 @@ class Emitter:
         """
         return self._gateway.take(self, tuple(items), done, wait=wait)
 
+    @property
+    def carrier(self) -> Carrier:
+        """Takes statements up unchanged, and brings down what answers them."""
+        return self._gateway.carrier
+
     def refuse(self, code: str, detail: str = "") -> None:
         """Count input that is no item, with the reason."""
         self._gateway.refuse(self.source, code, detail)
@@ -173,6 +179,7 @@ class Gateway:
         self._device, self._network, self._spool, self._notify = device, network, spool, notify
         self.limits = limits or GatewayLimits()
         self.counts = GatewayCounts()
+        self.carrier = Carrier()
         self._monotonic = monotonic
         self._queue: queue.Queue[tuple[Emitter, tuple[Item, ...], _Receipt]] = queue.Queue(
             self.limits.queue

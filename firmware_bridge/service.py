@@ -107,6 +107,7 @@ class Bridge:
                 notify=self.uplink.wake,
                 limits=config.limits,
             )
+            self.uplink.carry(self.gateway.carrier)
         except BaseException:
             self.close()
             raise

@@ -1,6 +1,6 @@
 """Proof of possession: a device's key signs a network's challenge together with who it says it is.
 
-A COSE_Sign1 of kind ``enrolment`` (docs/protocol.md, section 8). It is bound to one network, one
+A COSE_Sign1 of kind ``enrolment`` (docs/protocol.md, section 14). It is bound to one network, one
 challenge, one enrolment and, where there is one, one birth certificate, so nothing of it can be
 used for anything else.
 """

@@ -16,6 +16,7 @@ from tests.verify.net import level, picture
 from verify.admin import perform
 from verify.identity.entries import EvidenceTaken
 from verify.replay import Opener
+from verify.store import NewBatch
 from verify.verdict import ACCEPTED
 
 # --- from a stranger to a device --------------------------------------------------------------
@@ -69,7 +70,9 @@ def test_what_was_sent_before_counts_only_if_the_proof_asks_and_the_policy_allow
         checked(net)
 
 
-def test_enrolment_and_evidence_are_one_commit(tmp_path: Path) -> None:
+def test_enrolment_and_evidence_are_one_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A kill finds both entries or none: they are written by one append."""
     with Plant(tmp_path) as net:
         device = net.make()
@@ -78,11 +81,11 @@ def test_enrolment_and_evidence_are_one_commit(tmp_path: Path) -> None:
         before, appends = net.size, []
         append = net.aggregator.journal.append
 
-        def counted(batch: object) -> object:
+        def counted(batch: NewBatch) -> int:
             appends.append(batch)
-            return append(batch)  # type: ignore[arg-type]
+            return append(batch)
 
-        net.aggregator.journal.append = counted  # type: ignore[method-assign, assignment]
+        monkeypatch.setattr(net.aggregator.journal, "append", counted)
         answer = net.request(proof, certificate)
         assert answer["index"] == before and len(appends) == 1
         entries = list(net.aggregator.journal.entries(before))
