@@ -13,7 +13,22 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import files, fleet, peers, profile, raw, rebuild, receipts, wire
+from bench import (
+    capability,
+    credentials,
+    factory,
+    files,
+    fleet,
+    history,
+    peaq,
+    peers,
+    profile,
+    raw,
+    rebuild,
+    receipts,
+    status,
+    wire,
+)
 from bench.settings import QUICK, Settings
 from bench.table import Row, markdown, show, write_json
 from bench.world import Lab
@@ -46,11 +61,17 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "broker": _broker,
     "latency": _latency,
     "receipts": receipts.measure,
+    "credentials": credentials.measure,
     "rebuild": rebuild.measure,
     "fleet": fleet.measure,
+    "history": history.measure,
     "wire": wire.measure,
     "peers": peers.measure,
+    "peaq": peaq.measure,
+    "factory": factory.measure,
     "overload": _overload,
+    "status": status.measure,
+    "capability": capability.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 

@@ -32,6 +32,7 @@ class Settings:
         latency_messages, latency_rate: how many are timed, and how many a second.
         peer_messages, peer_seconds: messages that peers take in turn, and for how long.
         overload_s: seconds of overload.
+        factory_devices: devices of a production batch.
     """
 
     runs: int = 3
@@ -48,6 +49,7 @@ class Settings:
     peer_messages: int = 500
     peer_seconds: float = 2.0
     overload_s: float = 60.0
+    factory_devices: int = 100_000
 
 
 QUICK = Settings(
@@ -62,6 +64,7 @@ QUICK = Settings(
     few_devices=50,
     latency_messages=10,
     overload_s=4.0,
+    factory_devices=200,
     latency_rate=50.0,
     peer_messages=20,
     peer_seconds=0.05,

@@ -108,8 +108,17 @@ def _theirs(peer: Peer, settings: Settings) -> Row:
 
 
 def _run(python: Path, peer: Peer, settings: Settings) -> dict[str, Any]:
-    command = [str(python), "-I", str(HERE / "start.py"), peer.script]
-    command += [str(settings.peer_messages), str(settings.peer_seconds)]
+    sizes = str(settings.peer_messages), str(settings.peer_seconds)
+    result: dict[str, Any] = call(python, peer.script, *sizes)
+    return result
+
+
+def call(python: Path, script: str, *arguments: str) -> Any:
+    """What a peer's script prints as JSON, run by its own interpreter.
+
+    Raises PeerMissing.
+    """
+    command = [str(python), "-I", str(HERE / "start.py"), script, *arguments]
     # Nothing of this machine is told to anybody: one of them reports its use unless it is told so.
     quiet = {"DO_NOT_TRACK": "1", "PEAQOS_TELEMETRY": "0", "HOME": str(CACHE)}
     try:
@@ -123,8 +132,7 @@ def _run(python: Path, peer: Peer, settings: Settings) -> dict[str, Any]:
         )
         if done.returncode:
             raise PeerMissing(f"it does not run: {_last(done.stderr)}")
-        result: dict[str, Any] = json.loads(done.stdout)
-        return result
+        return json.loads(done.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise PeerMissing(f"it does not run: {error}") from error
 

@@ -13,14 +13,15 @@ _NONE: Final = 255
 _DIGITS: Final = bytes(_ALPHABET.find(chr(byte)) % 256 for byte in range(256))
 """The digit of each ASCII character; ``_NONE`` where it is none."""
 # Digits of a byte each become digits of two bytes, of four, and so on: all neighbours are put
-# together in one step, with lanes wide enough for what comes of it (58^n < 256^n).
+# together in one step, with lanes wide enough for what comes of it (58^n < 256^n). A left neighbour
+# counts 256^n where it is to count 58^n: what is too much is taken away.
 _LANES: Final = [
     (
         8 << step,
         int.from_bytes(
             (bytes(1 << step) + b"\xff" * (1 << step)) * (MAX_LENGTH >> step + 1), "big"
         ),
-        58 ** (1 << step),
+        (1 << (8 << step)) - 58 ** (1 << step),
     )
     for step in range(10)
 ]
@@ -53,9 +54,9 @@ def decode(text: str) -> bytes:
     if _NONE in digits:
         raise EncodingError("base58.malformed", "a character that base58btc has not")
     number = int.from_bytes(digits, "big")
-    for width, lower, power in _LANES:
+    for width, lower, less in _LANES:
         if width >= 8 * len(digits):
             break
-        number = (number & lower) + ((number >> width) & lower) * power
+        number -= (number >> width & lower) * less
     zeros = len(text) - len(text.lstrip("1"))
     return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")

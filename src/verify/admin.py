@@ -21,6 +21,8 @@ from verify.batch import Summary
 from verify.entries import CardSet, Enrolled, Revoked, Rotated
 from verify.identity import challenges, enrolling, offering
 from verify.identity.binding import check_bound
+from verify.identity.histories import take_history
+from verify.identity.rescoring import compromised
 from verify.operating import check_successor, retire, settle, stage
 from verify.policy import Policy
 from verify.profile import find_profile, load_profiles
@@ -53,6 +55,8 @@ def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
         "challenge": challenges.challenge,
         "batch": offering.take_batch,
         "status-list": offering.take_status_list,
+        "history": take_history,
+        "compromised": compromised,
     }
     operation = operations.get(str(request.get("op")))
     if operation is None:
@@ -194,7 +198,11 @@ def _rotate(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
     key = parse_did_key(_text(request, "new_key"))
     _device(aggregator, did)
     aggregator.fold.registry.check_new_key(key)
-    index = aggregator.administer([Rotated(did, key, aggregator.now())])
+    now, policy = aggregator.now(), aggregator.fold.policy
+    since = request.get("effective_from")
+    since = now if since is None else _bounded(aggregator, since, now)
+    until = None if request.get("at_once") else now + policy.identity.rotation_grace_s * 1000
+    index = aggregator.administer([Rotated(did, key, since, until)])
     parked = aggregator.take_parked(key.kid)
     return {"did": did, "thumbprint": key.thumbprint.hex(), "index": index} | {
         "parked": parked.to_json()

@@ -11,6 +11,7 @@ from depin_id.commands.common import app, run
 from verify.commands import (
     demo,
     evidence,
+    histories,
     intake,
     keeping,
     keys,
@@ -38,6 +39,8 @@ for command in (
     setup.policy,
     setup.resume,
     evidence.challenge,
+    histories.history,
+    histories.compromised,
     intake.run,
     intake.ingest,
     looking.status,

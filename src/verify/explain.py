@@ -24,6 +24,7 @@ from verify.entries import (
     Tick,
     delta_kind,
 )
+from verify.identity.words import words
 from verify.leaf import EnvelopeLeaf, RecordsContent, parse_leaf
 from verify.reading import Reader
 from verify.receipt import row_json
@@ -36,9 +37,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER: Final = re.compile("-?[0-9]{1,18}")
 _INSTANTS: Final = frozenset(
     ("time.future", "time.stale", "device.revoked", "device.not_yet")
-    + ("key.rotated", "key.suspended")
+    + ("key.rotated", "key.suspended", "key.compromised")
 )
 """Codes whose measured value and limit are instants in milliseconds since 1970."""
+_RESCORED = " A later entry says that it counts no more."
 _SIGHTING = "a gateway's report that it carried an envelope"
 
 
@@ -189,6 +191,8 @@ def _envelope(reader: Reader, opened: OpenedEntry, entry: Judged) -> Explanation
             about["name"] = holder[0].enrolment.name
     if accepted:
         about |= {"level": level, "quality": entry.quality, "readings": entry.readings}
+    if reader.fold.identity.is_rescored(opened.stored.index):
+        about["rescored"] = True
     private = opened.private
     content = None
     if private is not None and private.records is not None:
@@ -197,7 +201,7 @@ def _envelope(reader: Reader, opened: OpenedEntry, entry: Judged) -> Explanation
         index=opened.stored.index,
         kind="gateway" if entry.sighting else "envelope",
         received_at=opened.at,
-        summary=_summary(opened, entry),
+        summary=_summary(opened, entry) + (_RESCORED if "rescored" in about else ""),
         verdict=entry.code,
         meaning="" if code is None else code.meaning,
         advice="" if code is None else code.advice,
@@ -288,4 +292,6 @@ def _words(opened: OpenedEntry) -> tuple[str, dict[str, Any]]:
             listed = [list(row) for row in rows]
             total = sum(count for _, _, count in rows)
             return f"{total} envelopes were counted without entries of their own.", {"rows": listed}
-    return "An envelope.", {}
+    if isinstance(opened.entry, Judged):
+        return "An envelope.", {}
+    return words(opened.entry)

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from depin_id.enrolment import Enrolment
 from depin_id.errors import NetworkError, StateError
+from depin_id.keys import PublicKey
 from depin_id.network import NetworkCard, read_card
 from verify.checks.sequence import Recorded
 from verify.checks.slots import rescaled
@@ -196,9 +198,7 @@ class Fold:
             case PolicySet(encoded, profiles):
                 self._take_policy(encoded, profiles)
             case Enrolled(ref, since, enrolment):
-                self.registry.check_new_device(enrolment)
-                subject = self.state.add_subject(enrolment.did, ref)
-                self.registry.enrol(enrolment, subject, since)
+                self._enrol(enrolment, ref, since)
             case Rotated(did, key, since, until):
                 self.registry.rotate(did, key, since, until)
             case Revoked(did, since, _):
@@ -212,6 +212,20 @@ class Fold:
                     self.tally.add(self.tally.counted, code, count)
             case _:
                 self._apply_identity(entry)
+
+    def _enrol(self, enrolment: Enrolment, ref: bytes, since: int) -> None:
+        registry, known = self.registry, self.identity.histories.get(enrolment.did)
+        registry.check_new_device(enrolment)
+        # Keys of its history that count beside the one it was enrolled with.
+        spans = [] if known is None else [span for span in known.spans if span.until is None]
+        own = enrolment.key.cose_key
+        for span in spans:
+            if span.key != own:
+                registry.check_new_key(PublicKey.from_cose_key(span.key))
+        subject = self.state.add_subject(enrolment.did, ref)
+        registry.enrol(enrolment, subject, since)
+        later = [span._replace(since=max(since, span.since)) for span in spans]
+        registry.follow(enrolment.did, later)
 
     def _forget(self, did: str, refs: tuple[bytes, ...]) -> None:
         if self.registry.device(did) is None:
@@ -231,8 +245,10 @@ class Fold:
                 self.registry.compromise(thumbprint, since)
             case Rescored(_, _, _, readings):
                 self.tally.readings -= readings
-            case HistoryTaken(did, spans=spans) if self.registry.device(did) is not None:
-                self.registry.follow(did, spans)
+            case HistoryTaken(did, scid, spans=spans):
+                for name in dict.fromkeys((did, *self.identity.names_of(scid))):
+                    if self.registry.device(name) is not None:
+                        self.registry.follow(name, spans)
         self.identity.apply(entry, holder)
 
     def restore_settings(

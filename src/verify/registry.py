@@ -272,15 +272,18 @@ class Registry:
         Raises ConfigError, ``registry.duplicate_key`` for a key of another device.
         """
         row = self._known(did)
-        for span in spans:
-            key = PublicKey.from_cose_key(span.key)
-            found = self._key_row(key.thumbprint)
-            if found is None or self.keys.device[found] != row:
+        found = [(span, PublicKey.from_cose_key(span.key)) for span in spans]
+        held = [self._key_row(key.thumbprint) for _, key in found]
+        for (_, key), at in zip(found, held, strict=True):
+            # All of them before anything changes.
+            if at is None or self.keys.device[at] != row:
                 self.check_new_key(key)
-                found = len(self.keys.device)
+        for (span, key), at in zip(found, held, strict=True):
+            if at is None:
+                at = len(self.keys.device)
                 self._add_key(row, key, span.since)
             if span.until is not None:
-                self._end(found, span.until)
+                self._end(at, span.until)
 
     def compromise(self, thumbprint: bytes, since: int) -> None:
         """Accept nothing under a key from receipt time ``since`` (ms) on, for ever."""

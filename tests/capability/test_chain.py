@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from depin_id.capability import (
 from depin_id.claims import Place
 from depin_id.did.key import did_key
 from depin_id.errors import DepinError
+from depin_id.keys import SoftwareSigner
 from tests.capability.world import (
     AGENT,
     ALL,
@@ -45,8 +47,12 @@ from tests.capability.world import (
     longer,
     owner_key,
     root,
+    signer,
     verify,
 )
+from tests.status.world import NOW_MS as LIST_MS
+from tests.status.world import URI, bitstring
+from tests.status.world import store as status_store
 
 SIGN, READ = Operation.SIGN_FOR, Operation.READ_DATA
 INSIDE = Place(500, 500)
@@ -104,6 +110,20 @@ def test_four_blocks_and_no_more() -> None:
     assert code_of(
         lambda: attenuate(data, signer=AGENT, network=NETWORK, audience=OTHER.public_key)
     ) == ("capability.wider_depth")
+
+
+def test_keys_of_secure_elements() -> None:
+    """An owner and a gateway with P-256, an agent with Ed25519."""
+    owner, gateway = (SoftwareSigner("p256", signer(name).secret) for name in ("o", "g"))
+    issuer = did_key(owner.public_key)
+    grant = replace(ROOT, issuer=issuer, audience=gateway.public_key, selector=Selector.owned())
+    data = attenuate(
+        issue(grant, signer=owner, network=NETWORK),
+        signer=gateway,
+        network=NETWORK,
+        audience=AGENT.public_key,
+    )
+    assert verify(data).issuer == issuer
 
 
 WIDER: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -279,6 +299,12 @@ def test_every_block_may_be_revoked_by_its_signer() -> None:
     assert code_of(lambda: verify(chain, revoked=Said("revoked"))) == "capability.revoked"
     assert code_of(lambda: verify(data, revoked=Said("suspended"))) == "capability.suspended"
     assert code_of(lambda: verify(data, revoked=no_list)) == "capability.undecided"
+    fresh = status_store(bitstring(who=OWNER), max_age_ms=1000)
+    at = LIST_MS + 1000
+    named = root(status=StatusReference(uri_hash(URI), 5))
+    verify(named, revoked=fresh.revoked(now_ms=at), now_ms=at)
+    stale = fresh.revoked(now_ms=at + 1)
+    assert code_of(lambda: verify(named, revoked=stale, now_ms=at)) == "capability.undecided"
     asked = Said("revoked")
     verify(root(), revoked=asked)
     assert not asked.asked

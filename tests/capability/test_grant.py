@@ -120,6 +120,8 @@ def test_values_made_by_hand() -> None:
         lambda: replace(ROOT, operations=frozenset()),
         lambda: replace(ROOT, operations=frozenset((9,))),  # type: ignore[arg-type]
         lambda: replace(ROOT, region=(BOX,) * 9),
+        lambda: replace(ROOT, region=("everywhere",)),  # type: ignore[arg-type]
+        lambda: replace(ROOT, selector="all"),  # type: ignore[arg-type]
         lambda: replace(ROOT, rate=[1, 1]),  # type: ignore[arg-type]
     ):
         with pytest.raises(CredentialError) as caught:

@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
-from tests.fuzz import logs, statements, stores, texts, wire, witnesses
+from tests.fuzz import (
+    credentials,
+    delegation,
+    dids,
+    histories,
+    logs,
+    owning,
+    peaq,
+    statements,
+    stores,
+    texts,
+    wire,
+    witnesses,
+)
 from tests.fuzz.target import TARGETS
 
-__all__ = ["TARGETS", "logs", "statements", "stores", "texts", "wire", "witnesses"]
+__all__ = [
+    "TARGETS",
+    "credentials",
+    "delegation",
+    "dids",
+    "histories",
+    "logs",
+    "owning",
+    "peaq",
+    "statements",
+    "stores",
+    "texts",
+    "wire",
+    "witnesses",
+]

@@ -60,8 +60,23 @@ def test_example_of_a_million_entries() -> None:
     assert [index for index, value in enumerate(entries.table) if value] == list(at)
 
 
+def test_example_of_a_million_entries_of_two_bits() -> None:
+    """draft-ietf-oauth-status-list-21, appendix C.2: 2^20 entries of two bits.
+
+    Beginning and end of the published text; the end holds the Adler-32 of all of the list.
+    """
+    statuses = {0: 1, 1993: 2, 25460: 1, 159495: 3, 495669: 1, 554353: 1, 645645: 2, 723232: 1}
+    statuses |= {854545: 1, 934534: 2, 1000345: 3}
+    table = bytes(statuses.get(index, 0) for index in range(1 << 20))
+    packed = pack(table, 2, "right")
+    text = base64.urlsafe_b64encode(deflate(packed)).decode().rstrip("=")
+    assert text.startswith("eNrt2zENACEQAEEuoaBABP5VIO01fCjIHTMStt9ovGVIAAAAAABAbiEBAAA")
+    assert text.endswith("EBqH81gAQw")
+    assert StatusList(inflate(unpadded(text)), 2, "right").table == table
+
+
 def test_example_of_an_empty_bitstring() -> None:
-    """Bitstring Status List 1.0, example of section 2.2: 131,072 entries of 0, byte by byte."""
+    """Bitstring Status List 1.0, section 2.2, example 3: 131,072 entries of 0, byte by byte."""
     text = "uH4sIAAAAAAAAA-3BMQEAAADCoPVPbQwfoAAAAAAAAAAAAAAAAAAAAIC3AYbSVKsAQAAA"
     assert decode_list(text) == bytes(16_384)
     assert encode_list(bytes(16_384)) == text

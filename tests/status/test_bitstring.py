@@ -71,6 +71,15 @@ def test_p256_and_an_issuer_with_a_name() -> None:
     assert read_bitstring(named, key_of=key_of).issuer == DID
 
 
+def test_the_end_of_a_proof_is_one_of_the_list() -> None:
+    """A proof may have an end of its own (Data Integrity section 2.1)."""
+    until = {"validUntil": "2026-12-24T00:00:00Z"}
+    ends = signed(lambda d: d.update(until), expires="2026-11-30T00:00:00Z")
+    assert read_bitstring(ends, key_of=key_of).expires_ms == 1_795_996_800_000
+    wrong = signed(lambda d: None, expires="soon")
+    assert code_of(lambda: read_bitstring(wrong, key_of=key_of)) == "proof.malformed"
+
+
 def subject(**changes: Any) -> Callable[[dict[str, Any]], object]:
     return lambda document: document["credentialSubject"].update(changes)
 
@@ -91,6 +100,7 @@ WRONG: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
     "subject type": ("status.malformed", subject(type="StatusList2021")),
     "purpose": ("status.malformed", subject(statusPurpose=[])),
     "list": ("status.malformed", subject(encodedList="H4sI")),
+    "a bomb": ("status.too_large", subject(encodedList=encode_list(bytes(1 << 24)))),
     "ttl": ("status.malformed", subject(ttl=0)),
     "another issuer": ("status.issuer", lambda d: d.update(issuer=method(OTHER)[0])),
 }

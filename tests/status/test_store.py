@@ -123,6 +123,10 @@ def test_a_store_is_bounded() -> None:
     held = store(bitstring(), max_lists=1)
     assert code_of(held, bitstring(uri="https://example.com/status/2")) == "status.many"
     held.add(bitstring({5: 1}, now_ms=NOW_MS + 1000))
+    small = store(bitstring(), max_held=COUNT // 8)
+    assert code_of(small, bitstring(uri="https://example.com/status/2")) == "status.many"
+    small.add(bitstring({5: 1}, now_ms=NOW_MS + 1000))
+    assert small.check(entry(5), now_ms=NOW_MS).state == "revoked"
 
 
 def test_capabilities_name_a_list_by_its_hash() -> None:

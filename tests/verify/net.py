@@ -242,7 +242,7 @@ def picture(fold: Fold) -> dict[str, Any]:
             (
                 device.enrolment,
                 device.subject,
-                [(p.key, p.since, p.until, p.suspended_at) for p in device.keys],
+                [(p.key, p.since, p.until, p.suspended_at, p.compromised_at) for p in device.keys],
                 device.revoked_at,
                 device.erased,
             )
@@ -252,6 +252,7 @@ def picture(fold: Fold) -> dict[str, Any]:
             (s.did, s.ref, dict(s.series), s.track, list(s.carried.items()), s.erased)
             for s in state.subjects
         ],
+        "identity": fold.identity.pack(),
         "by_did": dict(state.by_did),
         "by_ref": dict(state.by_ref),
         "children": dict(state.children),

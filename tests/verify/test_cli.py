@@ -222,7 +222,8 @@ def test_administration(site: Site) -> None:
     site.ok("ingest", site.root, site.envelopes(meter, 2))
 
     with Device.create(site.folder / "next") as made:
-        rotated = site.ok("rotate", site.root, meter.did, made.did, "--json").json
+        turn = ("rotate", site.root, meter.did, made.did, "--at-once", "--json")
+        rotated = site.ok(*turn).json
         assert rotated["thumbprint"] == made.public_key.thumbprint.hex()
         old_key = site.ok("ingest", site.root, site.envelopes(meter, 1, second=100), "--json").json
         assert (old_key["accepted"], old_key["rejected"]) == (0, {"key.rotated": 1})

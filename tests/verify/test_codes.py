@@ -13,6 +13,7 @@ from depin_id.keys import P256_ORDER
 from depin_id.readings import Reading, reading
 from depin_id.testing import NOW, TestDevice, TestNetwork
 from tests.verify.net import POLICY, Net, level, picture
+from verify.admin import perform
 from verify.verdict import CODES, FLAGS
 
 MOBILE = 'default_profile = "mobile-noise"\n'
@@ -100,6 +101,12 @@ def _rotated(net: Net) -> None:
     net.send(device, device.next([level()]))
 
 
+def _compromised(net: Net) -> None:
+    device = net.device()
+    perform(net.aggregator, {"op": "compromised", "did": device.did, "since": net.now_ms})
+    net.send(device, device.next([level()]))
+
+
 def _revoked(net: Net) -> None:
     device = net.device()
     net.revoke(device)
@@ -182,6 +189,7 @@ WAYS: dict[str, Way] = {
     "device.erased": _erased,
     "key.rotated": _rotated,
     "key.suspended": _suspended,
+    "key.compromised": _compromised,
     "identity.issuer": _readings(level(), claims=Claims(iss="did:key:zOther")),
     "subject.refused": _readings(level(), subject="#other"),
     "level.insufficient": _policy(POLICY + '[levels]\nminimum = "D2"\n', _readings(level())),

@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from depin_id.data_integrity import make_proof
+from depin_id import base58
+from depin_id.data_integrity import hash_data
 from depin_id.did.multikey import encode_multikey
 from depin_id.did.webvh import (
     History,
@@ -81,21 +82,25 @@ def approve(file: bytes | None, line: bytes, published: int, *names: str) -> byt
     return file
 
 
-def signed(entry: dict[str, Any], *names: str) -> dict[str, Any]:
-    """An entry with proofs of these signers and no other."""
+def signed(entry: dict[str, Any], *names: str, **options: Any) -> dict[str, Any]:
+    """An entry with proofs of these signers and no other.
+
+    Args:
+        options: of the proofs, in place of those that they should have.
+    """
     entry = {name: value for name, value in entry.items() if name != "proof"}
     proofs = []
     for name in names:
         key = encode_multikey(signer(name).public_key)
-        proofs.append(
-            make_proof(
-                entry,
-                signer(name),
-                verification_method=f"did:key:{key}#{key}",
-                purpose="assertionMethod",
-                created=entry["versionTime"],
-            )
-        )
+        given = {
+            "type": "DataIntegrityProof",
+            "cryptosuite": "eddsa-jcs-2022",
+            "created": entry["versionTime"],
+            "verificationMethod": f"did:key:{key}#{key}",
+            "proofPurpose": "assertionMethod",
+        } | options
+        value = base58.encode(signer(name).sign(hash_data(entry, given)))
+        proofs.append(given | {"proofValue": "z" + value})
     return entry | {"proof": proofs}
 
 

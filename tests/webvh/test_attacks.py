@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from depin_id.did.multikey import encode_multikey
 from depin_id.did.webvh import (
     create,
     deactivate,
@@ -21,9 +22,11 @@ from depin_id.did.webvh import (
     verify_log,
     verify_prefix,
 )
+from depin_id.did.webvh import verify as verify_module
 from depin_id.did.webvh.entry import MAX_ENTRIES, MAX_LOG
 from depin_id.did.webvh.parameters import METHOD
 from depin_id.errors import DIDError
+from depin_id.keys import SoftwareSigner
 from tests.webvh.author import (
     DAY,
     PLACE,
@@ -92,6 +95,14 @@ def test_a_number_that_hides_a_gap() -> None:
         refused(edited(PLAIN, 3, partial(_set, "versionId", odd)), "version_id")
 
 
+def test_two_first_entries_of_one_scid() -> None:
+    """A placeholder that stays where the SCID should stand makes the same SCID."""
+    found = entries(PLAIN)[0]
+    method = found["state"]["verificationMethod"][0]
+    method["controller"] = method["controller"].replace(found["parameters"]["scid"], "{SCID}")
+    refused(joined([found]), "scid")
+
+
 def test_a_document_changed_afterwards() -> None:
     def change(entry: Any) -> None:
         entry["state"]["alsoKnownAs"] = ["did:web:example.net"]
@@ -128,6 +139,26 @@ def test_proofs_removed_replaced_or_of_another_entry() -> None:
     field("verificationMethod", method.replace("did:key:", "did:key:did:key:"))
 
 
+def test_proofs_that_verify_and_say_the_wrong_thing() -> None:
+    head, last = entries(PLAIN)[:2], entries(PLAIN)[2]
+    key = last["proof"][0]["verificationMethod"].partition("#")[2]
+    history_of(joined([*head, signed(last, "1", expires="2026-12-01T00:00:00Z", nonce="x")]))
+    wrong: list[dict[str, Any]] = [
+        {"proofPurpose": "authentication"},
+        {"@context": "https://www.w3.org/ns/credentials/v2"},
+        {"expires": last["versionTime"]},
+        {"expires": "never"},
+        {"created": "yesterday"},
+        {"verificationMethod": f"did:key:{key}"},
+        {"verificationMethod": f"#{key}"},
+        {"verificationMethod": f"{key}#{key}"},
+        {"verificationMethod": f"did:web:example.com#{key}"},
+        {"cryptosuite": "ecdsa-jcs-2019"},
+    ]
+    for options in wrong:
+        refused(joined([*head, signed(last, "1", **options)]), "proof")
+
+
 def test_an_inadmissible_key_signs_nothing() -> None:
     """The identity point of Ed25519, with which one signature fits every message."""
     key = "z6MkeXATEjyXENzBXBxgC5EHk2JE5aqd7qMGGtDpLUH1e2Sj"
@@ -136,6 +167,12 @@ def test_an_inadmissible_key_signs_nothing() -> None:
         "key",
     )
     refused(remade(PLAIN, 2, lambda e: e["parameters"].update(updateKeys=[key]), "0"), "key")
+    chip = encode_multikey(SoftwareSigner("p256", b"\x5a" * 31 + b"\x01").public_key)
+    refused(remade(PLAIN, 2, lambda e: e["parameters"].update(updateKeys=[chip]), "0"), "key")
+    published = encode_multikey(
+        SoftwareSigner("ed25519", bytes(31) + b"\x01", allow_published=True).public_key
+    )
+    refused(remade(PLAIN, 2, lambda e: e["parameters"].update(updateKeys=[published]), "0"), "key")
 
 
 def test_keys_that_may_not_sign_any_more_or_not_yet() -> None:
@@ -152,7 +189,6 @@ def test_keys_that_may_not_sign_any_more_or_not_yet() -> None:
 
 def test_pre_rotation_holds_off_a_stolen_key() -> None:
     stolen = signer("thief").public_key
-    from depin_id.did.multikey import encode_multikey
 
     def take_over(entry: dict[str, Any]) -> None:
         entry["parameters"]["updateKeys"] = [encode_multikey(stolen)]
@@ -211,6 +247,7 @@ def test_times() -> None:
         ({"updateKeys": ["x"]}, "key"),
         ({"nextKeyHashes": [1]}, "parameters"),
         ({"watchers": ["a"] * 300}, "parameters"),
+        ({"watchers": ["example"]}, "parameters"),
         ({"witness": {"threshold": 1}}, "parameters"),
         ({"witness": {"threshold": 1, "witnesses": []}}, "parameters"),
         ({"witness": {"threshold": 2, "witnesses": [{"id": "did:key:z"}]}}, "parameters"),
@@ -329,6 +366,12 @@ def test_a_million_lines_are_bounded() -> None:
     refused(line, "log")
 
 
+def test_many_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_module, "MAX_KEYS", 3)
+    assert len(history_of(ROTATING[: ROTATING.rindex(b"\n", 0, -1) + 1])) == 3
+    refused(ROTATING, "too_large")
+
+
 def test_what_is_no_bytes_is_refused() -> None:
     for value in (None, "text", 1, bytearray(b"{}")):
         refused(value, "log")  # type: ignore[arg-type]
@@ -351,6 +394,7 @@ def test_authors_cannot_make_what_would_be_refused() -> None:
         ("version_time", lambda: update(history, signer("1"), now_ms=T)),
         ("portable", lambda: move(history, signer("1"), "example.org", now_ms=T + 9 * DAY)),
         ("did", lambda: create("127.0.0.1", signer("0"), now_ms=T)),
+        ("did", lambda: create("例.example", signer("0"), now_ms=T)),
         ("did", lambda: create("example.com", signer("0"), now_ms=T, document={"id": "x"})),
         ("version_time", lambda: create("example.com", signer("0"), now_ms=-1)),
         ("parameters", lambda: create("example.com", signer("0"), now_ms=T, ttl=-1)),

@@ -26,10 +26,13 @@ from depin_id.did.webvh import (
     update,
     verify_log,
 )
+from depin_id.did.webvh import pins as pins_module
 from depin_id.did.webvh import verify as verify_module
+from depin_id.did.webvh.entry import make_entry
 from depin_id.did.webvh.proofs import check_proof
 from depin_id.did.webvh.times import format_time, milliseconds
-from depin_id.errors import DIDError, StateError
+from depin_id.errors import DIDError, EncodingError, StateError
+from depin_id.jcs import canonicalize
 from depin_id.keys import SoftwareSigner
 from tests.webvh.author import DAY, PLACE, T, approve, history_of, remade, rotating, signer
 
@@ -189,10 +192,35 @@ def test_pins_in_a_file(tmp_path: Path) -> None:
     with refused("did.log_rolled_back"):
         again.accept(history_of(LINES[0]))
     assert len(again) == 1
-    for damaged in (b"", b"[]", b'{"x":"1-Qm"}', b"{", f'{{"{HISTORY.scid}":"7"}}'.encode()):
+    for damaged in (b"x\n", b"\n", b"\xff\n", f"{HISTORY.scid} 7\n".encode(), b"a b c\n"):
         path.write_bytes(damaged)
         with pytest.raises(StateError, match=r"state\.damaged"):
             Pins(path)
+
+
+def test_a_pin_that_a_crash_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "pins"
+    Pins(path).accept(history_of(LINES[0]))
+    whole = path.read_bytes()
+    for cut in range(1, len(whole), 9):
+        path.write_bytes(whole + whole.replace(b" 1-", b" 2-")[:cut])
+        pins = Pins(path)
+        pin = pins.get(HISTORY.scid)
+        assert pin is not None and pin.number == 1
+        pins.accept(HISTORY)
+        again = Pins(path).get(HISTORY.scid)
+        assert again is not None and again.number == 6
+
+
+def test_the_file_of_pins_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pins_module, "SPARE", 1)
+    path = tmp_path / "pins"
+    pins = Pins(path)
+    for count in range(1, 7):
+        pins.accept(history_of(b"".join(LINES[:count])))
+        assert path.read_bytes().count(b"\n") <= 3
+    again = Pins(path).get(HISTORY.scid)
+    assert again is not None and again.number == 6
 
 
 def test_pins_of_several_threads(tmp_path: Path) -> None:
@@ -226,6 +254,31 @@ def test_witnesses_of_new_entries_only() -> None:
         extend(history, log + line, witness=file, now_ms=LATER)
     assert len(extend(history, log + line, witness=approve(file, line, 1, "w1"), now_ms=LATER)) == 2
     assert extend(history, log, now_ms=LATER).head == history.head
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text() | st.floats(-1, 1),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(), _JSON, max_size=5), st.dictionaries(st.text(), _JSON, max_size=5))
+def test_an_entry_is_written_canonically_by_hand(state: Any, parameters: Any) -> None:
+    value = {
+        "versionId": "7-Qm" + "1" * 44,
+        "versionTime": "2026-11-21T14:00:00Z",
+        "parameters": parameters,
+        "state": state,
+    }
+    try:
+        expected = canonicalize(value)
+    except EncodingError:
+        with refused("did.webvh.log"):
+            make_entry(value | {"proof": []})
+        return
+    entry = make_entry(value | {"proof": []})
+    assert entry.canonical(entry.version_id) == expected
 
 
 @given(st.integers(0, 253_402_300_799_999))

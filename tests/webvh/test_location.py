@@ -13,23 +13,24 @@ from depin_id.errors import DIDError
 
 SCID = "QmQiYG3nvN7emB3XFxk4PxE8z8w39vWZc8qAfRskN99BYt"
 DID = f"did:webvh:{SCID}:"
+SCHEME = "https://"
 
 
 @pytest.mark.parametrize(
     ("place", "base"),
     [
         # did:webvh 1.0, "The DID to HTTPS Transformation"
-        ("example.com", "https://example.com/.well-known/"),
-        ("issuer.example.com", "https://issuer.example.com/.well-known/"),
-        ("example.com:dids:issuer", "https://example.com/dids/issuer/"),
-        ("example.com%3A3000:dids:issuer", "https://example.com:3000/dids/issuer/"),
-        ("jp納豆.例.jp:用户", "https://xn--jp-cd2fp15c.xn--fsq.jp/%E7%94%A8%E6%88%B7/"),
-        ("example.com%3A3000", "https://example.com:3000/.well-known/"),
-        ("Example.COM", "https://example.com/.well-known/"),
-        ("xn--fsq.example", "https://xn--fsq.example/.well-known/"),
+        ("example.com", "example.com/.well-known/"),
+        ("issuer.domain.example", "issuer.domain.example/.well-known/"),
+        ("example.com:dids:issuer", "example.com/dids/issuer/"),
+        ("example.com%3A3000:dids:issuer", "example.com:3000/dids/issuer/"),
+        ("jp納豆.例.jp:用户", "xn--jp-cd2fp15c.xn--fsq.jp/%E7%94%A8%E6%88%B7/"),
+        ("example.com%3A3000", "example.com:3000/.well-known/"),
+        ("Example.COM", "example.com/.well-known/"),
+        ("xn--fsq.example", "xn--fsq.example/.well-known/"),
         ("example.com:a%20b", ""),
-        ("example.com:%E7%94%A8", "https://example.com/%E7%94%A8/"),
-        ("example.com:did.jsonl:~x", "https://example.com/did.jsonl/~x/"),
+        ("example.com:%E7%94%A8", "example.com/%E7%94%A8/"),
+        ("example.com:did.jsonl:~x", "example.com/did.jsonl/~x/"),
     ],
 )
 def test_the_address_of_a_log(place: str, base: str) -> None:
@@ -37,8 +38,8 @@ def test_the_address_of_a_log(place: str, base: str) -> None:
         with pytest.raises(DIDError, match="did.webvh.did"):
             log_url(DID + place)
         return
-    assert log_url(DID + place) == base + "did.jsonl"
-    assert witness_url(DID + place) == base + "did-witness.json"
+    assert log_url(DID + place) == SCHEME + base + "did.jsonl"
+    assert witness_url(DID + place) == SCHEME + base + "did-witness.json"
 
 
 @pytest.mark.parametrize(
@@ -49,15 +50,17 @@ def test_the_address_of_a_log(place: str, base: str) -> None:
         "127.0.0.1", "1.2.3", "2130706433", "0x7f.1", "127.0.0.0x1", "example.1", "example.0x7f",
         "[::1]", "::1", "１２７.０.０.１", "a。1", "127.0.0.1%3A80",
         "user@example.com", "example.com/x", "example.com?x", "example.com#x", "example.com\\x",
-        "example.com x", "example.com\n", "exam\u00adple.com%", "faß.example", "a\u200db.example",
-        "☃.example", "ex%61mple.com", "%65xample.com", "example.com%2e", "example.com%2F",
-        "example.com%3A", "example.com%3A0", "example.com%3A065", "example.com%3A65536",
+        "example.com x", "example.com\n", "exam\u00adple.example%", "faß.example",
+        "a\u200db.example", "☃.example", "ex%61mple.example", "%65xample.example",
+        "example.com%2e", "example.com%2F", "example.com%3A", "example.com%3A0",
+        "example.com%3A065", "example.com%3A65536",
         "example.com%3A80%3A80", "example.com%3a80", "example.com%3A８０", "example.com%3A-1",
         "example.com:", "example.com::a", "example.com:a:", "example.com:.", "example.com:..",
         "example.com:%2E", "example.com:%2e%2E", "example.com:a%2Fb", "example.com:a%2fb",
         "example.com:a%5Cb", "example.com:a\\b", "example.com:a/b", "example.com:a%00",
         "example.com:a%0A", "example.com:a%zz", "example.com:a%", "example.com:a%FF",
         "example.com:%61", "example.com:a?b", "example.com:a#b", "example.com:用%20",
+        "example.com:用%E7%94%A8",
         "example.com:a%252e", "example.com:%E7%94", "example.com:" + "a" * 3000,
     ],
 )  # fmt: skip
@@ -105,7 +108,7 @@ def test_files_and_whois_of_a_document() -> None:
         ]
     }
     assert resource_url(did, own, "/a") == "https://example.net/f/a"
-    for path in ("/../a", "/a/%2E%2e/b", "/a%2fb", "a", "/a\\b", "/./a"):
+    for path in ("/../a", "/a/%2E%2e/b", "/a%2fb", "a", "/a\\b", "/./a", "", "/a?b", "/a b"):
         with pytest.raises(DIDError, match="did.webvh.did"):
             resource_url(did, plain, path)
     other = {"service": [{"id": f"{did}#whois", "serviceEndpoint": "ipfs://x"}]}

@@ -18,7 +18,7 @@ from depin_id.did.webvh import (
     witness_rule,
 )
 from depin_id.did.webvh.parameters import WitnessRule
-from depin_id.did.webvh.witnesses import approved
+from depin_id.did.webvh.witnesses import approved, read_witness_file
 from depin_id.errors import DIDError
 from tests.webvh.author import DAY, PLACE, T, approve, entries, remade, signer
 
@@ -161,6 +161,12 @@ def test_a_bare_multikey_names_the_same_witness() -> None:
 )  # fmt: skip
 def test_files_that_are_none(file: bytes) -> None:
     refused(log_of(rule(1, "w1")), file)
+
+
+def test_many_proofs_are_bounded() -> None:
+    records = [{"versionId": "x", "proof": [0] * 600}] * 7
+    with pytest.raises(DIDError, match="over 4096 proofs"):
+        read_witness_file(json.dumps(records).encode())
 
 
 def test_the_file_keeps_what_is_needed() -> None:

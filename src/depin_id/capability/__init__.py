@@ -25,7 +25,7 @@ from depin_id.capability.grant import (
     Grant,
     check_within,
 )
-from depin_id.capability.possession import Challenges, prove, verify_possession
+from depin_id.capability.possession import Challenges, Nonces, prove, verify_possession
 from depin_id.capability.scope import Box, Operation, Selector
 from depin_id.capability.verifier import CapabilityVerifier
 from depin_id.credentials.status.reference import StatusReference, uri_hash
@@ -41,6 +41,7 @@ __all__ = [
     "CapabilityVerifier",
     "Challenges",
     "Grant",
+    "Nonces",
     "Operation",
     "Selector",
     "StatusReference",

@@ -114,12 +114,14 @@ class Capability:
         if operation not in self.operations:
             return "capability.operation"
         owned = owner == self.issuer or subject.partition("#")[0] == self.issuer
-        if not owned or not all(
-            grant.selector.selects(subject, owned=owned, model=model) for grant in self.grants
-        ):
+        if not owned:
             return "capability.device"
-        if not all(_inside(place, grant.region) for grant in self.grants):
-            return "capability.region"
+        for grant in self.grants:
+            if not grant.selector.selects(subject, owned=owned, model=model):
+                return "capability.device"
+        for grant in self.grants:
+            if grant.region and not _inside(place, grant.region):
+                return "capability.region"
         return ""
 
     def permits(
@@ -148,7 +150,7 @@ class Capability:
 
 
 def _inside(place: Place | None, region: tuple[Box, ...]) -> bool:
-    return not region or (place is not None and any(box.contains(place) for box in region))
+    return place is not None and any(box.contains(place) for box in region)
 
 
 def _sign(grant: Grant, signer: Signer, network: str) -> bytes:

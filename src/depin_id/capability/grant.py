@@ -63,6 +63,8 @@ class Grant:
     parent: bytes | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.audience, PublicKey) or not isinstance(self.selector, Selector):
+            malformed("the audience is no key, or the selector none")
         if not self.operations or not all(isinstance(one, Operation) for one in self.operations):
             malformed("no operation is granted, or one is unknown")
         if not is_uint(self.expires, MAX_SECONDS):
@@ -75,8 +77,8 @@ class Grant:
             malformed("the count is not an integer below 2^53")
         self._check_rate()
         self._check_status()
-        if len(self.region) > MAX_BOXES:
-            malformed(f"the region has more than {MAX_BOXES} boxes")
+        if len(self.region) > MAX_BOXES or not all(isinstance(box, Box) for box in self.region):
+            malformed(f"the region is not at most {MAX_BOXES} boxes")
         if (self.issuer is None) == (self.parent is None):
             malformed("a block has either an issuer (the first) or a parent (the others)")
         if self.issuer is not None:

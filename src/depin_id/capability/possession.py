@@ -10,7 +10,7 @@ import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from depin_id import cbor, cose
 from depin_id.capability.chain import Capability, read_chain
@@ -36,6 +36,14 @@ def _check_texts(audience: object, purpose: object) -> None:
     for text in (audience, purpose):
         if not isinstance(text, str) or not 0 < len(text) <= MAX_TEXT:
             _wrong("malformed", f"audience or purpose is not a text of 1 to {MAX_TEXT} characters")
+
+
+class Nonces(Protocol):
+    """Whoever knows which nonces were given out; :class:`Challenges` is one, in memory."""
+
+    def take(self, nonce: bytes, purpose: str, *, now_ms: int) -> None:
+        """Use a nonce up, or raise a DepinError when it is not good for this purpose now."""
+        ...
 
 
 class Challenges:
@@ -114,7 +122,7 @@ def verify_possession(
     network: str,
     audience: str,
     purpose: str,
-    challenges: Challenges,
+    challenges: Nonces,
     now_ms: int,
 ) -> None:
     """Verify a proof of possession and use its nonce up.

@@ -156,7 +156,7 @@ class Selector:
             subject: its DID or DID URL. owned: whether it is the issuer's. model: its model.
         """
         if self.kind == "devices":
-            return any(_covers(item, subject) for item in self.items)
+            return subject in self.items or any(_covers(item, subject) for item in self.items)
         return owned and (self.kind == "owner" or model in self.items)
 
 

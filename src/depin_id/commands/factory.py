@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from depin_id.commands.common import read_passphrase, show
 from depin_id.commands.parties import HELP, open_party
+from depin_id.credentials.status.book import StatusBook
 from depin_id.errors import ConfigError, TransportError
 from depin_id.factory.batch import BatchOptions, Report, check_rows, make_batch
 from depin_id.factory.labels import Labels, labels
@@ -89,6 +90,10 @@ def factory(
         str | None,
         typer.Option("--labels", help="QR pictures too: svg, png, or sheet (24 on a page)."),
     ] = None,
+    status: Annotated[
+        Path | None,
+        typer.Option(metavar="LIST", help="Record of a status list (depin-id status new)."),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the lines.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -112,6 +117,8 @@ def factory(
         if out is None or key is None or not batch:
             raise ConfigError("usage", "issuing needs --out, --batch and --key")
         party = open_party(key, read_passphrase(passphrase_file))
+        books = stack.enter_context(ExitStack())
+        book = None if status is None else books.enter_context(StatusBook.change(status))
         options = BatchOptions(
             batch=batch,
             issuer=party,
@@ -119,7 +126,14 @@ def factory(
             defaults=defaults,
             claims=not no_claims,
             earlier=tuple(earlier or ()),
+            status=None if book is None else lambda: book.entry(book.give()),
         )
-        also = None if kind is None else labels(kind, report)
+
+        def also(folder: Path) -> None:
+            if kind is not None:
+                labels(kind, report)(folder)
+            # The indices are written down before anybody sees a certificate that has one.
+            books.close()
+
         made = make_batch(lines, out, options, also=also, report=report)
     show(made.to_json(), as_json=as_json)

@@ -94,7 +94,9 @@ def offer(
 
 @commands.command("vouch")
 def vouch_for(
-    file: Annotated[str, typer.Argument(metavar="OFFER", help="From `offer`; - is stdin.")],
+    file: Annotated[
+        str, typer.Argument(metavar="OFFER", help="From `depin-id succession offer`; - is stdin.")
+    ],
     key: Annotated[Path, typer.Option(help=f"Who vouches. {HELP}")],
     role: Annotated[str, typer.Option("--as", help="old, owner or manufacturer.")],
     network: NetworkOption,

@@ -33,7 +33,7 @@ from depin_id.credentials.ownership import ClaimCheck, Owner, Owners, verify_cha
 from depin_id.credentials.protocol import KeyOf, StatusCheck, StatusResult
 from depin_id.credentials.subject_key import device_key
 from depin_id.credentials.verifying import Verified, verify
-from depin_id.credentials.wire import MAX_CREDENTIAL, write
+from depin_id.credentials.wire import MAX_CREDENTIAL, make, write
 
 __all__ = [
     "BatchProof",
@@ -64,6 +64,7 @@ __all__ = [
     "format_moment",
     "issue",
     "leaf_hash",
+    "make",
     "parse_moment",
     "sign_batch",
     "verify",

@@ -9,6 +9,7 @@ from depin_id.credentials.models import Credential
 from depin_id.credentials.wire import read, write
 from depin_id.data_integrity import ProofSigner, make_proof
 from depin_id.errors import CredentialError
+from depin_id.jcs import canonicalize
 
 
 def issue(
@@ -17,7 +18,7 @@ def issue(
     """Sign a credential as its issuer.
 
     Args:
-        credential: one of the models, without proof.
+        credential: one of the models.
         signer: Ed25519 (eddsa-jcs-2022), or P-256 or P-384 (ecdsa-jcs-2019, RFC 6979).
         verification_method: DID URL of the signer's key, under the issuer's DID.
         created: when, ``2026-11-21T09:30:00Z``.
@@ -26,11 +27,9 @@ def issue(
         The document with its ``proof``, members in canonical order, ready for ``json.dumps``.
 
     Raises:
-        CredentialError: ``credential.signed``, ``credential.method``, ``credential.type``,
+        CredentialError: ``credential.method``, ``credential.type``,
             ``credential.malformed``.
     """
-    if credential.proof is not None:
-        raise CredentialError("credential.signed", "the credential has a proof already")
     if verification_method.split("#", 1)[0] != credential.issuer:
         raise CredentialError(
             "credential.method",
@@ -45,6 +44,7 @@ def issue(
         created=created,
     )
     # What is issued is read once as others will: nothing leaves that would be refused.
-    signed = read({**document, "proof": proof})
-    found: dict[str, Any] = json.loads(write(signed.credential))
+    signed = canonicalize({**document, "proof": proof})
+    read(signed)
+    found: dict[str, Any] = json.loads(signed)
     return found

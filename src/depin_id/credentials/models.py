@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from depin_id import strict_json
 from depin_id.credentials.moments import PATTERN
+from depin_id.jcs import canonicalize
 
 V2: Final = "https://www.w3.org/ns/credentials/v2"
 TERMS: Final = "https://www.w3.org/ns/credentials/undefined-terms/v2"
 CONTEXT: Final = (V2, TERMS)
 """Every ``@context``, in this order. The second gives every other term a meaning of the issuer's;
 what it is stands in docs/schemas."""
-MAX_STATUS: Final = 16
+MAX_STATUS_BYTES: Final = 4096
 MAX_LEAVES: Final = 1 << 32
 
 Context = tuple[
@@ -40,8 +42,16 @@ Multikey = Annotated[str, StringConstraints(pattern="^z[1-9A-HJ-NP-Za-km-z]{40,6
 Url = Annotated[str, StringConstraints(max_length=512, pattern=r"^[a-z][a-z0-9+.-]*:[!-~]+$")]
 Decimal = Annotated[str, StringConstraints(pattern=r"^-?(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,12})?$")]
 Positive = Annotated[str, StringConstraints(pattern=r"^(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,12})?$")]
-Degrees = Annotated[
-    str, StringConstraints(pattern=r"^-?(?:0|[1-9][0-9]{0,2})(?:\.[0-9]{0,6}[1-9])?$")
+_PART = "(?:[0-9]{0,6}[1-9])"
+Latitude = Annotated[
+    str,
+    StringConstraints(pattern=rf"^(?:0|-?(?:90|0\.{_PART}|(?:[1-9]|[1-8][0-9])(?:\.{_PART})?))$"),
+]
+Longitude = Annotated[
+    str,
+    StringConstraints(
+        pattern=rf"^(?:0|-?(?:180|0\.{_PART}|(?:[1-9][0-9]?|1[0-7][0-9])(?:\.{_PART})?))$"
+    ),
 ]
 
 
@@ -62,7 +72,7 @@ class Model(BaseModel):
 class Proof(Model):
     """A Data Integrity proof of a suite over canonical JSON."""
 
-    context: Context = Field(default=CONTEXT, alias="@context")
+    context: Context = Field(alias="@context")
     created: Moment | None = None
     cryptosuite: Literal["eddsa-jcs-2022", "ecdsa-jcs-2019"]
     expires: Moment | None = None
@@ -86,25 +96,31 @@ class BatchProof(Model):
     index: Annotated[int, Field(ge=0, lt=MAX_LEAVES)]
     path: Annotated[str, StringConstraints(pattern="^u[A-Za-z0-9_-]{0,1366}$")]
     size: Annotated[int, Field(ge=1, le=MAX_LEAVES)]
-    type: Literal["MerkleBatchProof"] = "MerkleBatchProof"
+    type: Literal["MerkleBatchProof"]
 
 
-def _sorted(entry: dict[str, Any]) -> dict[str, Any]:
-    return dict(sorted(entry.items()))
+def _canonical(entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry with its members in canonical order, at every depth."""
+    plain = all(type(item) is str and len(item) <= 512 for item in entry.values())
+    if plain and list(entry) == sorted(entry):
+        return entry
+    found: dict[str, Any] = strict_json.parse(canonicalize(entry), max_bytes=MAX_STATUS_BYTES)
+    return found
 
 
-_Member = Annotated[str, StringConstraints(pattern="^[!-~]{1,64}$")]
-_Whole = Annotated[int, Field(ge=-(2**53) + 1, le=2**53 - 1)]
 StatusEntry = Annotated[
-    dict[_Member, Annotated[str, StringConstraints(max_length=512)] | _Whole],
-    Field(min_length=1, max_length=MAX_STATUS),
-    AfterValidator(_sorted),
+    dict[Annotated[str, StringConstraints(pattern="^[!-~]{1,64}$")], JsonValue],
+    Field(min_length=1, max_length=16),
+    AfterValidator(_canonical),
 ]
-"""An entry of a status list, of whatever type: its members are the list's business."""
+"""An entry of a status list, of whatever type: what is in it is the list's business."""
 
 
 class Credential(Model):
-    """What all credentials have; make one of the classes below.
+    """What all credentials say; make one of the classes below.
+
+    ``@context`` and ``type`` are the same for all of a class, and the proof is no part of what is
+    said: the three stand in the document only.
 
     Attributes:
         credential_status: where its revocation is looked up.
@@ -115,13 +131,10 @@ class Credential(Model):
 
     TYPE: ClassVar[str] = ""
 
-    context: Context = Field(default=CONTEXT, alias="@context")
     credential_status: StatusEntry | None = None
     credential_subject: Any
     id: Url | None = None
     issuer: DidText
-    proof: Annotated[Proof | BatchProof, Field(discriminator="type")] | None = None
-    type: tuple[Any, ...]
     valid_from: Moment
     valid_until: Moment | None = None
 
@@ -152,10 +165,6 @@ class BirthCertificate(Credential):
     TYPE: ClassVar[str] = "DeviceBirthCertificate"
 
     credential_subject: BirthSubject
-    type: tuple[Literal["VerifiableCredential"], Literal["DeviceBirthCertificate"]] = (
-        "VerifiableCredential",
-        "DeviceBirthCertificate",
-    )
 
 
 class BatchSubject(Model):
@@ -172,22 +181,12 @@ class BatchSubject(Model):
     size: Annotated[int, Field(ge=1, le=MAX_LEAVES)]
 
 
-class Signed(Credential):
-    """A credential that has to have a signature of its own."""
-
-    proof: Proof | None = None
-
-
-class ProductionBatch(Signed):
+class ProductionBatch(Credential):
     """Manufacturer to all devices of a batch at once."""
 
     TYPE: ClassVar[str] = "ProductionBatch"
 
     credential_subject: BatchSubject
-    type: tuple[Literal["VerifiableCredential"], Literal["ProductionBatch"]] = (
-        "VerifiableCredential",
-        "ProductionBatch",
-    )
 
 
 class OwnershipSubject(Model):
@@ -205,7 +204,7 @@ class OwnershipSubject(Model):
     previous: Digest
 
 
-class Ownership(Signed):
+class Ownership(Credential):
     """Owner before (at first the manufacturer, or who claims) to the owner after.
 
     It has no end of its own: an ownership ends with the next transfer.
@@ -214,10 +213,6 @@ class Ownership(Signed):
     TYPE: ClassVar[str] = "DeviceOwnership"
 
     credential_subject: OwnershipSubject
-    type: tuple[Literal["VerifiableCredential"], Literal["DeviceOwnership"]] = (
-        "VerifiableCredential",
-        "DeviceOwnership",
-    )
     valid_until: None = None
 
 
@@ -240,16 +235,12 @@ class CalibrationSubject(Model):
     unit: Text
 
 
-class Calibration(Signed):
+class Calibration(Credential):
     """Laboratory to device, for a time."""
 
     TYPE: ClassVar[str] = "DeviceCalibration"
 
     credential_subject: CalibrationSubject
-    type: tuple[Literal["VerifiableCredential"], Literal["DeviceCalibration"]] = (
-        "VerifiableCredential",
-        "DeviceCalibration",
-    )
     valid_until: Moment
 
 
@@ -266,20 +257,16 @@ class LocationSubject(Model):
     accuracy: Positive
     altitude: Decimal | None = None
     id: DidText
-    latitude: Degrees
-    longitude: Degrees
+    latitude: Latitude
+    longitude: Longitude
 
 
-class Location(Signed):
+class Location(Credential):
     """Whoever saw it to device, for a time."""
 
     TYPE: ClassVar[str] = "DeviceLocation"
 
     credential_subject: LocationSubject
-    type: tuple[Literal["VerifiableCredential"], Literal["DeviceLocation"]] = (
-        "VerifiableCredential",
-        "DeviceLocation",
-    )
     valid_until: Moment
 
 

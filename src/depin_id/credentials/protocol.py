@@ -38,8 +38,16 @@ class StatusResult(Protocol):
 class StatusCheck(Protocol):
     """Looks entries up in status lists."""
 
-    def check(self, entry: Mapping[str, Any], *, now_ms: int) -> StatusResult:
+    def check(
+        self, entry: Mapping[str, Any], *, now_ms: int, issuer: str | None = None
+    ) -> StatusResult:
         """What the list says of a ``credentialStatus`` entry at a moment.
+
+        Args:
+            entry: as it stands in the credential.
+            now_ms: milliseconds since 1970.
+            issuer: DID that the list has to be by: the credential's own issuer. Somebody else's
+                list of the same name decides nothing.
 
         Raises:
             DepinError: taken as undecided.

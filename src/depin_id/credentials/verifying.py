@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, NoReturn
 
 from depin_id import base58
-from depin_id.credentials.models import BirthCertificate, Credential, Proof
+from depin_id.credentials.models import BirthCertificate, Credential
 from depin_id.credentials.moments import parse_moment
 from depin_id.credentials.protocol import KeyOf, StatusCheck, StatusResult
 from depin_id.credentials.subject_key import device_key
-from depin_id.credentials.wire import Parts, read
+from depin_id.credentials.wire import Parts, Signature, read
 from depin_id.data_integrity import SUITES, verify_canonical
 from depin_id.ecdsa import VerificationKey
 from depin_id.errors import CredentialError, DepinError
@@ -77,22 +77,22 @@ def verify(
 
 def check_signature(parts: Parts, key_of: KeyOf, now_ms: int) -> VerificationKey:
     """Verify the proof of a credential; gives the key. Raises as :func:`verify`."""
-    credential, proof = parts.credential, parts.credential.proof
+    credential, proof = parts.credential, parts.proof
     if proof is None:
         _refuse("credential.unsigned", "the credential has no proof")
-    if not isinstance(proof, Proof):
+    if not isinstance(proof, Signature):
         _refuse(
             "credential.unsigned",
             "the certificate is a leaf of a batch and has no signature of its own",
             "verify it with the credential of its batch: verify_birth",
         )
-    if proof.proof_purpose != PURPOSE:
+    if proof.purpose != PURPOSE:
         _refuse(
             "credential.purpose",
-            f"the proof was made for {proof.proof_purpose[:40]!r}",
+            f"the proof was made for {proof.purpose[:40]!r}",
             f"credentials are signed for {PURPOSE}",
         )
-    method = proof.verification_method
+    method = proof.method
     if method.partition("#")[0] != credential.issuer:
         _refuse(
             "credential.method",
@@ -101,10 +101,10 @@ def check_signature(parts: Parts, key_of: KeyOf, now_ms: int) -> VerificationKey
     if proof.expires is not None and now_ms > parse_moment(proof.expires):
         _refuse("proof.expired", f"the proof was good until {proof.expires}")
     key = key_of(method, credential.issuer, proof.created)
-    if SUITES[key.curve] != proof.cryptosuite:
-        _refuse("proof.suite", f"{proof.cryptosuite} with a key of {key.curve} does not fit")
-    signature = base58.decode(proof.proof_value[1:])
-    verify_canonical(key, parts.options, parts.body, parts.digest, signature)
+    if SUITES[key.curve] != proof.suite:
+        _refuse("proof.suite", f"{proof.suite} with a key of {key.curve} does not fit")
+    signature = base58.decode(proof.value)
+    verify_canonical(key, proof.options, parts.body, parts.digest, signature)
     return key
 
 
@@ -138,7 +138,7 @@ def check_parts(
         device_key(credential.credential_subject)
     found = None
     if credential.credential_status is not None:
-        found = _check_status(credential.credential_status, status, now_ms)
+        found = _check_status(credential, status, now_ms)
     return Verified(
         credential,
         credential.issuer,
@@ -149,9 +149,8 @@ def check_parts(
     )
 
 
-def _check_status(
-    entry: Mapping[str, Any], status: StatusCheck | None, now_ms: int
-) -> StatusResult:
+def _check_status(credential: Credential, status: StatusCheck | None, now_ms: int) -> StatusResult:
+    entry = credential.credential_status or {}
     if status is None:
         _refuse(
             "credential.status_unknown",
@@ -159,7 +158,7 @@ def _check_status(
             "give the status list",
         )
     try:
-        found = status.check(entry, now_ms=now_ms)
+        found = status.check(entry, now_ms=now_ms, issuer=credential.issuer)
     except DepinError as error:
         _refuse("credential.status_unknown", f"{error.code}: {error.message}"[:300], error.hint)
     if found.ok and found.decided:

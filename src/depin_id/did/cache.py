@@ -20,6 +20,8 @@ class Cache(Generic[T]):
         max_failure_ms: how long a failure is repeated without asking again.
         max_entries: the one not used for longest goes first.
         clock: milliseconds that only go forward.
+        age: how long an answer itself says that it is good, in milliseconds; it cannot be longer
+            than ``max_age_ms``.
     """
 
     def __init__(
@@ -29,11 +31,13 @@ class Cache(Generic[T]):
         max_age_ms: int = 300_000,
         max_failure_ms: int = 10_000,
         max_entries: int = 1024,
+        age: Callable[[T], int] | None = None,
     ) -> None:
         self._clock = clock
         self._max_age = max_age_ms
         self._max_failure = min(max_failure_ms, max_age_ms)
         self._most = max_entries
+        self._age = age
         self._entries: OrderedDict[str, tuple[int, T | DepinError]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -60,7 +64,8 @@ class Cache(Generic[T]):
         except DepinError as error:
             self._keep(key, now + self._max_failure, error)
             raise
-        self._keep(key, now + self._max_age, value)
+        age = self._max_age if self._age is None else min(self._age(value), self._max_age)
+        self._keep(key, now + age, value)
         return value
 
     def forget(self, key: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
 from depin_id.did.multikey import decode_multikey
@@ -91,10 +91,16 @@ def absolute(did: str, reference: Any) -> str | None:
     return did + reference if reference.startswith("#") else reference
 
 
-def _methods(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def listed(document: Mapping[str, Any], name: str) -> list[Any]:
+    """A member that should be a list: whatever else it is, it holds nothing."""
+    value = document.get(name)
+    return value[:MAX_METHODS] if isinstance(value, list) else []
+
+
+def _methods(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every verification method, those that stand in a relationship too."""
     for name in ("verificationMethod", *RELATIONSHIPS):
-        for found in document.get(name) or ():
+        for found in listed(document, name):
             if isinstance(found, dict):
                 yield found
 
@@ -153,28 +159,28 @@ def _check_method(method: dict[str, Any], did: str, seen: set[str]) -> None:
             raise
 
 
-def find_method(document: dict[str, Any], did_url: str) -> dict[str, Any] | None:
-    """The verification method of this DID URL; None when there is none."""
+def find_method(document: Mapping[str, Any], did_url: str) -> dict[str, Any] | None:
+    """The verification method of this DID URL; None when there is none, or more than one."""
     did = str(document.get("id"))
-    for method in _methods(document):
-        if absolute(did, method.get("id")) == did_url:
-            return method
-    return None
+    found = [one for one in _methods(document) if absolute(did, one.get("id")) == did_url]
+    return found[0] if len(found) == 1 else None
 
 
-def find_service(document: dict[str, Any], did_url: str) -> dict[str, Any] | None:
-    """The service of this DID URL; None when there is none."""
+def find_service(document: Mapping[str, Any], did_url: str) -> dict[str, Any] | None:
+    """The service of this DID URL; None when there is none, or more than one."""
     did = str(document.get("id"))
-    for service in document.get("service") or ():
-        if isinstance(service, dict) and absolute(did, service.get("id")) == did_url:
-            return service
-    return None
+    found = [
+        service
+        for service in listed(document, "service")
+        if isinstance(service, dict) and absolute(did, service.get("id")) == did_url
+    ]
+    return found[0] if len(found) == 1 else None
 
 
-def is_for(document: dict[str, Any], did_url: str, relationship: str) -> bool:
+def is_for(document: Mapping[str, Any], did_url: str, relationship: str) -> bool:
     """Whether the document authorises a verification method for this."""
     did = str(document.get("id"))
-    for item in document.get(relationship) or ():
-        if absolute(did, item.get("id") if isinstance(item, dict) else item) == did_url:
-            return True
-    return False
+    return any(
+        absolute(did, item.get("id") if isinstance(item, dict) else item) == did_url
+        for item in listed(document, relationship)
+    )

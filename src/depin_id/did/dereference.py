@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote, urljoin
 
-from depin_id.did.contents import RELATIONSHIPS, absolute, find_method, find_service, is_for
+from depin_id.did.contents import (
+    RELATIONSHIPS,
+    absolute,
+    find_method,
+    find_service,
+    is_for,
+    listed,
+)
 from depin_id.did.resolution import MEDIA_TYPE, Options, parse_version_time
 from depin_id.did.syntax import DidUrl, parse_did_url
 from depin_id.errors import DIDError
@@ -114,7 +121,7 @@ def _services(parameters: Mapping[str, str], document: dict[str, Any]) -> tuple[
     if wanted is None and kind is None:
         raise DIDError("did.url_malformed", "a relativeRef needs a service")
     chosen = []
-    for service in document.get("service") or ():
+    for service in listed(document, "service"):
         name = absolute(did, service.get("id")) if isinstance(service, dict) else None
         if name is None:
             continue

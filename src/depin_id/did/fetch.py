@@ -26,6 +26,8 @@ MAX_BODY: Final = 1 << 22
 MAX_HEAD: Final = 1 << 16
 """Status line and headers together, in bytes."""
 _REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
+_TRIED: Final = 4
+"""So many addresses of a host are tried; one may be of a network that this machine has not."""
 _LOOKUPS: Final = threading.BoundedSemaphore(8)
 """Look-ups cannot be broken off: so many may hang at once, no more."""
 
@@ -238,16 +240,7 @@ class Fetcher:
     def _get(
         self, url: WebUrl, types: Collection[str], most: int, left: Callable[[], float]
     ) -> tuple[bytes | None, str | None]:
-        address = self._address(url, left)
-        if self._dial is None:
-            self._dial = tls_dial()
-        try:
-            stream = self._dial(address, url.port, url.host, left())
-        except TimeoutError:
-            raise FetchError("fetch.slow", f"{url.host} does not answer") from None
-        except OSError as error:
-            raise FetchError("fetch.connect", f"{url.host}: {error.strerror or error}") from error
-        with stream:
+        with self._connect(url, left) as stream:
             try:
                 stream.settimeout(left())
                 stream.sendall(_request(url, types))
@@ -259,12 +252,20 @@ class Fetcher:
             except OSError as error:
                 raise FetchError("fetch.connect", f"{url.host}: {error}") from error
 
-    def _address(self, url: WebUrl, left: Callable[[], float]) -> str:
-        """The address to connect to; one that is refused refuses the host."""
-        found = [check_address(address) for address in self._look_up(url, left())]
-        if not found:
-            raise FetchError("fetch.lookup", f"{url.host} has no address")
-        return found[0]
+    def _connect(self, url: WebUrl, left: Callable[[], float]) -> socket.socket:
+        """A stream to the first address that answers; one that is refused refuses the host."""
+        found = [check_address(address) for address in self._look_up(url, left())][:_TRIED]
+        if self._dial is None:
+            self._dial = tls_dial()
+        failure = FetchError("fetch.lookup", f"{url.host} has no address")
+        for index, address in enumerate(found):
+            try:
+                return self._dial(address, url.port, url.host, left() / (len(found) - index))
+            except TimeoutError:
+                failure = FetchError("fetch.slow", f"{url.host} does not answer")
+            except OSError as error:
+                failure = FetchError("fetch.connect", f"{url.host}: {error.strerror or error}")
+        raise failure
 
     def _look_up(self, url: WebUrl, seconds: float) -> Sequence[str]:
         if not _LOOKUPS.acquire(timeout=seconds):

@@ -91,9 +91,16 @@ def parse_did_jwk(did: str, *, allow_published: bool = False) -> PublicKey:
 
 
 class JwkMethod:
-    """did:jwk for a :class:`~depin_id.did.resolver.Resolver`."""
+    """did:jwk for a :class:`~depin_id.did.resolver.Resolver`.
+
+    Args:
+        allow_published: take keys whose private half is published (test vectors only).
+    """
 
     name = NAME
+
+    def __init__(self, *, allow_published: bool = False) -> None:
+        self._allow_published = allow_published
 
     def resolve(self, did: Did, options: Options) -> Resolution:
         """The DID document, made from the DID alone: the same at any time.
@@ -101,4 +108,5 @@ class JwkMethod:
         Raises:
             DIDError: as :func:`parse_did_jwk`; ``did.not_found`` for a version by name.
         """
-        return unversioned(key_document(str(did), f"{did}#0", parse_did_jwk(str(did))), options)
+        key = parse_did_jwk(str(did), allow_published=self._allow_published)
+        return unversioned(key_document(str(did), f"{did}#0", key), options)

@@ -57,9 +57,16 @@ def thumbprint_of(did: str) -> bytes | None:
 
 
 class KeyMethod:
-    """did:key for a :class:`~depin_id.did.resolver.Resolver`."""
+    """did:key for a :class:`~depin_id.did.resolver.Resolver`.
+
+    Args:
+        allow_published: take keys whose private half is published (test vectors only).
+    """
 
     name = NAME
+
+    def __init__(self, *, allow_published: bool = False) -> None:
+        self._allow_published = allow_published
 
     def resolve(self, did: Did, options: Options) -> Resolution:
         """The DID document, made from the DID alone: the same at any time.
@@ -67,5 +74,5 @@ class KeyMethod:
         Raises:
             DIDError: as :func:`parse_did_key`; ``did.not_found`` for a version by name.
         """
-        key = parse_did_key(str(did))
+        key = parse_did_key(str(did), allow_published=self._allow_published)
         return unversioned(key_document(str(did), f"{did}#{did.id}", key), options)

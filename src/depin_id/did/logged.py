@@ -45,6 +45,11 @@ def describe(history: History, version: Version) -> dict[str, Any]:
     return metadata
 
 
+def time_to_live(history: History) -> int:
+    """How long its controller lets a history be kept, in milliseconds."""
+    return history.last.parameters.ttl * 1000
+
+
 def select(history: History, options: Options) -> Version:
     """The version that is asked for. Raises DIDError ``did.not_found``."""
     if options.version_id is not None:

@@ -78,6 +78,8 @@ def error_code(error: DepinError) -> str:
     if error.code.startswith("did.webvh."):
         # A log that does not verify is, in the words of the method, a DID that is not valid.
         return "invalidDid"
+    if error.code.startswith("peaq."):
+        return "invalidDidDocument"
     if isinstance(error, KeyRefused):
         return "invalidPublicKey"
     return "internalError"
@@ -232,7 +234,8 @@ class Dereferenced:
 
 def failure(error: DepinError) -> dict[str, str]:
     """Resolution metadata of an error."""
-    return {"error": error_code(error), "message": str(error), "code": error.code}
+    hint = f" ({error.hint})" if error.hint else ""
+    return {"error": error_code(error), "message": error.message + hint, "code": error.code}
 
 
 def problem(metadata: dict[str, str]) -> dict[str, Any]:

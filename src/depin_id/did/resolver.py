@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from depin_id.did.cache import Cache
 from depin_id.did.contents import method_key
@@ -78,33 +78,37 @@ def builtin_methods(
         ConfigError: ``config.dids``.
     """
     # A device that only knows did:key is not to load an HTTP client.
-    from depin_id.did.logged import WebvhMethod
+    from depin_id.did.logged import WebvhMethod, time_to_live
     from depin_id.did.source import make_source
     from depin_id.did.web import WebMethod
     from depin_id.did.webvh import Pins
 
     source = make_source(dids, files=files, fetcher=fetcher)
-    histories: Cache[History] = Cache(clock, max_age_ms=max_age_ms)
+    histories: Cache[History] = Cache(clock, max_age_ms=max_age_ms, age=time_to_live)
     documents: Cache[Resolution] = Cache(clock, max_age_ms=max_age_ms)
     pins = Pins() if pins is None else pins
     return [
-        KeyMethod(),
-        JwkMethod(),
+        KeyMethod(allow_published=allow_published),
+        JwkMethod(allow_published=allow_published),
         WebMethod(source, documents),
         WebvhMethod(source, histories, pins, now_ms, allow_published=allow_published),
-        *_peaq(),
+        *_peaq(dids, allow_published),
     ]
 
 
-def _peaq() -> list[Method]:
-    """did:peaq, where the packages that it needs are installed."""
-    if importlib.util.find_spec("depin_id.did.peaq") is None:
-        return []
-    try:
-        found: Any = importlib.import_module("depin_id.did.peaq").PeaqMethod()
-    except ImportError:
-        return []
-    return [found]
+def _peaq(dids: str | Path | None, allow_published: bool) -> list[Method]:
+    """did:peaq, from the values of the chain that a folder of DIDs may hold."""
+    from depin_id.did.peaq import FILE, PeaqMethod, file_source
+
+    path = None if dids is None else Path(dids) / FILE
+    values = file_source(path) if path is not None and path.exists() else None
+    return [PeaqMethod(values, allow_published=allow_published)]
+
+
+@cache
+def _entries() -> tuple[EntryPoint, ...]:
+    """Looked for once: to read what is installed takes as long as some hundred resolutions."""
+    return tuple(entry_points(group=ENTRY_POINTS))
 
 
 def installed_methods() -> list[Method]:
@@ -114,7 +118,7 @@ def installed_methods() -> list[Method]:
         ConfigError: ``config.did_method``, an entry point is not a method.
     """
     methods = []
-    for entry in entry_points(group=ENTRY_POINTS):
+    for entry in _entries():
         try:
             method = entry.load()()
         except Exception as error:  # whatever somebody else's package raises while loading
@@ -144,7 +148,7 @@ class Resolver:
         pins: the last heads seen of did:webvh; by default those of this resolver's life.
         max_age_ms: how long documents and histories are good without being read again.
         now_ms: wall clock, milliseconds since 1970. clock: steady milliseconds, for ages.
-        allow_published: take histories with keys whose private half is published (test vectors).
+        allow_published: take keys whose private half is published (test vectors only).
 
     Raises:
         ConfigError: ``config.did_method``, two methods of one name; ``config.dids``.
@@ -164,6 +168,7 @@ class Resolver:
         allow_published: bool = False,
     ) -> None:
         self._methods: dict[str, Method] = {}
+        self._allow_published = allow_published
         if methods is None:
             builtin = builtin_methods(
                 dids=dids,
@@ -283,8 +288,33 @@ class Resolver:
             raise DIDError(
                 "did.relationship", f"{url.did} is deactivated: none of its keys may be used"
             )
+        if relationship is not None and metadata.get("trust") == "attribute-only":
+            raise DIDError(
+                "did.relationship",
+                f"only an attribute on a chain, which anybody may write, names keys of {url.did}",
+                hint="see depin_id.peaq.trust: an issuer, a birth certificate or an enrolment",
+            )
         content, kind = select(url, parameters, found.document, relationship)
         return Dereferenced(content, metadata, {"contentType": kind})
+
+    def history(self, did: str, *, no_cache: bool = False) -> History:
+        """The verified history of a did:webvh: which key was active at which time.
+
+        Args:
+            did: as :meth:`resolve` takes it.
+            no_cache: nothing that was kept from before.
+
+        Raises:
+            DIDError: ``did.feature_not_supported`` for a method without history; ``did.*`` as the
+                log is. FetchError, StateError.
+        """
+        from depin_id.did.logged import WebvhMethod
+
+        parsed = parse_did(did)
+        method = self.method(parsed.method)
+        if not isinstance(method, WebvhMethod):
+            raise DIDError("did.feature_not_supported", f"a did:{parsed.method} has no history")
+        return method.history(did, fresh=no_cache)
 
     def key(
         self,
@@ -306,7 +336,7 @@ class Resolver:
         """
         options = _options(None, version_time, None, None, False)
         found = self._dereference(did_url, options, relationship)
-        return method_key(found.content)
+        return method_key(found.content, allow_published=self._allow_published)
 
 
 def _options(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
@@ -11,7 +12,7 @@ from typing import Final, Protocol
 from depin_id.did.fetch import Fetcher
 from depin_id.did.syntax import parse_did
 from depin_id.durable import os_failure, read_file
-from depin_id.errors import ConfigError, DepinError, DIDError
+from depin_id.errors import ConfigError, DepinError
 
 DOCUMENT: Final = "did.json"
 LOG: Final = "did.jsonl"
@@ -40,6 +41,9 @@ TYPES: Final = {
 }
 """What servers call such files."""
 MAX_FOLDERS: Final = 100_000
+MAX_FIRST: Final = 1 << 20
+"""The longest first line of a log that is looked at to see whose it is."""
+LOOK_AGAIN_S: Final = 1.0
 
 
 class Source(Protocol):
@@ -119,54 +123,73 @@ class Sources:
 class FileSource:
     """A folder of folders, each with the files of one DID: no network is needed.
 
-    A folder's name is free; which DID it is for stands in its files. A log also answers for the
-    DIDs that it had before it moved: it is found by its SCID.
+    The folder may also hold the files of one DID itself. A folder's name is free; which DID it is
+    for stands in its files. A log also answers for the DIDs that it had before it moved: it is
+    found by its SCID.
 
     Args:
-        path: the folder. It is read again when a folder was added or removed.
+        path: the folder. What is new in it is seen when it is asked for, within a second.
+        clock: steady seconds.
 
     Raises:
         ConfigError: ``config.dids``, it is no folder, or two folders are for one DID.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = Path(path)
+        self._clock = clock
         self._lock = threading.Lock()
+        self._looked = -1.0
         self._stamp = -1
+        self._names: dict[Path, tuple[int, str | None]] = {}
         self._folders: dict[str, Path] = {}
-        self._index()
+        self._index(again=True)
 
     def read(self, did: str, name: str, url: str) -> bytes | None:
         """See :meth:`Source.read`. Raises ConfigError as the class."""
-        self._index()
-        folder = self._folders.get(_key(did))
-        if folder is None:
-            return None
-        return read_file(folder / name, max_bytes=MAX_BYTES[name])
+        self._index(again=False)
+        if (folder := self._folders.get(_key(did))) is None:
+            # Its files may have come into a folder that was there.
+            self._index(again=self._clock() - self._looked >= LOOK_AGAIN_S)
+            folder = self._folders.get(_key(did))
+        return None if folder is None else read_file(folder / name, max_bytes=MAX_BYTES[name])
 
-    def _index(self) -> None:
+    def _index(self, *, again: bool) -> None:
         with self._lock:
             try:
                 stamp = self.path.stat().st_mtime_ns
-                if stamp == self._stamp:
+                if stamp == self._stamp and not again:
                     return
                 names = sorted(entry for entry in self.path.iterdir() if entry.is_dir())
+                if len(names) > MAX_FOLDERS:
+                    raise ConfigError("config.dids", f"{self.path} has over {MAX_FOLDERS} folders")
+                self._names = {folder: self._name(folder) for folder in (self.path, *names)}
             except (FileNotFoundError, NotADirectoryError):
                 raise ConfigError("config.dids", f"{self.path} is not a folder") from None
             except OSError as error:
                 raise os_failure(error, self.path) from error
-            if len(names) > MAX_FOLDERS:
-                raise ConfigError("config.dids", f"{self.path} has over {MAX_FOLDERS} folders")
-            found: dict[str, Path] = {}
-            for folder in names:
-                key = _named(folder)
-                if key is not None and found.setdefault(key, folder) != folder:
-                    raise ConfigError(
-                        "config.dids",
-                        f"{found[key].name} and {folder.name} are for one DID",
-                        hint="keep the newer one",
-                    )
-            self._folders, self._stamp = found, stamp
+            self._folders, self._stamp = self._by_did(), stamp
+            self._looked = self._clock()
+
+    def _name(self, folder: Path) -> tuple[int, str | None]:
+        """When a folder changed last, and which DID it is for; known ones are not read again."""
+        changed = folder.stat().st_mtime_ns
+        known = self._names.get(folder)
+        if known is not None and known[0] == changed and known[1] is not None:
+            return known
+        return changed, _named(folder)
+
+    def _by_did(self) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        for folder, (_, key) in self._names.items():
+            # Two names of one folder, such as a symbolic link to it, are no contradiction.
+            if key is not None and found.setdefault(key, folder).resolve() != folder.resolve():
+                raise ConfigError(
+                    "config.dids",
+                    f"{found[key].name} and {folder.name} are for one DID",
+                    hint="keep the newer one",
+                )
+        return found
 
 
 def _key(did: str) -> str:
@@ -177,24 +200,17 @@ def _key(did: str) -> str:
 
 def _named(folder: Path) -> str | None:
     """Which DID a folder is for; whether that is true shows when it is resolved."""
-    for name, where in ((LOG, _of_log), (DOCUMENT, _of_document)):
-        data = read_file(folder / name, max_bytes=MAX_BYTES[name])
-        if data is None:
-            continue
-        try:
-            return _key(str(parse_did(where(data))))
-        except (DIDError, ValueError, KeyError, TypeError, RecursionError):
+    try:
+        if (folder / LOG).is_file():
+            with open(folder / LOG, "rb") as file:
+                did = json.loads(file.readline(MAX_FIRST))["state"]["id"]
+        elif (data := read_file(folder / DOCUMENT, max_bytes=MAX_BYTES[DOCUMENT])) is not None:
+            did = json.loads(data)["id"]
+        else:
             return None
-    return None
-
-
-def _of_log(data: bytes) -> str:
-    first = json.loads(data.split(b"\n", 1)[0])
-    return str(first["state"]["id"])
-
-
-def _of_document(data: bytes) -> str:
-    return str(json.loads(data)["id"])
+        return _key(str(parse_did(did)))
+    except (OSError, DepinError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def make_source(

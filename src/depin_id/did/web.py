@@ -6,6 +6,7 @@ was. Readings of a device are better signed by a DID with a history.
 
 from __future__ import annotations
 
+import copy
 from typing import Final
 
 from depin_id.did.cache import Cache
@@ -74,7 +75,9 @@ class WebMethod:
                 "a did:web has no history",
                 hint="only did:webvh knows what was true before",
             )
-        return self._cache.get(text, lambda: self._load(text, url), fresh=options.no_cache)
+        found = self._cache.get(text, lambda: self._load(text, url), fresh=options.no_cache)
+        # Whoever gets it may change it: not what is kept.
+        return copy.deepcopy(found)
 
     def _load(self, did: str, url: str) -> Resolution:
         data = self._source.read(did, DOCUMENT, url)

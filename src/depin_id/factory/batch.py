@@ -7,7 +7,7 @@ its proof. Nothing is seen from outside before everything is written: see :mod:`
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from depin_id.credentials.batch import (
 )
 from depin_id.credentials.models import BirthCertificate, BirthSubject, ProductionBatch
 from depin_id.credentials.moments import format_moment
+from depin_id.credentials.status.result import StatusResult
 from depin_id.credentials.verifying import Verified, verify
 from depin_id.credentials.wire import write
 from depin_id.errors import CredentialError
@@ -69,6 +70,7 @@ class BatchOptions:
         earlier: folders of earlier batches, whose serials, keys and addresses must not come again.
         max_devices: bound on the size of the batch.
         credential_status: entry of a status list, for the batch as a whole.
+        status: gives the entry of a status list for the next device, which is only its own.
         random: gives so many random bytes.
     """
 
@@ -80,6 +82,7 @@ class BatchOptions:
     earlier: tuple[Path, ...] = ()
     max_devices: int = MAX_DEVICES
     credential_status: dict[str, Any] | None = None
+    status: Callable[[], dict[str, Any]] | None = None
     random: Callable[[int], bytes] = os.urandom
 
 
@@ -149,8 +152,10 @@ class _Collector:
 
     def _body(self, row: Row, claim_digest: str | None) -> bytes:
         """The canonical certificate without its proof."""
-        return write(
-            BirthCertificate(
+        status = None if self.options.status is None else self.options.status()
+        try:
+            certificate = BirthCertificate(
+                credential_status=status,
                 credential_subject=BirthSubject(
                     batch=self.options.batch,
                     claim_digest=claim_digest,
@@ -164,7 +169,9 @@ class _Collector:
                 issuer=self.options.issuer.did,
                 valid_from=self.valid_from,
             )
-        )
+        except ValueError as error:
+            raise CredentialError("credential.malformed", str(error)[:300]) from None
+        return write(certificate)
 
 
 def _create(path: Path, mode: int) -> BinaryIO:
@@ -204,6 +211,7 @@ def make_batch(
                 options.defaults,
                 earlier=options.earlier,
                 max_devices=options.max_devices,
+                issuer=options.issuer.signer.public_key,
                 take=collector.add,
                 report=report,
             )
@@ -239,12 +247,14 @@ def check_rows(
     *,
     earlier: tuple[Path, ...] = (),
     max_devices: int = MAX_DEVICES,
+    issuer: PublicKey | None = None,
     take: Callable[[Row], None] | None = None,
     report: Report = _silent,
 ) -> int:
     """Read all lines of a batch; gives how many devices they name.
 
     Args:
+        issuer: the key that signs the batch: no device's own.
         take: is given each device until the first fault.
 
     Raises:
@@ -258,6 +268,8 @@ def check_rows(
         if count > max_devices:
             faults.add(row.line, "factory.too_many", f"over {max_devices} devices")
             break
+        if row.enrolment.key == issuer:
+            faults.add(row.line, "factory.key", "this is the key that signs the batch")
         if take is not None and not faults:
             take(row)
         if count % _EVERY == 0:
@@ -297,6 +309,16 @@ def _sign(folder: Path, collector: _Collector, report: Report) -> tuple[int, str
     return size, tree.root.hex(), digest
 
 
+class _Fresh:
+    """The status of what was issued just now: nobody can have revoked it."""
+
+    def check(
+        self, entry: Mapping[str, Any], *, now_ms: int, issuer: str | None = None
+    ) -> StatusResult:
+        """Valid."""
+        return StatusResult("valid", value=0)
+
+
 class _Check:
     """Verifies some of the certificates as others will: what leaves is good."""
 
@@ -304,7 +326,11 @@ class _Check:
         self._now, self._step = options.now, step
         self._key = options.issuer.signer.public_key
         self._batch: Verified = verify(
-            signed, key_of=self._key_of, now_ms=self._now, expected_type=ProductionBatch
+            signed,
+            key_of=self._key_of,
+            now_ms=self._now,
+            expected_type=ProductionBatch,
+            status=_Fresh(),
         )
 
     def _key_of(self, method: str, issuer: str, created: str | None) -> PublicKey:
@@ -313,4 +339,10 @@ class _Check:
     def some(self, index: int, size: int, certificate: bytes) -> None:
         """Verify the first, the last, and each so many."""
         if index % self._step == 0 or index == size - 1:
-            verify_birth(certificate, key_of=self._key_of, now_ms=self._now, batch=self._batch)
+            verify_birth(
+                certificate,
+                key_of=self._key_of,
+                now_ms=self._now,
+                batch=self._batch,
+                status=_Fresh(),
+            )

@@ -31,6 +31,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     make_directory(path.parent)
     beside = path.with_name(f".{path.name}.unfinished")
     handle = _hold(beside)
+    done = False
     try:
         try:
             _empty(beside)
@@ -38,10 +39,11 @@ def new_folder(path: Path) -> Iterator[Path]:
             _sync(beside)
             _refuse_existing(path)
             os.rename(beside, path)
+            done = True
         except OSError as error:
             raise os_failure(error, path) from error
         finally:
-            if beside.is_dir():
+            if not done:  # afterwards the name is another process's
                 shutil.rmtree(beside, ignore_errors=True)
     finally:
         os.close(handle)

@@ -13,7 +13,7 @@ from depin_id import strict_json
 from depin_id.claims import Place
 from depin_id.did.key import did_key
 from depin_id.enrolment import Enrolment, Role, parse_degrees
-from depin_id.errors import DepinError
+from depin_id.errors import DepinError, TransportError
 from depin_id.factory.faults import Faults
 from depin_id.factory.keytext import KeyFault, parse_key
 from depin_id.keys import PublicKey
@@ -82,14 +82,23 @@ class Row:
     mac: str
 
 
+def _readline(source: BinaryIO, size: int) -> bytes:
+    try:
+        return source.readline(size)
+    except OSError as error:
+        raise TransportError(
+            "file.failed", f"the list of devices: {error.strerror or error}"
+        ) from error
+
+
 def _lines(source: BinaryIO, faults: Faults) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, without those that are blank or cannot be read."""
     number = 0
-    while data := source.readline(MAX_LINE + 1):
+    while data := _readline(source, MAX_LINE + 1):
         number += 1
         if len(data) > MAX_LINE and not data.endswith(b"\n"):
             faults.add(number, "factory.line", f"the line is over {MAX_LINE} bytes")
-            while (rest := source.readline(1 << 16)) and not rest.endswith(b"\n"):
+            while (rest := _readline(source, 1 << 16)) and not rest.endswith(b"\n"):
                 pass
             continue
         if number == 1:

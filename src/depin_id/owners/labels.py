@@ -81,7 +81,8 @@ def sheet(labels: Iterable[tuple[str, str, str]]) -> bytes:
         drawn = _qr(text).svg_inline(scale=_MODULE, border=_BORDER, svgclass=None, lineclass=None)
         parts.append(
             f'<g transform="translate({x:g} {y:g})"><g transform="translate(7.6 0)">{drawn}</g>'
-            f'<text x="24" y="35.5" font-size="3">{escape(serial)}</text>'
+            f'<text x="24" y="35.5" font-size="{min(3.0, 76 / max(1, len(serial))):.2g}">'
+            f"{escape(serial)}</text>"
             f'<text x="24" y="39.5" font-size="2.4">{escape(code[:19])}</text>'
             f'<text x="24" y="42.5" font-size="2.4">{escape(code[20:])}</text></g>\n'
         )

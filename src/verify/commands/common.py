@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from depin_id.commands.common import read_input
 from depin_id.errors import ConfigError
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The aggregator's directory.")]
@@ -73,3 +74,11 @@ def parse_position(text: str | None) -> tuple[int, int] | None:
     if not slash or not epoch.isdecimal() or not n.isdecimal() or len(text) > 24:
         raise ConfigError("usage", f"{text[:40]!r} is not a position", hint="write EPOCH/N: 3/17")
     return int(epoch), int(n)
+
+
+def read_text(name: str) -> str:
+    """A file of UTF-8 text, or standard input for ``-``, at most 16 MiB. Raises ConfigError."""
+    try:
+        return read_input(name, max_bytes=1 << 24).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError("usage", f"{name} is not UTF-8 text") from error

@@ -12,7 +12,7 @@ from depin_id.did.key import parse_did_key
 from depin_id.enrolment import read_enrolments
 from depin_id.envelope import split_bundle
 from depin_id.errors import ConfigError
-from verify.commands.common import AsJson, Directory, flat, progress
+from verify.commands.common import AsJson, Directory, flat, progress, read_text
 from verify.ingest.files import FileSource
 from verify.operations.archive import archive as archive_files
 from verify.operations.archive import fetch
@@ -95,13 +95,15 @@ def restore(
     """
     material = Material(
         envelopes=_envelopes(envelopes or []),
-        enrolments=[item for name in enrolments or () for item in read_enrolments(_text(name))],
+        enrolments=[item for name in enrolments or () for item in read_enrolments(read_text(name))],
         keys=[parse_did_key(did) for did in new_key or ()],
         cards=[read_input(name) for name in card or ()],
     )
     for name in policy or ():
         known = load_profiles(profiles)
-        material.policies.append(policy_entry(Policy.from_toml(_text(name), profiles=known), known))
+        material.policies.append(
+            policy_entry(Policy.from_toml(read_text(name), profiles=known), known)
+        )
     with progress("entries") as report:
         made = bring_back(
             source,
@@ -117,13 +119,6 @@ def restore(
         )
     found = made.to_json()
     show(found if as_json else flat(found), as_json=as_json)
-
-
-def _text(name: str) -> str:
-    try:
-        return read_input(name).decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError("usage", f"{name} is not UTF-8 text") from error
 
 
 def _envelopes(names: list[str]) -> list[bytes]:

@@ -120,6 +120,9 @@ def export(
     directory: Directory,
     out: Annotated[str, typer.Option("-o", "--out", help="A file, or - for csv and jsonl.")],
     format_: Annotated[str, typer.Option("--format", help="parquet, csv or jsonl.")] = "csv",
+    rescored: Annotated[
+        bool, typer.Option("--rescored", help="Also what later entries say counts no more.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the readings that count into one file.
@@ -129,6 +132,7 @@ def export(
     workspace = Workspace(directory)
     folder = workspace.public if workspace.public.is_dir() else directory
     with progress("readings") as report:
-        count = export_table(folder, format_, out if out == "-" else Path(out), progress=report)
+        target = out if out == "-" else Path(out)
+        count = export_table(folder, format_, target, rescored=rescored, progress=report)
     if out != "-":
         show({"readings": count, "out": out}, as_json=as_json)

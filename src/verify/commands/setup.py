@@ -16,20 +16,13 @@ from depin_id.network import load_card
 from depin_id.possession import MAX_PROOF
 from depin_id.printable import json_text
 from depin_id.statements import MAX_STATEMENT
-from verify.commands.common import AsJson, Directory, flat, parse_moment
+from verify.commands.common import AsJson, Directory, flat, parse_moment, read_text
 from verify.control import perform_on
 from verify.reading import Reader
 from verify.setup import init as make
 from verify.workspace import Workspace
 
 Did = Annotated[str, typer.Argument(metavar="DID", help="The device's DID.")]
-
-
-def _text(name: str) -> str:
-    try:
-        return read_input(name, max_bytes=1 << 24).decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError("usage", f"{name} is not UTF-8 text") from error
 
 
 def init(
@@ -55,7 +48,7 @@ def init(
     workspace = make(
         directory,
         network,
-        policy_text="" if policy is None else _text(str(policy)),
+        policy_text="" if policy is None else read_text(str(policy)),
         profiles_directory=profiles,
         allow_asserted_time=allow_asserted_time,
     )
@@ -94,7 +87,7 @@ def enrol(
         return
     if not files:
         raise ConfigError("usage", "give enrolment documents, or --proof and --certificate")
-    documents = "\n".join(_text(name).strip("\n") for name in files)
+    documents = "\n".join(read_text(name).strip("\n") for name in files)
     since = None if effective_from is None else parse_moment(effective_from)
     answer = perform_on(directory, {"op": "enrol", "documents": documents, "effective_from": since})
     if as_json:
@@ -163,13 +156,22 @@ def rotate(
     directory: Directory,
     did: Did,
     new_key: Annotated[str, typer.Argument(metavar="NEW_DID", help="did:key of the new key.")],
+    effective_from: Annotated[
+        str | None, typer.Option(help="The new key counts for what arrived since; bounded.")
+    ] = None,
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="The old key ends now, without the policy's grace.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give a device a new key; the old one ends now.
+    """Give a device a new key; the old one still counts for what is under way.
 
     Example: depin-verify rotate agg did:key:z6Mk... did:key:z6Mk...
     """
-    show(perform_on(directory, {"op": "rotate", "did": did, "new_key": new_key}), as_json=as_json)
+    request = {"op": "rotate", "did": did, "new_key": new_key, "at_once": at_once}
+    if effective_from is not None:
+        request["effective_from"] = parse_moment(effective_from)
+    show(perform_on(directory, request), as_json=as_json)
 
 
 def revoke(
@@ -212,11 +214,11 @@ def policy(
     Example: depin-verify policy agg policy.toml
     """
     if file is not None:
-        show(perform_on(directory, {"op": "policy", "toml": _text(file)}), as_json=as_json)
+        show(perform_on(directory, {"op": "policy", "toml": read_text(file)}), as_json=as_json)
         return
     workspace = Workspace(directory)
     workspace.check()
-    text = _text(str(workspace.policy))
+    text = read_text(str(workspace.policy))
     if as_json:
         show({"toml": text}, as_json=True)
     else:

@@ -1,5 +1,7 @@
 """The reading table as one file, for other people's tools: Parquet, CSV or JSON lines.
 
+What later entries of the log say counts no more is left out unless it is asked for.
+
 Every format has a column ``exact`` besides the double ``value``: the number as decimal text, none
 of it rounded. CSV is opened in spreadsheets, which run a cell that begins with ``=``, ``+``, ``-``
 or ``@``: such a text gets an apostrophe in front. Numbers are written as numbers.
@@ -19,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -29,7 +32,9 @@ from verify.dataset.builder import FOLDER
 from verify.dataset.check import Progress, segments_of
 from verify.dataset.reader import open_table
 from verify.dataset.schema import READING_SCHEMA, writer_options
-from verify.dataset.segment import READINGS, TEMPORARY, io_errors
+from verify.dataset.segment import ENTRIES, READINGS, TEMPORARY, io_errors
+from verify.identity.entries import RESCORED
+from verify.leaf import AdminLeaf, parse_leaf
 
 FORMATS = ("parquet", "csv", "jsonl")
 STDOUT = "-"
@@ -42,7 +47,14 @@ _DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def export(path: Path, fmt: str, out: Path | str, *, progress: Progress | None = None) -> int:
+def export(
+    path: Path,
+    fmt: str,
+    out: Path | str,
+    *,
+    rescored: bool = False,
+    progress: Progress | None = None,
+) -> int:
     """Write the reading table of a dataset as one file.
 
     It is not checked against the log: :func:`verify_dataset` does that.
@@ -53,6 +65,7 @@ def export(path: Path, fmt: str, out: Path | str, *, progress: Progress | None =
             separated by spaces; times are RFC 3339 in UTC; bytes are base64.
         out: the file, which is whole or absent afterwards, or ``-`` for standard output (not with
             Parquet).
+        rescored: also what later entries say counts no more.
         progress: called with (done, in all) in log entries.
 
     Returns:
@@ -69,17 +82,44 @@ def export(path: Path, fmt: str, out: Path | str, *, progress: Progress | None =
         raise DatasetError(
             "dataset.format", "Parquet cannot go to standard output", hint="name a file"
         )
-    batches = _batches(Path(path) / FOLDER, progress)
+    folder = Path(path) / FOLDER
+    batches = _batches(folder, [] if rescored else rescored_runs(folder), progress)
     with _target(out) as file:
         return _WRITERS[fmt](batches, file)
 
 
-def _batches(folder: Path, progress: Progress | None) -> Iterator[Any]:
+def rescored_runs(folder: Path) -> list[tuple[int, int]]:
+    """Entries that later entries say count no more, as (first index, how many)."""
+    runs: list[tuple[int, int]] = []
+    for segment in segments_of(folder):
+        with open_table(folder / segment.name(ENTRIES), ENTRIES) as table:
+            for batch in table.batches():
+                kinds = batch.column("kind").to_pylist()
+                leaves = batch.column("leaf")
+                for row in (row for row, kind in enumerate(kinds) if kind == RESCORED):
+                    leaf = parse_leaf(leaves[row].as_py())
+                    if isinstance(leaf, AdminLeaf):
+                        runs += [(first, count) for first, count in leaf.body[2]]
+    return runs
+
+
+def _counting(batch: Any, runs: list[tuple[int, int]]) -> Any:
+    """The rows of a batch that are in none of the runs."""
+    if not runs:
+        return batch
+    index = batch.column("log_index").to_numpy()
+    gone = np.zeros(len(index), dtype=bool)
+    for first, count in runs:
+        gone |= (index >= first) & (index < first + count)
+    return batch.filter(pa.array(~gone))
+
+
+def _batches(folder: Path, runs: list[tuple[int, int]], progress: Progress | None) -> Iterator[Any]:
     segments = segments_of(folder)
     for segment in segments:
         with open_table(folder / segment.name(READINGS), READINGS) as table:
             for batch in table.batches():
-                yield _with_exact(batch)
+                yield _with_exact(_counting(batch, runs))
         if progress is not None:
             progress(segment.end, segments[-1].end)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from depin_id.did.jwk import parse_did_jwk
 from depin_id.did.key import parse_did_key
-from depin_id.errors import CredentialError
+from depin_id.enrolment import Enrolment
+from depin_id.errors import CredentialError, DepinError
 from depin_id.keys import PublicKey
 from verify.identity.state import IdentityState
 
@@ -48,3 +49,20 @@ def key_at(identity: IdentityState, method: str, did: str, at: int) -> PublicKey
         f"{method[:160]} does not count now",
         hint="sign with a key of the newest version of the DID",
     )
+
+
+def names_key(identity: IdentityState, enrolment: Enrolment, at: int) -> bool:
+    """Whether the DID of an enrolment itself says that the key beside it counts now.
+
+    A did:key and a did:jwk are their key; any other DID has to have a history that was taken.
+    """
+    did, key = enrolment.did, enrolment.key
+    if enrolment.is_did_key:
+        return True
+    try:
+        if did.startswith("did:jwk:"):
+            return parse_did_jwk(did) == key
+    except DepinError:
+        return False
+    known = identity.histories.get(did)
+    return known is not None and not known.deactivated and key in known.keys_at(at)

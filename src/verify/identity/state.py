@@ -59,6 +59,10 @@ class KnownHistory:
         return next((span for span in reversed(self.spans) if span.key == cose_key), None)
 
 
+def _spans(found: list[list[Any]]) -> tuple[KeySpan, ...]:
+    return tuple(KeySpan(*span) for span in found)
+
+
 class Birth(NamedTuple):
     """What a device's birth certificate said, as far as anything is decided by it.
 
@@ -124,6 +128,10 @@ class IdentityState:
     serials: dict[tuple[str, str], str] = field(default_factory=dict, compare=False)
     _sorted: list[int] = field(default_factory=list, repr=False, compare=False)
 
+    def names_of(self, scid: str) -> list[str]:
+        """Every name that a DID with a history had here: it may have moved."""
+        return [name for name, known in self.histories.items() if known.scid == scid]
+
     def owner_of(self, device: str, at: int) -> str:
         """The owner of a device at a receipt time by entries about it; empty without one."""
         found = self.owners.get(device, ())
@@ -179,9 +187,9 @@ class IdentityState:
         """Everything, ready for CBOR."""
         return [
             [
-                [h.did, h.scid, h.number, h.version_id, h.log]
+                [name, h.did, h.scid, h.number, h.version_id, h.log]
                 + [[list(span) for span in h.spans], h.deactivated]
-                for h in self.histories.values()
+                for name, h in self.histories.items()
             ],
             [list(birth) for birth in self.births.values()],
             [[did, [list(item) for item in found]] for did, found in self.owners.items()],
@@ -204,12 +212,12 @@ class IdentityState:
         """Take what :meth:`pack` gave. Raises ValueError, TypeError, LookupError."""
         histories, births, owners, wallets, refs, capabilities, withdrawn, spent, *more = value
         nonces, status, batches, rescored = more
-        found = [
-            KnownHistory(did, scid, number, version, log, tuple(KeySpan(*s) for s in spans), gone)
-            for did, scid, number, version, log, spans, gone in histories
-        ]
+        found = {
+            name: KnownHistory(did, scid, number, version, log, _spans(spans), gone)
+            for name, did, scid, number, version, log, spans, gone in histories
+        }
         return cls(
-            {item.did: item for item in found},
+            found,
             {item[0]: Birth(*item) for item in births},
             {did: tuple(Ownership(*item) for item in items) for did, items in owners},
             dict(wallets),
@@ -237,9 +245,9 @@ class IdentityState:
         """
         match entry:
             case HistoryTaken(did, scid, number, version_id, log, spans, deactivated):
-                self.histories[did] = KnownHistory(
-                    did, scid, number, version_id, log, spans, deactivated
-                )
+                known = KnownHistory(did, scid, number, version_id, log, spans, deactivated)
+                for name in (did, *self.names_of(scid)):
+                    self.histories[name] = known
             case EvidenceTaken(_, _, nonce, private):
                 self.use_nonce(nonce)
                 if private is not None:

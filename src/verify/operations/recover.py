@@ -294,11 +294,11 @@ class Recovery:
         raise _Unknown("its enrolment document is not at hand: name it with --enrolments")
 
     def _rotated(self, index: int, leaf: AdminLeaf) -> Rotated:
-        ref, since, proof = leaf.body
+        ref, since, proof, *until = leaf.body
         salt = self._salt(ref, index, leaf.received_at)
         for key in self._material.keys:
             if commitment(salt, key.cose_key) == proof:
-                return Rotated(self._did(ref), key, since)
+                return Rotated(self._did(ref), key, since, *until)
         raise _Unknown("its new key is not at hand: name it with --new-key")
 
     # --- what is missing ------------------------------------------------------------------------

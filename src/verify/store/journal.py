@@ -262,6 +262,15 @@ class Journal(Closing):
                 return found
         return None
 
+    def entries_of(self, stream: int) -> list[int]:
+        """Indices of all entries that used positions of a stream, rising.
+
+        Raises:
+            StateError: ``state.corrupt``.
+        """
+        files = [self._file(info.sequence) for info in self._infos]
+        return [index for file in files for index in file.entries_of(stream)]
+
     def offset(self, source: str) -> bytes | None:
         """How far a source was read, by the newest batch that said so; None when none did."""
         return self._file(self._infos[-1].sequence).offsets().get(source)

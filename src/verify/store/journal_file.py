@@ -268,6 +268,16 @@ class JournalFile(Closing):
             raise corrupt(self.path, f"position {key[:3]} is not what was written")
         return position
 
+    def entries_of(self, stream: int) -> list[int]:
+        """Indices of the entries that used positions of a stream, rising."""
+        with guarded(self.path):
+            found = self._connection.execute(
+                "SELECT entry FROM positions WHERE stream=? ORDER BY entry", (stream,)
+            ).fetchall()
+        if not all(have_types(row, "i") for row in found):
+            raise corrupt(self.path, "a position has the wrong form")
+        return [row[0] for row in found]
+
     def offsets(self) -> dict[str, bytes]:
         """The newest offset of every source."""
         with guarded(self.path):

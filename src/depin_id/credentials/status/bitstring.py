@@ -167,8 +167,7 @@ def read_bitstring(data: bytes, *, key_of: KeyOf) -> SignedList:
         issuer = issuer.get("id")
     if not isinstance(issuer, str) or not _is_did(issuer):
         malformed("its issuer is no DID")
-    created = _verify(document, issuer, key_of)
-    return _signed(document, issuer, created)
+    return _signed(document, issuer, _verify(document, issuer, key_of))
 
 
 def _is_did(text: str) -> bool:
@@ -179,8 +178,8 @@ def _is_did(text: str) -> bool:
     return True
 
 
-def _verify(document: dict[str, Any], issuer: str, key_of: KeyOf) -> str | None:
-    """Verify the proof; gives its ``created``."""
+def _verify(document: dict[str, Any], issuer: str, key_of: KeyOf) -> dict[str, Any]:
+    """Verify the proof; gives its options."""
     proof = document.get("proof")
     options, _ = split_proof(proof)
     if options["proofPurpose"] != PURPOSE:
@@ -189,10 +188,10 @@ def _verify(document: dict[str, Any], issuer: str, key_of: KeyOf) -> str | None:
     check_method(method, issuer)
     unsigned = {name: value for name, value in document.items() if name != "proof"}
     verify_proof(unsigned, proof, key_of(method, issuer, created))
-    return created
+    return options
 
 
-def _signed(document: dict[str, Any], issuer: str, created: str | None) -> SignedList:
+def _signed(document: dict[str, Any], issuer: str, options: dict[str, Any]) -> SignedList:
     subject = document.get("credentialSubject")
     if not isinstance(subject, dict) or subject.get("type") != "BitstringStatusList":
         malformed("its subject is no BitstringStatusList")
@@ -204,7 +203,12 @@ def _signed(document: dict[str, Any], issuer: str, created: str | None) -> Signe
     if len(packed) * 8 < MIN_ENTRIES:
         refuse("length", f"{len(packed) * 8} entries; a list has at least {MIN_ENTRIES}")
     # A list signed again says what holds then: the proof's own time goes before validFrom.
-    valid_from, until = document.get("validFrom"), document.get("validUntil")
+    valid_from, created = document.get("validFrom"), options.get("created")
+    ends = [
+        _moment_ms(holder[name], name)
+        for holder, name in ((document, "validUntil"), (options, "expires"))
+        if holder.get(name) is not None
+    ]
     issued = _moment_ms(valid_from if created is None else created, "validFrom")
     starts = issued if valid_from is None else _moment_ms(valid_from, "validFrom")
     return SignedList(
@@ -214,7 +218,7 @@ def _signed(document: dict[str, Any], issuer: str, created: str | None) -> Signe
         purposes=frozenset(named),
         issued_ms=issued,
         starts_ms=starts,
-        expires_ms=None if until is None else _moment_ms(until, "validUntil"),
+        expires_ms=min(ends, default=None),
         ttl_ms=None if "ttl" not in subject else _check_ttl(subject["ttl"]),
         packed=packed,
         size=0,

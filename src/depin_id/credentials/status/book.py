@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -23,7 +23,10 @@ from depin_id.errors import CredentialError, EncodingError, StateError
 TYPE: Final = "depin-status/1"
 MAX_ENTRIES: Final = 1 << 22
 _MAX_FILE: Final = 2 * MAX_PACKED + 8192
-_FIELDS: Final = {"type", "kind", "uri", "purpose", "size", "count", "random", "table", "given"}
+_FIELDS: Final = {
+    *("type", "kind", "uri", "purpose", "messages"),
+    *("size", "count", "random", "table", "given"),
+}
 _TRIES: Final = 64
 
 
@@ -37,6 +40,7 @@ class StatusBook:
     Attributes:
         path: its file. kind: ``bitstring`` or ``token``. uri: where the signed list is found.
         purpose: of a bitstring list; empty for a token list. size: bits of an entry.
+        messages: what each number of a bitstring list means, where there is something to say.
         random: whether indices are given out at random, which says nothing of when, or in order.
     """
 
@@ -45,6 +49,7 @@ class StatusBook:
         self.kind: Kind = fields["kind"]
         self.uri: str = fields["uri"]
         self.purpose: str = fields["purpose"]
+        self.messages: tuple[str, ...] = tuple(fields["messages"])
         self.size: int = fields["size"]
         self.random: bool = fields["random"]
         count: int = fields["count"]
@@ -81,11 +86,17 @@ class StatusBook:
         uri: str,
         kind: Kind = "bitstring",
         purpose: str = "revocation",
+        messages: Sequence[str] = (),
         size: int = 1,
         count: int = MIN_ENTRIES,
         random: bool = True,
     ) -> StatusBook:
         """A new record with nothing given out; never over a file that is there.
+
+        Args:
+            path: of the record. uri: where the signed list is going to be found.
+            kind, purpose, size, random: see the class. count: entries, a multiple of 8.
+            messages: one for each number; a bitstring list of more than one bit has to have them.
 
         Raises:
             CredentialError: ``status.malformed``, ``status.purpose``, ``status.length``.
@@ -93,10 +104,12 @@ class StatusBook:
         """
         if kind == "token":
             purpose = ""
-            if size not in SIZES:
-                refuse("malformed", "a token list has entries of 1, 2, 4 or 8 bits")
+            if size not in SIZES or messages:
+                refuse("malformed", "a token list has 1, 2, 4 or 8 bits, and no messages")
         elif purpose not in PURPOSES:
             refuse("purpose", f"a purpose is one of {', '.join(PURPOSES)}")
+        elif len(messages) != 1 << check_size(size) and (messages or size > 1):
+            refuse("malformed", f"entries of {size} bits have {1 << size} messages")
         least = 8 if kind == "token" else MIN_ENTRIES
         if type(count) is not int or not least <= count <= MAX_ENTRIES or count % 8:
             refuse("length", f"a list has {least} to {MAX_ENTRIES} entries, a multiple of 8")
@@ -105,6 +118,7 @@ class StatusBook:
             "kind": kind,
             "uri": check_uri(uri),
             "purpose": purpose,
+            "messages": list(messages),
             "size": check_size(size),
             "count": count,
             "random": random,
@@ -123,7 +137,7 @@ class StatusBook:
                 "state.missing", f"there is no {path}", hint="make one: depin-id status new"
             )
         try:
-            fields = cbor.decode(data, max_bytes=_MAX_FILE, max_depth=2)
+            fields = cbor.decode(data, max_bytes=_MAX_FILE, max_depth=3)
         except EncodingError as error:
             _damaged(path, error.message)
         _check(path, fields)
@@ -150,6 +164,7 @@ class StatusBook:
             "kind": self.kind,
             "uri": self.uri,
             "purpose": self.purpose,
+            "messages": list(self.messages),
             "size": self.size,
             "count": len(self._table),
             "random": self.random,
@@ -218,7 +233,7 @@ class StatusBook:
         index = self._checked(index)
         if self.kind == "token":
             return TokenEntry(self.uri, index).to_json()
-        return BitstringEntry(self.uri, index, self.purpose, self.size).to_json()
+        return BitstringEntry(self.uri, index, self.purpose, self.size, self.messages).to_json()
 
 
 def _check(path: Path, fields: Any) -> None:
@@ -236,5 +251,8 @@ def _check(path: Path, fields: Any) -> None:
         _damaged(path, "its table is no byte string")
     if len(table) * 8 != count * size or len(given) * 8 != count:
         _damaged(path, "its table is of another length")
+    messages = fields["messages"]
+    if not isinstance(messages, list) or not all(isinstance(text, str) for text in messages):
+        _damaged(path, "its messages are no texts")
     if not isinstance(fields["uri"], str) or fields["purpose"] not in ("", *PURPOSES):
         _damaged(path, "URL or purpose are not what they should be")

@@ -16,6 +16,8 @@ from depin_id.errors import CredentialError, StateError
 
 DAY_MS: Final = 86_400_000
 MAX_LISTS: Final = 4096
+MAX_HELD: Final = 1 << 24
+"""Bytes of all lists held, packed; unpacked they take up to eight times that for each size."""
 _SIGN1: Final = b"\xd2"
 
 
@@ -26,15 +28,22 @@ class StatusStore:
         key_of: gives the admitted key of (verification method, issuer, created).
         max_age_ms: a list older than this decides nothing, whatever it says itself; an issuer's
             earlier end (``validUntil``, ``exp``) holds besides.
-        max_lists: how many lists are held.
+        max_lists: how many lists are held. max_held: how many bytes they may have, packed.
     """
 
     def __init__(
-        self, *, key_of: KeyOf, max_age_ms: int = 7 * DAY_MS, max_lists: int = MAX_LISTS
+        self,
+        *,
+        key_of: KeyOf,
+        max_age_ms: int = 7 * DAY_MS,
+        max_lists: int = MAX_LISTS,
+        max_held: int = MAX_HELD,
     ) -> None:
         self._key_of = key_of
         self._max_age = max_age_ms
         self._max_lists = max_lists
+        self._max_held = max_held
+        self._held = 0
         self._lists: dict[str, SignedList] = {}
         self._by_hash: dict[bytes, str] = {}
 
@@ -72,6 +81,10 @@ class StatusStore:
             _check_newer(found, held)
         elif len(self._lists) >= self._max_lists:
             refuse("many", f"there are {self._max_lists} lists already")
+        size = self._held + len(found.packed) - (0 if held is None else len(held.packed))
+        if size > self._max_held:
+            refuse("many", f"the lists would have more than {self._max_held} bytes together")
+        self._held = size
         self._lists[found.uri] = found
         self._by_hash[uri_hash(found.uri)] = found.uri
         return found

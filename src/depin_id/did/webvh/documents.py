@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import copy
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from depin_id.did.jwk import parse_did_jwk
-from depin_id.did.multikey import decode_multikey
+from depin_id.did.contents import method_key
 from depin_id.did.webvh.location import parse_location
 from depin_id.did.webvh.refusal import refuse
 from depin_id.errors import DepinError, DIDError
@@ -26,6 +24,8 @@ RELATIONSHIPS: Final = (
     "capabilityDelegation",
 )
 MAX_METHODS: Final = 256
+_PATH: Final = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)+", re.ASCII)
+_PLAIN: Final = frozenset({"id", "type", "controller", "purpose", "publicKeyMultibase"})
 _LINKED_VP: Final = "https://identity.foundation/linked-vp/contexts/v1"
 
 
@@ -42,27 +42,23 @@ class MethodKey:
 
 
 @lru_cache(maxsize=8192)
-def _multikey(text: str, allow_published: bool) -> PublicKey | None:
+def _multikey(kind: str, text: str, allow_published: bool) -> PublicKey | None:
+    return _admitted({"type": kind, "publicKeyMultibase": text}, allow_published)
+
+
+def _admitted(method: Mapping[str, Any], allow_published: bool) -> PublicKey | None:
     try:
-        return decode_multikey(text, allow_published=allow_published)
+        return method_key(method, allow_published=allow_published)
     except DepinError:
         return None
 
 
 def _key(method: Mapping[str, Any], allow_published: bool) -> PublicKey | None:
-    multikey, jwk = method.get("publicKeyMultibase"), method.get("publicKeyJwk")
-    if isinstance(multikey, str) and jwk is None:
-        return _multikey(multikey, allow_published)
-    if not isinstance(jwk, dict) or multikey is not None or "d" in jwk:
-        return None
-    plain = {name: jwk[name] for name in ("crv", "kty", "x", "y") if name in jwk}
-    text = base64.urlsafe_b64encode(json.dumps(plain, separators=(",", ":")).encode())
-    try:
-        return parse_did_jwk(
-            "did:jwk:" + text.rstrip(b"=").decode(), allow_published=allow_published
-        )
-    except DepinError:
-        return None
+    kind, text = method.get("type"), method.get("publicKeyMultibase")
+    if isinstance(kind, str) and isinstance(text, str) and method.keys() <= _PLAIN:
+        # Most versions keep the keys of the version before: each is admitted once.
+        return _multikey(kind, text, allow_published)
+    return _admitted(method, allow_published)
 
 
 def document_keys(
@@ -162,10 +158,9 @@ def resource_url(did: str, document: Mapping[str, Any], path: str) -> str:
 
 
 def _join(endpoint: str, path: str) -> str:
-    segments = path.split("/")
-    lowered = [segment.lower().replace("%2e", ".") for segment in segments[1:]]
-    if segments[0] or any(
-        s in (".", "..") or "%2f" in s or "%5c" in s or "\\" in s for s in lowered
-    ):
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
+        refuse("did", "the path is not that of a DID URL")
+    lowered = [segment.lower().replace("%2e", ".") for segment in path.split("/")]
+    if any(segment in (".", "..") or "%2f" in segment or "%5c" in segment for segment in lowered):
         refuse("did", "the path of the DID URL leaves its place")
     return endpoint.rstrip("/") + path

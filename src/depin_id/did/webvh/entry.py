@@ -15,9 +15,9 @@ from depin_id.errors import EncodingError
 from depin_id.jcs import canonicalize
 from depin_id.strict_json import MAX_BYTES, parse
 
-MAX_LOG: Final = 1 << 24
-"""Bytes of a log."""
-MAX_ENTRIES: Final = 20_000
+MAX_LOG: Final = 1 << 23
+"""Bytes of a log. With it the time that a hostile one takes is bounded to a few seconds."""
+MAX_ENTRIES: Final = 10_000
 _MEMBERS: Final = frozenset({"versionId", "versionTime", "parameters", "state", "proof"})
 _VERSION_ID: Final = re.compile(r"([1-9][0-9]{0,8})-(Qm[1-9A-HJ-NP-Za-km-z]{44})", re.ASCII)
 
@@ -120,7 +120,14 @@ def read_entry(line: bytes) -> Entry:
 
 
 def scid_of(first: Entry, scid: str) -> str:
-    """The SCID that the first entry makes, its present one taken out of it."""
+    """The SCID that the first entry makes, its present one taken out of it.
+
+    Raises:
+        DIDError: ``did.webvh.scid``.
+    """
+    if PLACEHOLDER.encode() in first.body:
+        # With and without the SCID in its place there would be two first entries of one SCID.
+        refuse("scid", f"the first entry still holds {PLACEHOLDER}")
     text = first.canonical(PLACEHOLDER).decode().replace(scid, PLACEHOLDER)
     try:
         return multihash(canonicalize(parse(text, max_bytes=2 * MAX_BYTES)))

@@ -70,15 +70,18 @@ class Active:
     """What holds from one version to the next.
 
     Attributes:
-        head: the entry hash, 34 bytes of multihash. since_ms, until_ms: from, and up to without
-            it; None for ever. keys: of one relationship.
+        since_ms, until_ms: from, and up to without it; None for ever. keys: of one relationship.
     """
 
     version_id: str
-    head: bytes
     since_ms: int
     until_ms: int | None
     keys: tuple[PublicKey, ...]
+
+    @property
+    def head(self) -> bytes:
+        """The entry hash, 34 bytes of multihash."""
+        return base58.decode(self.version_id.partition("-")[2])
 
 
 class History:
@@ -158,22 +161,24 @@ class History:
     def intervals(self, relationship: str = ASSERTION) -> tuple[Active, ...]:
         """What held when, one for each version; made once."""
         found = self._index.get(relationship)
-        if found is None:
-            ends: tuple[int | None, ...] = (*self._starts[1:], None)
-            found = tuple(
-                Active(
-                    version.version_id,
-                    base58.decode(version.entry_hash),
-                    version.version_time_ms,
-                    end,
-                    tuple(one.key for one in version.keys.get(relationship, ())),
-                )
-                for version, end in zip(self.versions, ends, strict=True)
+        if found is not None:
+            return found
+        ends: tuple[int | None, ...] = (*self._starts[1:], None)
+        found = tuple(
+            Active(
+                version.version_id,
+                version.version_time_ms,
+                end,
+                tuple(one.key for one in version.keys.get(relationship, ())),
             )
-            self._index[relationship] = found
-            # A place before the first, so that a look-up is one bisection and one subscript.
+            for version, end in zip(self.versions, ends, strict=True)
+        )
+        if relationship in RELATIONSHIPS:
+            # A place before the first, so that a look-up is one bisection and one subscript; it is
+            # there before the index says so to other threads.
             keys = (active.keys[0] if active.keys else None for active in found)
             self._first[relationship] = (None, *keys)
+            self._index[relationship] = found
         return found
 
     def key_at(self, time_ms: int, relationship: str = ASSERTION) -> PublicKey | None:
@@ -181,8 +186,8 @@ class History:
         try:
             return self._first[relationship][bisect_right(self._starts, time_ms)]
         except KeyError:
-            self.intervals(relationship)
-            return self.key_at(time_ms, relationship)
+            active = self.active_at(time_ms, relationship)
+            return active.keys[0] if active is not None and active.keys else None
 
     def active_at(self, time_ms: int, relationship: str = ASSERTION) -> Active | None:
         """All keys of a relationship at a time, with version and head; None before the first."""
@@ -195,7 +200,7 @@ class History:
         return active is not None and key in active.keys
 
     def metadata(self, version: Version | None = None) -> dict[str, Any]:
-        """DID document metadata (did:webvh 1.0, "Read (Resolve)") of a version, or of the newest."""
+        """DID document metadata (section "Read (Resolve)") of a version, or of the newest."""
         version = version or self.last
         rule = self.last.parameters.witness.to_json()
         if rule:

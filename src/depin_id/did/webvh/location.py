@@ -158,6 +158,8 @@ def parse_place(place: str) -> Location:
     """
     if type(place) is not str or len(place) > MAX_LENGTH // 2:
         refuse("did", "the place of the DID is not a text, or is too long")
+    if not place.isascii():
+        refuse("did", "a DID is ASCII: write the host as xn--, the path percent-encoded")
     _place("", "", place.replace(PLACEHOLDER, "QmSCID"))
     return Location(PREFIX + PLACEHOLDER + ":" + place, PLACEHOLDER, "", None, ())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,6 +20,9 @@ METHOD: Final = "did:webvh:1.0"
 MAX_LIST: Final = 256
 """The most update keys, hashes, watchers or witnesses of an entry."""
 MAX_TEXT: Final = 2048
+MAX_KEYS: Final = 20_000
+"""The most keys that a log may bring in all."""
+_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+\Z", re.ASCII)
 MAX_TTL: Final = 1 << 31
 DEFAULT_TTL: Final = 3600
 _NAMES: Final = frozenset(
@@ -101,6 +105,16 @@ class Parameters:
     portable: bool = False
     deactivated: bool = False
     ttl: int = DEFAULT_TTL
+
+
+def key_count(given: Any) -> int:
+    """How many keys an entry's ``parameters`` bring, each of which has to be admitted."""
+    witness = given.get("witness") if isinstance(given, dict) else None
+    lists = (
+        given.get("updateKeys") if isinstance(given, dict) else None,
+        witness.get("witnesses") if isinstance(witness, dict) else None,
+    )
+    return sum(len(keys) for keys in lists if isinstance(keys, list))
 
 
 def _texts(name: str, value: Any) -> tuple[str, ...]:
@@ -189,6 +203,8 @@ def apply(before: Parameters | None, given: Any, *, allow_published: bool = Fals
         changes["next_key_hashes"] = _texts("nextKeyHashes", given["nextKeyHashes"])
     if "watchers" in given:
         changes["watchers"] = _texts("watchers", given["watchers"])
+        if not all(_URI.match(watcher) for watcher in changes["watchers"]):
+            refuse("parameters", "a watcher is not a URL")
     if "witness" in given:
         changes["witness"] = _witness(given["witness"], allow_published)
     for name in ("portable", "deactivated"):

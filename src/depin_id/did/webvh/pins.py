@@ -6,22 +6,23 @@ what was seen before tells.
 
 from __future__ import annotations
 
-import json
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from depin_id.did.webvh.entry import split_version_id
 from depin_id.did.webvh.history import History
 from depin_id.did.webvh.location import SCID
 from depin_id.did.webvh.verify import check_extends
-from depin_id.durable import read_file, replace_file
-from depin_id.errors import DIDError, EncodingError, StateError
-from depin_id.strict_json import parse
+from depin_id.durable import failed, read_file, replace_file, write_all
+from depin_id.errors import DIDError, StateError
 
 MAX_PINS: Final = 200_000
-MAX_FILE: Final = 1 << 25
+MAX_FILE: Final = 1 << 26
+SPARE: Final = 1_000
+"""Lines beyond twice the pins at which the file is written anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Pin:
 class Pins:
     """Heads by SCID, in memory or also in a file. Several threads may use it.
 
+    The file has a line for each head that was seen; of those of a DID the last number counts.
+
     Args:
         path: of the file; None keeps them in memory only. One process at a time writes it.
 
@@ -47,9 +50,29 @@ class Pins:
         self._path = path
         self._lock = threading.Lock()
         self._pins: dict[str, Pin] = {}
+        self._lines = 0
         data = read_file(path, max_bytes=MAX_FILE) if path is not None else None
-        if data is not None:
-            self._pins = _read(path, data)
+        # A line that a crash cut off was never acted upon.
+        self._whole = data is not None and data.endswith(b"\n")
+        for line in (data or b"").split(b"\n")[:-1]:
+            self._read(line)
+
+    def _read(self, line: bytes) -> None:
+        try:
+            scid, version_id = line.decode("ascii").split(" ")
+            number, _ = split_version_id(version_id)
+            if not SCID.fullmatch(scid):
+                raise ValueError
+        except (ValueError, DIDError):
+            raise StateError(
+                "state.damaged",
+                f"line {self._lines + 1} of {self._path} is not a pin",
+                hint="restore it from a backup: without it older histories would be taken again",
+            ) from None
+        self._lines += 1
+        before = self._pins.get(scid)
+        if before is None or before.number < number:
+            self._pins[scid] = Pin(number, version_id)
 
     def __len__(self) -> int:
         return len(self._pins)
@@ -72,7 +95,8 @@ class Pins:
         """Check a history and pin its head, durably where there is a file.
 
         Raises:
-            DIDError: as :meth:`check`. StateError: ``state.full``: too many pins; ``state.io``.
+            DIDError: as :meth:`check`. StateError: ``state.full``: too many pins, or no space;
+                ``state.io``.
         """
         with self._lock:
             self.check(history)
@@ -81,22 +105,33 @@ class Pins:
                 return
             if history.scid not in self._pins and len(self._pins) >= MAX_PINS:
                 raise StateError("state.full", f"there are {MAX_PINS} pins already")
-            pins = self._pins | {history.scid: pin}
             if self._path is not None:
-                heads = {scid: one.version_id for scid, one in sorted(pins.items())}
-                replace_file(self._path, json.dumps(heads, indent=0).encode() + b"\n")
-            self._pins = pins
+                self._write(self._path, history.scid, pin)
+            self._pins[history.scid] = pin
+
+    def _write(self, path: Path, scid: str, pin: Pin) -> None:
+        if self._whole and self._lines < 2 * len(self._pins) + SPARE:
+            self._whole = False  # until the line is there, whole
+            _append(path, _line(scid, pin))
+            self._whole, self._lines = True, self._lines + 1
+            return
+        pins = self._pins | {scid: pin}
+        replace_file(path, b"".join(_line(*item) for item in sorted(pins.items(), key=str)))
+        self._whole, self._lines = True, len(pins)
 
 
-def _read(path: Path | None, data: bytes) -> dict[str, Pin]:
+def _line(scid: str, pin: Pin) -> bytes:
+    return f"{scid} {pin.version_id}\n".encode()
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Add a line durably. Raises StateError."""
     try:
-        value: Any = parse(data, max_bytes=MAX_FILE)
-        if not isinstance(value, dict) or not all(SCID.fullmatch(scid) for scid in value):
-            raise EncodingError("json.malformed", "it is not an object of SCIDs")
-        return {scid: Pin(split_version_id(v)[0], v) for scid, v in value.items()}
-    except (EncodingError, DIDError) as error:
-        raise StateError(
-            "state.damaged",
-            f"{path} does not hold pins: {error.message}",
-            hint="restore it from a backup: without it older histories would be taken again",
-        ) from error
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            write_all(handle, line)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        failed(path, error)

@@ -49,4 +49,5 @@ def format_time(ms: int) -> str:
         refuse("version_time", "the time is not between 1970 and 9999")
     when = _EPOCH + timedelta(milliseconds=ms)
     text = when.strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{ms % 1000:03d}Z" if ms % 1000 else f"{text}Z"
+    # Six digits: a reader that writes times again before it hashes them writes six, or none.
+    return f"{text}.{ms % 1000:03d}000Z" if ms % 1000 else f"{text}Z"

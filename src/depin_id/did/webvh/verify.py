@@ -12,7 +12,13 @@ from typing import Any
 from depin_id.did.webvh.entry import Entry, entry_hash, lines, read_entry, scid_of
 from depin_id.did.webvh.history import History, Version
 from depin_id.did.webvh.location import parse_location
-from depin_id.did.webvh.parameters import Parameters, WitnessRule, apply
+from depin_id.did.webvh.parameters import (
+    MAX_KEYS,
+    Parameters,
+    WitnessRule,
+    apply,
+    key_count,
+)
 from depin_id.did.webvh.proofs import check_proof, proof_list
 from depin_id.did.webvh.refusal import refusal, refuse
 from depin_id.did.webvh.times import milliseconds
@@ -29,6 +35,7 @@ class _Log:
     versions: list[Version] = field(default_factory=list)
     rules: list[WitnessRule] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
+    keys: int = 0
 
     def take(self, entry: Entry) -> None:
         """Verify the next entry."""
@@ -38,6 +45,9 @@ class _Log:
             refuse("version_id", f"entry {len(self.versions) + 1} has the number {entry.number}")
         if before is not None and before.deactivated:
             refuse("deactivated", f"entry {entry.number} follows the deactivation")
+        self.keys += key_count(entry.parameters)
+        if self.keys > MAX_KEYS:
+            refuse("too_large", f"the log has over {MAX_KEYS} update keys and witnesses")
         after = apply(before, entry.parameters, allow_published=self.allow_published)
         self._time(entry)
         if last is None and scid_of(entry, after.scid) != after.scid:
@@ -194,7 +204,7 @@ def verify_prefix(
     if reach < len(log.versions):
         error = refusal("witness", f"version {reach + 1} has not the approval of enough witnesses")
     # Without bytes it is the prefix of nothing: what comes later is verified from the start.
-    return (log.history(b"", reach) if reach else None), error
+    return (log.history(data if error is None else b"", reach) if reach else None), error
 
 
 def extend(history: History, data: bytes, *, witness: bytes | None = None, now_ms: int) -> History:
