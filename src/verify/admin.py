@@ -22,7 +22,6 @@ from verify.entries import CardSet, Enrolled, Revoked, Rotated
 from verify.identity import challenges, enrolling, offering, owners_table
 from verify.identity.binding import check_bound
 from verify.identity.histories import take_history
-from verify.identity.issuers import names_key
 from verify.identity.rescoring import compromised
 from verify.operating import check_successor, retire, settle, stage
 from verify.policy import Policy
@@ -85,12 +84,6 @@ def _enrol(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]
     since = request.get("effective_from")
     if "proof" in request:
         return enrolling.enrol_with_evidence(aggregator, request)
-    if aggregator.fold.policy.identity.enrolment == "evidence":
-        raise ConfigError(
-            "registry.evidence_required",
-            "the policy takes devices in by evidence only",
-            hint="`depin-verify enrol DIR --proof FILE --certificate FILE`",
-        )
     documents = read_enrolments(_text(request, "documents"))
     return enrol(aggregator, documents, effective_from=since)
 
@@ -108,9 +101,17 @@ def enrol(
             policy's ``max_age_s`` ago; parked envelopes from then on are taken up. By default now,
             or always where receipt times may be asserted.
 
+    Raises ConfigError ``registry.evidence_required``: the policy asks for more than documents.
+
     Returns:
         ``{"enrolled": [...], "known": [...], "refused": [{"did", "code", "message"}], "parked"}``.
     """
+    if aggregator.fold.policy.identity.enrolment == "evidence":
+        raise ConfigError(
+            "registry.evidence_required",
+            "the policy takes devices in by evidence only",
+            hint="`depin-verify enrol DIR --proof FILE --certificate FILE`",
+        )
     now = aggregator.now()
     since = bounded(aggregator, effective_from, now)
     entries: list[Enrolled] = []
@@ -183,12 +184,6 @@ def check_enrolment(
         taken: thumbprints of keys that come in with it.
     """
     aggregator.fold.registry.check_new_device(enrolment)
-    if not names_key(aggregator.fold.identity, enrolment, aggregator.now()):
-        raise ConfigError(
-            "registry.did_unbound",
-            f"nothing says that {enrolment.did[:120]} has this key",
-            hint="take its history first (`depin-verify history`), or enrol with its certificate",
-        )
     if enrolment.key.thumbprint in taken:
         raise ConfigError("registry.duplicate_key", "the document occurs twice")
     profiles = aggregator.fold.profiles
