@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from depin_id import cbor
 from depin_id.ack import read_challenge
 from depin_id.capability import Grant, Operation, Selector, attenuate, issue, prove
 from depin_id.claims import Claims, Place
@@ -57,10 +58,16 @@ def ref_of(net: Net, did: str) -> bytes:
 
 
 def taken(net: Net, holder: TestDevice, data: bytes) -> bytes:
-    """Put a capability into the journal as if it had been shown; gives its id."""
+    """Show a capability; gives its id."""
+    proof = shown(net, holder.signer, data)
+    return bytes.fromhex(done(net, "capability", chain=data.hex(), proof=proof.hex())["id"])
+
+
+def put(net: Net, holder: TestDevice, data: bytes) -> bytes:
+    """Put a capability into the journal that would not be taken if it were shown; gives its id."""
     found = read(data)
     net.aggregator.administer(
-        [CapabilityTaken(ref_of(net, holder.did), found.id, net.random(16), data)]
+        [CapabilityTaken(ref_of(net, holder.did), found.id, b"", cbor.encode([data, b""]))]
     )
     return found.id
 

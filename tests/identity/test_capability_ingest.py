@@ -22,6 +22,7 @@ from tests.identity.delegated import (
     chain,
     longer,
     pack,
+    put,
     sound,
     taken,
 )
@@ -64,7 +65,7 @@ def test_a_gateway_signs_for_an_owners_sensor(net: Net) -> None:
 CASES: dict[str, dict[str, Any]] = {
     "capability.unknown": {"cap": bytes(16)},
     "capability.subject": {"subject": f"{OTHER_DID}#lobby"},
-    "capability.expired": {"expires": NOW},
+    "capability.expired": {"expires": NOW + 1},
     "capability.region": {"region": (BOX,)},
 }
 
@@ -76,6 +77,7 @@ def test_each_refusal_breaks_its_own_check(net: Net, code: str) -> None:
     named: dict[str, Any] = {key: how.pop(key) for key in ("cap", "subject") if key in how}
     good = taken(net, gateway, chain(net, gateway))
     cap = taken(net, gateway, chain(net, gateway, **how)) if how else good
+    net.advance(2)
     assert _codes(net, gateway, pack(gateway, **({"cap": cap} | named))) == [code]
     assert _codes(net, gateway, pack(gateway, good, at=NOW - 2)) == ["accepted"]
     sound(net)
@@ -104,7 +106,7 @@ def test_what_a_selector_covers(net: Net, selector: Selector, subject: str, code
 
 def test_not_for_signing_is_not_for_signing(net: Net) -> None:
     gateway = net.gateway()
-    cap = taken(net, gateway, chain(net, gateway, operations=frozenset((Operation.READ_DATA,))))
+    cap = put(net, gateway, chain(net, gateway, operations=frozenset((Operation.READ_DATA,))))
     assert _codes(net, gateway, pack(gateway, cap)) == ["capability.subject"]
 
 
@@ -215,7 +217,7 @@ def test_two_gateways_cannot_share_a_capability(net: Net) -> None:
 
 def test_a_device_is_no_gateway_with_a_capability_either(net: Net) -> None:
     device = net.device()
-    cap = taken(net, device, chain(net, device))
+    cap = put(net, device, chain(net, device))
     assert _codes(net, device, pack(device, cap)) == ["subject.refused"]
 
 

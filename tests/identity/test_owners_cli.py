@@ -107,7 +107,7 @@ def _certified(site: Site, did: str, code: ClaimCode) -> None:
     with Aggregator(site.root) as aggregator:
         state = aggregator.fold.state
         ref = state.subjects.ref(state.by_did[did])
-        aggregator.administer([EvidenceTaken(ref, "enrolment", b"", evidence(birth))])
+        aggregator.administer([EvidenceTaken(ref, "test", b"", evidence(birth))])
 
 
 def test_claim_wallet_transfer_succession_erasure(site: Site) -> None:

@@ -14,7 +14,7 @@ from depin_id.claims import Claims
 from depin_id.keys import P256_ORDER
 from depin_id.readings import Reading, reading
 from depin_id.testing import NOW, TestDevice, TestNetwork
-from tests.identity.delegated import chain, pack, taken
+from tests.identity.delegated import chain, pack, put
 from tests.verify.net import POLICY, Net, level, picture
 from verify.admin import perform
 from verify.identity.entries import Withdrawn
@@ -181,7 +181,7 @@ def _capability(**grant: Any) -> Way:
 
     def way(net: Net) -> None:
         gateway = net.gateway()
-        cap = taken(net, gateway, chain(net, gateway, **grant))
+        cap = put(net, gateway, chain(net, gateway, **grant))
         net.send(gateway, pack(gateway, cap))
 
     return way
@@ -194,7 +194,7 @@ def _unshown(net: Net) -> None:
 
 def _withdrawn(net: Net) -> None:
     gateway = net.gateway()
-    cap = taken(net, gateway, chain(net, gateway))
+    cap = put(net, gateway, chain(net, gateway))
     net.aggregator.administer([Withdrawn(cap, net.now_ms, "test")])
     net.send(gateway, pack(gateway, cap))
 

@@ -163,7 +163,8 @@ class CapabilityTaken:
 
     Attributes:
         ref: reference of the device that holds it. id: its identity, 16 bytes.
-        nonce: of the challenge that was answered. private: the chain's bytes.
+        nonce: of the challenge that was answered.
+        private: CBOR [the chain's bytes, proof of possession].
     """
 
     KIND: ClassVar[int] = CAPABILITY

@@ -20,8 +20,9 @@ from depin_id.did.syntax import parse_did
 from depin_id.errors import ConfigError, CredentialError
 from depin_id.owners.claim import Claim, read_claim
 from depin_id.owners.party import KeyOf, did_of
-from depin_id.owners.payout import read_payout
+from depin_id.owners.payout import Payout, read_payout
 from depin_id.owners.wallets import Wallet
+from verify.fold import Fold
 from verify.identity.authority import owner_now
 from verify.identity.challenges import check_nonce
 from verify.identity.desk import StatementResult, attempt
@@ -47,18 +48,18 @@ MAX_OWNERS: Final = 1024
 """Owners that one device may have had."""
 
 
-def keys_of(aggregator: Aggregator, now: int) -> KeyOf:
-    """Gives the keys of methods that count now, for statements."""
-    identity = aggregator.fold.identity
+def keys_of(fold: Fold, now: int) -> KeyOf:
+    """Gives the keys of methods that count at a receipt time (ms), for statements."""
+    identity = fold.identity
     return lambda method: key_at(identity, method, did_of(method), now)
 
 
-def living(aggregator: Aggregator, did: str) -> Device:
+def living(fold: Fold, did: str) -> Device:
     """An enrolled device that is neither erased nor revoked.
 
     Raises ConfigError ``registry.unknown_device``, ``registry.erased``, ``registry.revoked``.
     """
-    device = aggregator.fold.registry.known(did)
+    device = fold.registry.known(did)
     if device.erased:
         raise ConfigError("registry.erased", f"{did[:100]} was erased")
     if device.revoked_at is not None:
@@ -102,20 +103,20 @@ def claim(aggregator: Aggregator, data: bytes) -> dict[str, Any]:
         ConfigError: ``registry.*``. SignatureInvalid, EncodingError, EnvelopeError, KeyRefused,
             DIDError.
     """
-    now = aggregator.now()
-    network = aggregator.fold.card.network
-    return _claim(aggregator, _read_claim(aggregator, data, now, network), data, now)
+    fold, now = aggregator.fold, aggregator.now()
+    return _claim(aggregator, read_statement(fold, data, now), data, now)
 
 
-def _read_claim(aggregator: Aggregator, data: bytes, now: int, network: str) -> Claim:
-    return read_claim(data, network=network, key_of=keys_of(aggregator, now))
+def read_statement(fold: Fold, data: bytes, now: int) -> Claim:
+    """A claim, its signatures verified by the keys that count at a receipt time (ms)."""
+    return read_claim(data, network=fold.card.network, key_of=keys_of(fold, now))
 
 
-def _claim(aggregator: Aggregator, found: Claim, data: bytes, now: int) -> dict[str, Any]:
-    fold = aggregator.fold
+def check_claim(fold: Fold, found: Claim, now: int) -> Device:
+    """Verify a claim against the state as it is; gives the device. Raises as :func:`claim`."""
     identity = fold.identity
     check_nonce(fold, found.nonce, found.owner_key.thumbprint, now)
-    device = living(aggregator, found.device)
+    device = living(fold, found.device)
     birth = identity.births.get(device.did)
     if birth is None or not birth.claim:
         raise CredentialError(
@@ -134,6 +135,11 @@ def _claim(aggregator: Aggregator, found: Claim, data: bytes, now: int) -> dict[
             "the device has an owner already",
             hint="its owner passes it on with an ownership credential",
         )
+    return device
+
+
+def _claim(aggregator: Aggregator, found: Claim, data: bytes, now: int) -> dict[str, Any]:
+    device = check_claim(aggregator.fold, found, now)
     wallet = found.verified_wallet()
     entries: list[OwnerSet | WalletBound] = [
         _owner_set(
@@ -149,7 +155,7 @@ def _claim(aggregator: Aggregator, found: Claim, data: bytes, now: int) -> dict[
     ]
     if wallet is not None:
         entries.append(_bound(aggregator, wallet, b"", data))
-    index = aggregator.administer(entries)
+    index = aggregator.administer(entries, at=now)
     return {
         "device": device.did,
         "owner": found.owner,
@@ -162,7 +168,7 @@ def hear_claim(aggregator: Aggregator, parts: Sequence[bytes], now: int) -> Stat
     """Answer ``["depin-statement/1", "claim", claim]``."""
     if len(parts) != 1:
         return StatementResult("statement.malformed")
-    found = _read_claim(aggregator, parts[0], now, aggregator.fold.card.network)
+    found = read_statement(aggregator.fold, parts[0], now)
     recipient = found.owner_key.thumbprint
 
     def work() -> StatementResult:
@@ -188,16 +194,22 @@ def bind_wallet(aggregator: Aggregator, data: bytes) -> dict[str, Any]:
         CredentialError: ``owner.none`` (who owns nothing here), ``wallet.*``, ``possession.*``,
             ``statement.*``, ``issuer.*``. Others as :func:`claim`.
     """
-    fold, now = aggregator.fold, aggregator.now()
-    found = read_payout(data, network=fold.card.network, key_of=keys_of(aggregator, now))
-    check_nonce(fold, found.nonce, found.owner_key.thumbprint, now)
+    now = aggregator.now()
+    found = check_payout(aggregator.fold, data, now)
     if not owns_any(aggregator, found.owner):
         raise CredentialError(
             "owner.none", f"{found.owner[:120]} owns no device here", hint="claim one first"
         )
     wallet = found.verified_wallet()
-    index = aggregator.administer([_bound(aggregator, wallet, found.nonce, data)])
+    index = aggregator.administer([_bound(aggregator, wallet, found.nonce, data)], at=now)
     return {"owner": found.owner, "wallet": wallet.account, "index": index}
+
+
+def check_payout(fold: Fold, data: bytes, now: int) -> Payout:
+    """An owner's statement about a wallet, verified but for the wallet's own signature."""
+    found = read_payout(data, network=fold.card.network, key_of=keys_of(fold, now))
+    check_nonce(fold, found.nonce, found.owner_key.thumbprint, now)
+    return found
 
 
 def owns_any(aggregator: Aggregator, owner: str) -> bool:
@@ -210,8 +222,8 @@ def hear_wallet(aggregator: Aggregator, parts: Sequence[bytes], now: int) -> Sta
     """Answer ``["depin-statement/1", "wallet", payout]``."""
     if len(parts) != 1:
         return StatementResult("statement.malformed")
-    network = aggregator.fold.card.network
-    found = read_payout(parts[0], network=network, key_of=keys_of(aggregator, now))
+    fold = aggregator.fold
+    found = read_payout(parts[0], network=fold.card.network, key_of=keys_of(fold, now))
     recipient = found.owner_key.thumbprint
 
     def work() -> StatementResult:
@@ -235,13 +247,34 @@ def transfer(aggregator: Aggregator, data: bytes) -> dict[str, Any]:
             ``credential.*``, ``issuer.*``. ConfigError: ``registry.*``. SignatureInvalid,
             EncodingError, KeyRefused, DIDError.
     """
-    fold, now = aggregator.fold, aggregator.now()
+    now = aggregator.now()
+    device, owner, digest = check_transfer(aggregator.fold, data, now)
+    entry = _owner_set(
+        aggregator,
+        device,
+        owner,
+        how="transfer",
+        # No challenge is answered: the credential itself is good once.
+        nonce=digest,
+        shown=data,
+        digest=digest,
+        now=now,
+    )
+    return {"device": device.did, "owner": owner, "index": aggregator.administer([entry], at=now)}
+
+
+def check_transfer(fold: Fold, data: bytes, now: int) -> tuple[Device, str, bytes]:
+    """Verify a transfer against the state as it is. Raises as :func:`transfer`.
+
+    Returns:
+        The device, its new owner's DID, and the credential's digest.
+    """
     identity = fold.identity
     claimed = read(data).credential
     if not isinstance(claimed, OwnershipCredential):
         raise CredentialError("credential.type", "this is no credential about an owner")
-    device = living(aggregator, claimed.credential_subject.id)
-    _check_issuer(aggregator, device, claimed, now)
+    device = living(fold, claimed.credential_subject.id)
+    _check_issuer(fold, device, claimed, now)
     found = verify_credential(
         data,
         key_of=lambda method, issuer, _: key_at(identity, method, issuer, now),
@@ -250,26 +283,11 @@ def transfer(aggregator: Aggregator, data: bytes) -> dict[str, Any]:
         expected_type=OwnershipCredential,
         status=StatusLists(identity, claimed.issuer, fold.policy.identity.status_max_age_s),
     )
-    _check_order(aggregator, device, found, claimed)
-    owner = claimed.credential_subject.owner
-    entry = _owner_set(
-        aggregator,
-        device,
-        owner,
-        how="transfer",
-        # No challenge is answered: the credential itself is good once.
-        nonce=found.digest,
-        shown=data,
-        digest=found.digest,
-        now=now,
-    )
-    return {"device": device.did, "owner": owner, "index": aggregator.administer([entry])}
+    _check_order(fold, device, found, claimed)
+    return device, claimed.credential_subject.owner, found.digest
 
 
-def _check_issuer(
-    aggregator: Aggregator, device: Device, claimed: OwnershipCredential, now: int
-) -> None:
-    fold = aggregator.fold
+def _check_issuer(fold: Fold, device: Device, claimed: OwnershipCredential, now: int) -> None:
     present = owner_now(fold, device.did, now)
     birth = fold.identity.births.get(device.did)
     if fold.identity.owned(device.did) is None and birth is not None:
@@ -283,10 +301,8 @@ def _check_issuer(
         )
 
 
-def _check_order(
-    aggregator: Aggregator, device: Device, found: Verified, claimed: OwnershipCredential
-) -> None:
-    identity = aggregator.fold.identity
+def _check_order(fold: Fold, device: Device, found: Verified, claimed: OwnershipCredential) -> None:
+    identity = fold.identity
     present = identity.owned(device.did)
     if found.digest in identity.nonces:
         raise CredentialError("ownership.replayed", "this transfer was taken before")
@@ -342,7 +358,7 @@ def transfer_op(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str,
 
 def set_op(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
     """The operation ``owner`` of the operator: whose the device ``did`` is from now on."""
-    device = living(aggregator, text(request, "did"))
+    device = living(aggregator.fold, text(request, "did"))
     owner, now = str(parse_did(text(request, "owner"))), aggregator.now()
     answer = {"device": device.did, "owner": owner}
     present = aggregator.fold.identity.owned(device.did)
@@ -351,7 +367,7 @@ def set_op(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]
     entry = _owner_set(
         aggregator, device, owner, how="operator", nonce=b"", shown=b"", digest=b"", now=now
     )
-    return answer | {"changed": True, "index": aggregator.administer([entry])}
+    return answer | {"changed": True, "index": aggregator.administer([entry], at=now)}
 
 
 def show_op(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from depin_id import cbor
 from depin_id.capability import Capability, Operation
 from depin_id.errors import ConfigError, CredentialError
 from verify.checks.identity import refuse_key
+from verify.fold import Fold
 from verify.identity.authority import check_bearer, verify_capability
 from verify.identity.chains import read, withdrawn_as
 from verify.identity.desk import StatementResult, attempt
@@ -37,33 +39,52 @@ def show(aggregator: Aggregator, chain: bytes, proof: bytes) -> dict[str, Any]:
             ``delegation.operation`` (it is not for signing), ``delegation.many``; and as
             :func:`verify.identity.authority.authorised`.
     """
-    fold, now = aggregator.fold, aggregator.now()
-    found = verify_capability(fold, chain, now)
-    ref, holder = _holder(aggregator, found, now)
-    if Operation.SIGN_FOR not in found.operations:
-        raise CredentialError(
-            "delegation.operation",
-            "the capability is not for signing",
-            hint="for anything else it is shown with the request, each time",
-        )
-    nonce = check_bearer(fold, found, proof, SHOW, now)
+    fold = aggregator.fold
+    now = aggregator.now()
+    found, ref, nonce = verify_shown(fold, chain, proof, now)
+    holder = fold.state.subjects[fold.state.by_ref[ref]].did
     answer = {"id": found.id.hex(), "holder": holder, "issuer": found.issuer}
     if found.id in fold.identity.capabilities:
         return answer | {"changed": False, "index": None}
     held = [item for item, _ in fold.identity.capabilities.values() if item == holder]
     if len(held) >= MAX_HELD:
         raise CredentialError("delegation.many", f"{holder} has shown {MAX_HELD} capabilities")
-    index = aggregator.administer([CapabilityTaken(ref, found.id, nonce, chain)])
+    private = cbor.encode_plain([chain, proof])
+    index = aggregator.administer([CapabilityTaken(ref, found.id, nonce, private)], at=now)
     return answer | {"changed": True, "index": index}
 
 
-def _holder(aggregator: Aggregator, found: Capability, now: int) -> tuple[bytes, str]:
-    """Reference and DID of the gateway whose key is the capability's audience."""
-    held = aggregator.fold.registry.holder(found.audience.thumbprint)
+def verify_shown(
+    fold: Fold, chain: bytes, proof: bytes, now: int
+) -> tuple[Capability, bytes, bytes]:
+    """Verify what a gateway shows against the state as it is. Changes nothing.
+
+    Args:
+        now: receipt time, ms since 1970.
+
+    Returns:
+        The capability, its holder's reference, and the nonce of the challenge that was answered.
+
+    Raises: as :func:`show`.
+    """
+    found = verify_capability(fold, chain, now)
+    ref = _holder(fold, found, now)
+    if Operation.SIGN_FOR not in found.operations:
+        raise CredentialError(
+            "delegation.operation",
+            "the capability is not for signing",
+            hint="for anything else it is shown with the request, each time",
+        )
+    return found, ref, check_bearer(fold, found, proof, SHOW, now)
+
+
+def _holder(fold: Fold, found: Capability, now: int) -> bytes:
+    """Reference of the gateway whose key is the capability's audience."""
+    held = fold.registry.holder(found.audience.thumbprint)
     if held is not None:
         device, period = held
         if device.enrolment.role == "gateway" and refuse_key(device, period, now) is None:
-            return aggregator.fold.state.subjects.ref(device.subject), device.did
+            return fold.state.subjects.ref(device.subject)
     raise CredentialError(
         "delegation.holder",
         "the key that the capability names is no enrolled gateway's that may speak now",
@@ -135,8 +156,9 @@ def _withdraw(aggregator: Aggregator, identity: bytes, reason: str) -> dict[str,
     answer = {"id": identity.hex()}
     if identity in aggregator.fold.identity.withdrawn:
         return answer | {"changed": False, "index": None}
-    entry = Withdrawn(identity, aggregator.now(), reason[:MAX_REASON])
-    return answer | {"changed": True, "index": aggregator.administer([entry])}
+    now = aggregator.now()
+    index = aggregator.administer([Withdrawn(identity, now, reason[:MAX_REASON])], at=now)
+    return answer | {"changed": True, "index": index}
 
 
 # --- operations -----------------------------------------------------------------------------------

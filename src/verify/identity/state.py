@@ -312,7 +312,7 @@ class IdentityState:
             case CapabilityTaken(_, identity, nonce, private):
                 self.use_nonce(nonce)
                 if private is not None:
-                    self.capabilities[identity] = (holder, private)
+                    self.capabilities[identity] = (holder, cbor2.loads(private)[0])
             case Withdrawn(identity, since, _):
                 self.withdrawn[identity] = min(since, self.withdrawn.get(identity, since))
             case OwnerSet(_, since, how, nonce, private):

@@ -15,6 +15,7 @@ from depin_id.errors import ConfigError, CredentialError
 from depin_id.owners.succession import Succession, read_succession
 from verify.checks.identity import refuse_key
 from verify.entries import Admin, Rotated
+from verify.fold import Fold
 from verify.identity.authority import check_operation, owner_now, verify_capability
 from verify.identity.challenges import check_nonce
 from verify.identity.desk import StatementResult, attempt
@@ -63,20 +64,24 @@ def succeed(aggregator: Aggregator, data: bytes, chain: bytes | None = None) -> 
             DIDError.
     """
     now = aggregator.now()
-    return _succeed(aggregator, _read(aggregator, data, now), data, chain, now)
+    return _succeed(aggregator, read_statement(aggregator.fold, data, now), data, chain, now)
 
 
-def _read(aggregator: Aggregator, data: bytes, now: int) -> Succession:
-    network = aggregator.fold.card.network
-    return read_succession(data, network=network, key_of=keys_of(aggregator, now))
+def read_statement(fold: Fold, data: bytes, now: int) -> Succession:
+    """A succession, its signatures verified by the keys that count at a receipt time (ms)."""
+    return read_succession(data, network=fold.card.network, key_of=keys_of(fold, now))
 
 
-def _succeed(
-    aggregator: Aggregator, found: Succession, data: bytes, chain: bytes | None, now: int
-) -> dict[str, Any]:
-    fold = aggregator.fold
+def check_succession(
+    fold: Fold, found: Succession, chain: bytes | None, now: int
+) -> tuple[Device, Voucher, int]:
+    """Verify a succession against the state as it is. Raises as :func:`succeed`.
+
+    Returns:
+        The device, who vouched, and how long (ms) the key before still counts.
+    """
     check_nonce(fold, found.nonce, found.new_key.thumbprint, now)
-    device = living(aggregator, found.device)
+    device = living(fold, found.device)
     if device.did in fold.identity.histories:
         raise _refuse(
             "history",
@@ -92,15 +97,23 @@ def _succeed(
             f"the policy does not let the {voucher} vouch for a device's next key",
             "[identity] succession in policy.toml names who may",
         )
-    _check_voucher(aggregator, found, device, voucher, chain, now)
+    _check_voucher(fold, found, device, voucher, chain, now)
     fold.registry.check_new_key(found.new_key)
     grace = 0 if found.reason in AT_ONCE else fold.policy.identity.rotation_grace_s * 1000
+    return device, voucher, grace
+
+
+def _succeed(
+    aggregator: Aggregator, found: Succession, data: bytes, chain: bytes | None, now: int
+) -> dict[str, Any]:
+    fold = aggregator.fold
+    device, voucher, grace = check_succession(fold, found, chain, now)
     shown = cbor.encode_plain([data] if chain is None else [data, chain])
     entries: list[Admin] = [
         Succeeded(fold.state.subjects.ref(device.subject), voucher, found.nonce, shown),
         Rotated(device.did, found.new_key, now, now + grace if grace else None),
     ]
-    index = aggregator.administer(entries)
+    index = aggregator.administer(entries, at=now)
     parked = aggregator.take_parked(found.new_key.kid)
     return {
         "device": device.did,
@@ -113,14 +126,13 @@ def _succeed(
 
 
 def _check_voucher(
-    aggregator: Aggregator,
+    fold: Fold,
     found: Succession,
     device: Device,
     voucher: Voucher,
     chain: bytes | None,
     now: int,
 ) -> None:
-    fold = aggregator.fold
     if voucher == "key":
         # Two parties hold a key that forked; which of them vouches, nobody can say.
         refused = refuse_key(device, device.keys[-1], now)
@@ -137,28 +149,26 @@ def _check_voucher(
         if found.voucher not in fold.policy.identity.manufacturers:
             raise _refuse("manufacturer", "the policy does not trust this manufacturer any more")
     elif chain is not None:
-        _check_delegate(aggregator, found, device, chain, now)
+        _check_delegate(fold, found, device, chain, now)
     elif found.voucher != owner_now(fold, device.did, now):
         raise _refuse(
             "owner", "who vouches is not the owner of the device", "its owner claims it first"
         )
 
 
-def _check_delegate(
-    aggregator: Aggregator, found: Succession, device: Device, chain: bytes, now: int
-) -> None:
+def _check_delegate(fold: Fold, found: Succession, device: Device, chain: bytes, now: int) -> None:
     """The statement itself is the proof of possession: its signer is the capability's audience."""
-    capability = verify_capability(aggregator.fold, chain, now)
+    capability = verify_capability(fold, chain, now)
     if capability.audience != found.voucher_key:
         raise _refuse("owner", "who vouches is not the one whom the capability names")
-    check_operation(aggregator.fold, capability, Operation.ADMINISTER, device.did, now)
+    check_operation(fold, capability, Operation.ADMINISTER, device.did, now)
 
 
 def hear(aggregator: Aggregator, parts: Sequence[bytes], now: int) -> StatementResult:
     """Answer ``["depin-statement/1", "succession", statement, capability or nothing]``."""
     if not 1 <= len(parts) <= 2:
         return StatementResult("statement.malformed")
-    found = _read(aggregator, parts[0], now)
+    found = read_statement(aggregator.fold, parts[0], now)
     recipient, chain = found.new_key.thumbprint, parts[1] if len(parts) == 2 else None
 
     def work() -> StatementResult:
