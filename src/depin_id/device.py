@@ -233,10 +233,8 @@ class Device(Closing):
         Args:
             readings: at least one; a time of None is now.
             network: the network's DID.
-            subject: ``#name`` of a sensor this gateway signs for; None for its own readings. With
-                a capability the whole DID, or DID URL, of a subject that is not its own.
-            capability: id (16 bytes) of the capability that lets it sign for that subject; it has
-                to be shown to the network before.
+            subject: ``#name`` of a sensor this gateway signs for; None for its own readings.
+            capability: id (16 bytes) of one that lets it sign for a whole DID or DID URL instead.
             clock: error bound of the wall clock in whole seconds, or None without a wall clock:
                 times are then sent relative to sealing.
             level, link, place: what a gateway says of a sensor it signs for.

@@ -12,13 +12,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from depin_id.closing import Closing
-from depin_id.errors import ConfigError, DepinError, StateError
+from depin_id.errors import DepinError, StateError
 from depin_id.networkdir import NetworkDir
 from verify import snapshot
 from verify.acknowledge import Acknowledger
 from verify.batch import Batch, Parking, Summary
 from verify.entries import Admin, Counted, Erased, Tick
-from verify.erasing import Erasing
+from verify.erasing import Erasing, refs_of_device, refs_of_owner
 from verify.fold import Fold
 from verify.identity.desk import Desk, Told
 from verify.ingest import Downlink, Message, offset_of
@@ -292,32 +292,12 @@ class Aggregator(Closing):
         snapshots that the keys sealed are gone, in backups too. What is left undone when it raises
         (a full disk, a reader of the keys) is tried again by :meth:`idle` and at the next start.
         """
-        subjects, streams = self.fold.state.subjects, self.fold.state.streams
-        held = {period.key.thumbprint for period in device.keys}
-        found = dict.fromkeys(subjects.of_device(device.did))
-        # Whatever it signed for others, under their capabilities, is of it too.
-        found |= dict.fromkeys(subject for key, subject in streams.keys() if key in held)
         kids = [period.key.kid for period in device.keys]
-        return self._erase(device.did, tuple(map(subjects.ref, found)), kids)
+        return self._erase(device.did, refs_of_device(self.fold, device), kids)
 
     def erase_owner(self, did: str) -> int:
-        """Destroy the keys of an owner: wallet, and what gateways signed for under that DID.
-
-        Returns and raises as :meth:`erase`; ConfigError ``registry.unknown_device`` when nothing
-        of that owner rests here.
-        """
-        subjects = self.fold.state.subjects
-        refs = dict.fromkeys(map(subjects.ref, subjects.of_device(did)))
-        own = self.fold.identity.owner_refs.get(did)
-        if own is not None:
-            refs[own] = None
-        if not refs:
-            raise ConfigError(
-                "registry.unknown_device",
-                f"{did[:100]} is not enrolled, and nothing of it as an owner rests here",
-                hint="give the DID as `depin-id device show` prints it",
-            )
-        return self._erase(did, tuple(refs), [])
+        """Destroy the keys of an owner: as :meth:`erase`, and :func:`refs_of_owner` raises."""
+        return self._erase(did, refs_of_owner(self.fold, did), [])
 
     def _erase(self, did: str, refs: tuple[bytes, ...], kids: Sequence[bytes]) -> int:
         steps = range(0, len(refs), ERASED_AT_ONCE)

@@ -25,7 +25,7 @@ from verify.checks.location import Spot, Track
 from verify.checks.quota import Bucket
 from verify.checks.slots import Ranges
 from verify.identity import entries as identity
-from verify.identity.state import Spending, Use
+from verify.identity.state import Spending
 from verify.leaf import KIND_ENVELOPE
 from verify.state import Mark, Sighted
 from verify.world import Change
@@ -190,17 +190,6 @@ def _verdict_part(verdict: tuple[Any, ...]) -> bytes:
     return _plain(verdict)
 
 
-def _spent_part(spent: Spending) -> bytes:
-    """Only under a capability: other entries are what they were before there were any."""
-    uses = [[use.id, use.used, None if use.bucket is None else [*use.bucket]] for use in spent.uses]
-    return _plain([spent.voucher, uses])
-
-
-def _spending(voucher: bytes, uses: list[Any]) -> Spending:
-    found = [Use(item, used, None if at is None else Bucket(*at)) for item, used, at in uses]
-    return Spending(voucher, tuple(found))
-
-
 @lru_cache(maxsize=4096)
 def _numbers_part(numbers: tuple[int, ...]) -> bytes:
     return _plain(numbers)
@@ -242,7 +231,7 @@ def encode_judged(entry: Judged) -> bytes:
             _verdict_part(entry[1:11]),
             _verdict_part(entry.receipt_flags),
             _numbers_part(entry.sealed_by),
-            b"" if c.spent is None else _spent_part(c.spent),
+            b"" if c.spent is None else _plain(c.spent.pack()),
         )
     )
 
@@ -268,7 +257,7 @@ def _decode_judged(value: list[Any], did_of: Any) -> Judged:
         owner=None if owner is None else (owner[0], Bucket(*owner[1:])),
         anchor=None if anchor is None else Anchor(*anchor),
         suspend=suspend,
-        spent=_spending(*spent[0]) if spent else None,
+        spent=Spending.unpack(*spent[0]) if spent else None,
     )
     fields: list[Any] = [change, *verdict, tuple(receipt_flags), tuple(sealed_by), ref]
     return Judged(*fields)

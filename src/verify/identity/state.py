@@ -130,6 +130,16 @@ class Spending(NamedTuple):
     voucher: bytes
     uses: tuple[Use, ...]
 
+    def pack(self) -> list[Any]:
+        """What stands at the end of an entry under a capability."""
+        return [self.voucher, [[*use[:2], use.bucket and [*use.bucket]] for use in self.uses]]
+
+    @classmethod
+    def unpack(cls, voucher: bytes, uses: list[Any]) -> Spending:
+        """Take what :meth:`pack` gave. Raises ValueError, TypeError."""
+        found = [Use(item, used, None if at is None else Bucket(*at)) for item, used, at in uses]
+        return cls(voucher, tuple(found))
+
 
 @dataclass
 class IdentityState:
