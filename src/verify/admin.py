@@ -200,7 +200,7 @@ def _rotate(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
     aggregator.fold.registry.check_new_key(key)
     now, policy = aggregator.now(), aggregator.fold.policy
     since = request.get("effective_from")
-    since = now if since is None else _bounded(aggregator, since, now)
+    since = now if since is None else bounded(aggregator, since, now)
     until = None if request.get("at_once") else now + policy.identity.rotation_grace_s * 1000
     index = aggregator.administer([Rotated(did, key, since, until)])
     parked = aggregator.take_parked(key.kid)
