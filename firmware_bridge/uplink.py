@@ -21,6 +21,7 @@ from depin_id.envelope import MAX_BUNDLE
 from depin_id.errors import DepinError
 from depin_id.network import NetworkCard, topics
 from firmware_bridge.backoff import Backoff
+from firmware_bridge.carrying import Carrier
 from firmware_bridge.mqtt import Connection, Message, Session, Subscription
 from firmware_bridge.options import MqttOptions
 from firmware_bridge.signing import SigningDevice, newest_card, own_identity
@@ -49,6 +50,7 @@ class UplinkCounts:
         too_large: envelopes over the broker's maximum packet size; they stay in the spool.
         verdicts: acknowledged envelopes by verdict code.
         refused: downlink messages that freed nothing, by reason.
+        statements: of devices, sent up. handed_down: messages for devices.
     """
 
     messages: int = 0
@@ -59,6 +61,8 @@ class UplinkCounts:
     too_large: int = 0
     verdicts: collections.Counter[str] = field(default_factory=collections.Counter)
     refused: collections.Counter[str] = field(default_factory=collections.Counter)
+    statements: int = 0
+    handed_down: int = 0
 
 
 @dataclass
@@ -130,6 +134,7 @@ class Uplink(Closing):
         self._room = self._bundle_bytes
         self._wait = self._patience.next()
         self._empty = threading.Condition()
+        self._carrier = Carrier()
 
     def __enter__(self) -> Self:
         self.start()
@@ -185,6 +190,11 @@ class Uplink(Closing):
         self.wake()
         return [identity for identity, _ in pairs]
 
+    def carry(self, carrier: Carrier) -> None:
+        """Send statements of devices up as well, and hand on what comes down for them."""
+        self._carrier = carrier
+        carrier.wake = self.wake
+
     def wake(self) -> None:
         """Look into the spool now; after somebody else has put something into it."""
         self._connection.wake()
@@ -221,7 +231,10 @@ class Uplink(Closing):
         try:
             ack = self._device.take_ack(message.payload, card=self._card)
         except DepinError as error:
-            if not self._take_card(message.payload):
+            own = self._device.public_key.kid
+            if self._carrier.hand_down(message.payload, self._card, own):
+                self.counts.handed_down += 1
+            elif not self._take_card(message.payload):
                 self._refuse(error.code)
                 log.info("downlink message refused: %s", error)
             return
@@ -236,6 +249,7 @@ class Uplink(Closing):
             log.info("no acknowledgement: sending again, next wait %.1f s", self._wait)
             self._restart()
         try:
+            self._state()
             self._fill(now)
         except DepinError as error:
             log.error("spool or broker: %s", error)
@@ -246,6 +260,18 @@ class Uplink(Closing):
     def _restart(self) -> None:
         self._flights.clear()
         self._cursor = 0
+
+    def _state(self) -> None:
+        while self._session is not None and (data := self._carrier.take()) is not None:
+            if len(data) > self._room:
+                self._refuse("statement.too_large")
+                continue
+            try:
+                self._session.publish(self._up_topic, data)
+            except DepinError:
+                self._carrier.put_back(data)
+                raise
+            self.counts.statements += 1
 
     def _fill(self, now: float) -> None:
         session = self._session

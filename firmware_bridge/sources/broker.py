@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
+from depin_id.errors import TransportError
 from firmware_bridge.mqtt import Connection, Message, Session, Subscription
 from firmware_bridge.options import MqttOptions
 
@@ -24,6 +26,7 @@ class BrokerInput:
         self, options: MqttOptions, topic: str, client_id: str, qos: int, take: Take
     ) -> None:
         self._take = take
+        self._session: Session | None = None
         subscription = Subscription((topic,), client_id, qos=qos, keep=qos > 0)
         self.connection = Connection(options, subscription, self)
 
@@ -32,11 +35,23 @@ class BrokerInput:
         self._refuse = refuse
         self.connection.run(stop)
 
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Publish soon, if there is a connection then; from any thread."""
+
+        def work() -> None:
+            if self._session is not None:
+                with contextlib.suppress(TransportError):
+                    self._session.publish(topic, payload)
+
+        self.connection.post(work)
+
     def on_up(self, session: Session) -> None:
-        """Nothing to do: messages come by themselves."""
+        """Messages come by themselves."""
+        self._session = session
 
     def on_down(self) -> None:
-        """Nothing to do: unanswered messages come again."""
+        """Unanswered messages come again."""
+        self._session = None
 
     def tick(self) -> float:
         """Nothing to do."""

@@ -10,6 +10,8 @@ from pydantic import Field
 
 from depin_id.envelope import MAX_BUNDLE, split_bundle
 from depin_id.errors import EncodingError, TransportError
+from depin_id.network import topics
+from depin_id.statements import is_statement
 from firmware_bridge.gateway import Emitter, NativeEnvelope
 from firmware_bridge.mapping import TopicPattern
 from firmware_bridge.mqtt import Message
@@ -27,7 +29,11 @@ class NativeMqttOptions(BrokerOptions):
 
 
 class NativeMqtt:
-    """Envelopes from an MQTT topic; a message is answered when all of it is in the spool."""
+    """Envelopes from an MQTT topic; a message is answered when all of it is in the spool.
+
+    Statements go up unchanged. What comes down for devices is published at the same broker, on
+    their downlink topics (``depin/v1/<network>/down/<kid>``).
+    """
 
     def __init__(self, options: NativeMqttOptions, context: Context) -> None:
         self._options, self._context = options, context
@@ -40,6 +46,10 @@ class NativeMqtt:
         client_id = f"depin-in-{self._context.kid}-{self._context.name}"
 
         def take(message: Message) -> None:
+            if is_statement(message.payload):
+                emit.carrier.state(message.payload)
+                message.done()
+                return
             try:
                 items = split(message.payload, int(self._context.wall()))
             except EncodingError as error:
@@ -51,7 +61,10 @@ class NativeMqtt:
             emit(items, message.done, wait=message.qos > 0)
 
         topic, qos = self._pattern.filter, self._options.qos
-        BrokerInput(self._broker, topic, client_id, qos, take).run(stop, emit.refuse)
+        broker = BrokerInput(self._broker, topic, client_id, qos, take)
+        name = self._context.card.name
+        emit.carrier.listen(lambda kid, data: broker.publish(topics(name, kid)[1], data))
+        broker.run(stop, emit.refuse)
 
     def describe(self) -> list[str]:
         """See :class:`Source`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from depin_id import cbor
-from depin_id.ack import Ack, Resume, read_ack, read_resume
+from depin_id.ack import Ack, Resume, read_ack, read_challenge, read_resume
 from depin_id.claims import Claims, Link, Place
 from depin_id.closing import Closing
 from depin_id.device_file import read_enrolment, write_enrolment
@@ -30,6 +30,7 @@ from depin_id.keys import Curve, PublicKey, Signer, SoftwareSigner
 from depin_id.netstate import NetworkStates
 from depin_id.network import NetworkCard
 from depin_id.position import Position, PositionStore
+from depin_id.possession import prove
 from depin_id.readings import Reading
 from depin_id.sealing import PositionSigner, check_network, check_size, to_records
 from depin_id.senml import encode_pack
@@ -188,6 +189,29 @@ class Device(Closing):
         """The newest card of this network that was taken, as signed."""
         return self._networks.get(network).card
 
+    def prove(
+        self,
+        challenge: bytes,
+        *,
+        card: NetworkCard,
+        certificate: bytes | None = None,
+        earlier: bool = True,
+    ) -> bytes:
+        """Answer a network's signed challenge; ``certificate`` and ``earlier`` are as for
+        :func:`depin_id.possession.prove`. Raises as :func:`~depin_id.ack.read_challenge`, and
+        StateError ``state.closed``.
+        """
+        self._check_open()
+        asked = read_challenge(challenge, card=card, recipient=self.public_key.thumbprint)
+        return prove(
+            self._signer,
+            self.enrolment,
+            nonce=asked.nonce,
+            network=card.network,
+            certificate=certificate,
+            earlier=earlier,
+        )
+
     # --- signing -----------------------------------------------------------------------------
 
     def sign(
@@ -196,6 +220,7 @@ class Device(Closing):
         *,
         network: str,
         subject: str | None = None,
+        capability: bytes | None = None,
         clock: int | None = 1,
         level: Level | None = None,
         link: Link | None = None,
@@ -208,7 +233,10 @@ class Device(Closing):
         Args:
             readings: at least one; a time of None is now.
             network: the network's DID.
-            subject: ``#name`` of a sensor this gateway signs for; None for its own readings.
+            subject: ``#name`` of a sensor this gateway signs for; None for its own readings. With
+                a capability the whole DID, or DID URL, of a subject that is not its own.
+            capability: id (16 bytes) of the capability that lets it sign for that subject; it has
+                to be shown to the network before.
             clock: error bound of the wall clock in whole seconds, or None without a wall clock:
                 times are then sent relative to sealing.
             level, link, place: what a gateway says of a sensor it signs for.
@@ -231,6 +259,7 @@ class Device(Closing):
             link=link,
             place=place,
             level=level,
+            cap=capability,
         )
         return self._seal(payload, CONTENT_SENML, network, claims, clock)
 

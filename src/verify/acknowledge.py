@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from depin_id.ack import Ack, AckItem, challenge_nonce, sign_ack, split_items
 from depin_id.keys import Signer
 from verify.batch import Answer, Batch, Reply
 from verify.fold import Fold
+from verify.identity.desk import Told
 from verify.ingest import Downlink
 from verify.leaf import EnvelopeLeaf, parse_leaf
 from verify.log import leaf_hash
@@ -41,6 +43,22 @@ class Acknowledger:
             else:
                 found = [Downlink(b"", b"", number, reply.refused or "envelope.malformed")]
             downlinks += [replace(found[0], forged=reply.forged), *found[1:]]
+        return downlinks
+
+    def tell(self, told: Sequence[Told], now_ms: int) -> list[Downlink]:
+        """What became of statements: to who asked, by the way that he asked."""
+        downlinks = []
+        for message, identity, result in told:
+            data, number, to = result.answer, message.reply, result.recipient
+            if data is None and to:
+                item = self._item(Answer(identity, result.code, result.entry), 0, [])
+                data = self._sign(to, (item,), None, now_ms)
+            if number:
+                downlinks.append(Downlink(b"", data or b"", number, result.code))
+            elif data is not None:
+                kid = bytes.fromhex(message.principal)
+                downlinks += [Downlink(kid, card.data) for card in self._card_for(to, [])]
+                downlinks.append(Downlink(kid, data))
         return downlinks
 
     def _answer(

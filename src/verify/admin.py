@@ -7,7 +7,7 @@ Requests are plain mappings, so that they can be handed to a running aggregator 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from depin_id.ack import NONCE_BYTES, Resume, sign_resume
@@ -19,6 +19,8 @@ from depin_id.network import read_card
 from verify.aggregator import Aggregator
 from verify.batch import Summary
 from verify.entries import CardSet, Enrolled, Revoked, Rotated
+from verify.identity import challenges, enrolling, offering, owners_table
+from verify.identity.binding import check_bound
 from verify.identity.histories import take_history
 from verify.identity.issuers import names_key
 from verify.identity.rescoring import compromised
@@ -36,7 +38,8 @@ def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
 
     Args:
         request: ``{"op": "enrol" | "rotate" | "revoke" | "erase" | "policy" | "resume" | "card" |
-            "retire", ...}``.
+            "retire" | "challenge" | "batch" | "status-list" | ...}``, and those of
+            :mod:`verify.identity.owners_table`.
 
     Raises:
         ConfigError: ``admin.request``, ``registry.*``, ``policy.invalid``, ``enrolment.*``.
@@ -51,6 +54,10 @@ def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
         "resume": _resume,
         "card": _card,
         "retire": _retire,
+        "challenge": challenges.challenge,
+        "batch": offering.take_batch,
+        "status-list": offering.take_status_list,
+        **owners_table.OPERATIONS,
         "history": take_history,
         "compromised": compromised,
     }
@@ -76,6 +83,14 @@ def _device(aggregator: Aggregator, did: str) -> Device:
 
 def _enrol(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
     since = request.get("effective_from")
+    if "proof" in request:
+        return enrolling.enrol_with_evidence(aggregator, request)
+    if aggregator.fold.policy.identity.enrolment == "evidence":
+        raise ConfigError(
+            "registry.evidence_required",
+            "the policy takes devices in by evidence only",
+            hint="`depin-verify enrol DIR --proof FILE --certificate FILE`",
+        )
     documents = read_enrolments(_text(request, "documents"))
     return enrol(aggregator, documents, effective_from=since)
 
@@ -97,7 +112,7 @@ def enrol(
         ``{"enrolled": [...], "known": [...], "refused": [{"did", "code", "message"}], "parked"}``.
     """
     now = aggregator.now()
-    since = _bounded(aggregator, effective_from, now)
+    since = bounded(aggregator, effective_from, now)
     entries: list[Enrolled] = []
     known: list[str] = []
     refused: list[dict[str, str]] = []
@@ -107,7 +122,8 @@ def enrol(
             if _already(aggregator, enrolment):
                 known.append(enrolment.did)
                 continue
-            _check_enrolment(aggregator, enrolment, taken)
+            check_bound(aggregator.fold.identity, enrolment, now)
+            check_enrolment(aggregator, enrolment, taken)
         except DepinError as error:
             refused.append({"did": enrolment.did, "code": error.code, "message": error.message})
             continue
@@ -126,12 +142,19 @@ def enrol(
     }
 
 
-def _bounded(aggregator: Aggregator, effective_from: Any, now: int) -> int:
+def bounded(aggregator: Aggregator, effective_from: Any, now: int, *, earlier: bool = False) -> int:
+    """From when a new key counts (receipt time in ms), within the policy's ``max_age_s``.
+
+    Args:
+        effective_from: what was asked for; None is now, or as far back as may be if ``earlier``.
+
+    Raises ConfigError ``registry.effective_from``.
+    """
     asserted = aggregator.fold.asserted_time
+    earliest = 0 if asserted else max(0, now - aggregator.fold.policy.time.max_age_s * 1000)
     if effective_from is None:
         # Recordings are older than their enrolment.
-        return 0 if asserted else now
-    earliest = 0 if asserted else now - aggregator.fold.policy.time.max_age_s * 1000
+        return earliest if earlier or asserted else now
     if type(effective_from) is not int or not earliest <= effective_from <= now:
         raise ConfigError(
             "registry.effective_from",
@@ -151,7 +174,14 @@ def _already(aggregator: Aggregator, enrolment: Enrolment) -> bool:
     )
 
 
-def _check_enrolment(aggregator: Aggregator, enrolment: Enrolment, taken: set[bytes]) -> None:
+def check_enrolment(
+    aggregator: Aggregator, enrolment: Enrolment, taken: Collection[bytes] = ()
+) -> None:
+    """Refuse a device that is in already, or whose profile is unknown. Raises ConfigError.
+
+    Args:
+        taken: thumbprints of keys that come in with it.
+    """
     aggregator.fold.registry.check_new_device(enrolment)
     if not names_key(aggregator.fold.identity, enrolment, aggregator.now()):
         raise ConfigError(
@@ -177,7 +207,7 @@ def _rotate(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
     aggregator.fold.registry.check_new_key(key)
     now, policy = aggregator.now(), aggregator.fold.policy
     since = request.get("effective_from")
-    since = now if since is None else _bounded(aggregator, since, now)
+    since = now if since is None else bounded(aggregator, since, now)
     until = None if request.get("at_once") else now + policy.identity.rotation_grace_s * 1000
     index = aggregator.administer([Rotated(did, key, since, until)])
     parked = aggregator.take_parked(key.kid)
@@ -200,9 +230,11 @@ def _revoke(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
 
 
 def _erase(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
-    device = _device(aggregator, _text(request, "did"))
-    index = aggregator.erase(device)
-    return {"did": device.did, "index": index}
+    did = _text(request, "did")
+    if aggregator.fold.registry.device(did) is None:
+        return {"did": did, "index": aggregator.erase_owner(did)}
+    index = aggregator.erase(_device(aggregator, did))
+    return {"did": did, "index": index}
 
 
 # --- card and operating keys ---------------------------------------------------------------------

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from depin_id.closing import Closing
-from depin_id.errors import DepinError, StateError
+from depin_id.errors import ConfigError, DepinError, StateError
 from depin_id.networkdir import NetworkDir
 from verify import snapshot
 from verify.acknowledge import Acknowledger
@@ -20,7 +20,8 @@ from verify.batch import Batch, Parking, Summary
 from verify.entries import Admin, Counted, Erased, Tick
 from verify.erasing import Erasing
 from verify.fold import Fold
-from verify.ingest import Downlink, Message
+from verify.identity.desk import Desk, Told
+from verify.ingest import Downlink, Message, offset_of
 from verify.operating import card_is_behind, former_log_signers, publish_card, settle
 from verify.publisher import Publisher
 from verify.receipt_time import ReceiptTime, steady_clock
@@ -129,7 +130,7 @@ class Aggregator(Closing):
         )
         self._acknowledger = Acknowledger(self.fold, self.journal, operating.ack_signer)
         self.use_keys(operating)
-        self._strangers = Strangers()
+        self._strangers, self._desk = Strangers(), Desk()
         self._published_at = self._ticked_at = self._dataset_at = 0
         # An erasure that was cut off, or undone by restoring an older key store, is finished now.
         if self.keys.erase_again(self._erased()):
@@ -193,7 +194,7 @@ class Aggregator(Closing):
         if self._erasing.begun:
             self._finish_erasing()
         if now_ms - self._ticked_at >= HEARTBEAT_MS:
-            self._add_tick(now_ms)
+            self.tick(now_ms)
         with self._due_again():
             self.publisher.settle()
         self._publish_due(now_ms)
@@ -233,14 +234,18 @@ class Aggregator(Closing):
                 f"{asserted_ms} is no time of receipt",
                 hint="give milliseconds since 1970, before the year 9999",
             )
+        told: list[Told] = []
+        if asserted_ms is None:
+            messages, told = self._desk.take(self, messages)
         batch = self._batch()
         with self._whole(batch):
+            batch.count_refused(told)
             found = [(message.data, message.principal, message.reply) for message in messages]
             batch.take_messages(found, self._receipt(asserted_ms), self._checker)
             batch.summary.quarantined = self._park(batch.parked)
-        source, offset = _offset(messages)
-        sealed = self._write(batch, source, offset)
+        sealed = self._write(batch, *offset_of(messages))
         downlinks = self._acknowledger.answer(batch, sealed, self._now())
+        downlinks += self._acknowledger.tell(told, self._now())
         try:
             self._publish_due(self._now())
         except DepinError as error:
@@ -287,24 +292,49 @@ class Aggregator(Closing):
         snapshots that the keys sealed are gone, in backups too. What is left undone when it raises
         (a full disk, a reader of the keys) is tried again by :meth:`idle` and at the next start.
         """
+        subjects, streams = self.fold.state.subjects, self.fold.state.streams
+        held = {period.key.thumbprint for period in device.keys}
+        found = dict.fromkeys(subjects.of_device(device.did))
+        # Whatever it signed for others, under their capabilities, is of it too.
+        found |= dict.fromkeys(subject for key, subject in streams.keys() if key in held)
+        kids = [period.key.kid for period in device.keys]
+        return self._erase(device.did, tuple(map(subjects.ref, found)), kids)
+
+    def erase_owner(self, did: str) -> int:
+        """Destroy the keys of an owner: wallet, and what gateways signed for under that DID.
+
+        Returns and raises as :meth:`erase`; ConfigError ``registry.unknown_device`` when nothing
+        of that owner rests here.
+        """
         subjects = self.fold.state.subjects
-        refs = tuple(subjects.ref(index) for index in subjects.of_device(device.did))
+        refs = dict.fromkeys(map(subjects.ref, subjects.of_device(did)))
+        own = self.fold.identity.owner_refs.get(did)
+        if own is not None:
+            refs[own] = None
+        if not refs:
+            raise ConfigError(
+                "registry.unknown_device",
+                f"{did[:100]} is not enrolled, and nothing of it as an owner rests here",
+                hint="give the DID as `depin-id device show` prints it",
+            )
+        return self._erase(did, tuple(refs), [])
+
+    def _erase(self, did: str, refs: tuple[bytes, ...], kids: Sequence[bytes]) -> int:
         steps = range(0, len(refs), ERASED_AT_ONCE)
         self._erasing.begin()
-        index = self.administer(
-            [Erased(device.did, refs[at : at + ERASED_AT_ONCE]) for at in steps]
-        )
+        index = self.administer([Erased(did, refs[at : at + ERASED_AT_ONCE]) for at in steps])
         # Before anything can fail: what waits in memory to be published must never be.
         self.publisher.forget()
-        for period in device.keys:
-            parked = self.quarantine.take(period.key.kid)
+        for kid in kids:
+            parked = self.quarantine.take(kid)
             self.quarantine.delete([item.id for item in parked])
         self._finish_erasing()
         return index
 
     def _erased(self) -> list[bytes]:
         subjects = self.fold.state.subjects
-        return [subjects.ref(index) for index in subjects.erased()]
+        found = dict.fromkeys(subjects.ref(index) for index in subjects.erased())
+        return list(found | self.fold.identity.forgotten)
 
     def _finish_erasing(self) -> None:
         """Keys, snapshots and segments: each is tried whatever becomes of the others."""
@@ -354,6 +384,10 @@ class Aggregator(Closing):
         if asserted_ms is not None:
             return Receipt(asserted_ms, ("time.asserted",))
         return Receipt(self._now())
+
+    def allows_stranger(self, principal: str, now_ms: int) -> bool:
+        """Whether somebody whom nothing authenticates may send one more; takes it off the rate."""
+        return self._strangers.allow(principal, now_ms, self.fold.policy.quota)
 
     def _park(self, parked: Sequence[Parking]) -> int:
         return self._strangers.park(self.quarantine, parked, self.fold.policy.quota)
@@ -428,16 +462,9 @@ class Aggregator(Closing):
             batch.add_admin(Tick(published.size, published.root), now)
             self._ticked_at = now
 
-    def _add_tick(self, now_ms: int) -> None:
+    def tick(self, now_ms: int) -> None:
+        """Publish a checkpoint and commit that downlink nonces may name it. Raises DepinError."""
         checkpoint = self.publisher.publish_log()
         self._ticked_at = now_ms
         if checkpoint.size not in self.fold.state.beacons:
             self.administer([Tick(checkpoint.size, checkpoint.root)])
-
-
-def _offset(messages: Sequence[Message]) -> tuple[str, bytes | None]:
-    """Source and newest offset of a batch; the sources hand over one source at a time."""
-    for message in reversed(messages):
-        if message.offset is not None:
-            return message.source, message.offset
-    return "", None

@@ -24,10 +24,11 @@ from verify.entries import (
     encode_private,
 )
 from verify.fold import Fold
+from verify.identity.desk import Told
 from verify.leaf import RecordsContent
 from verify.signatures import SignatureChecker
 from verify.store import Position
-from verify.verdict import REPEATED, Accepted, Indeterminate, Rejected, Verdict
+from verify.verdict import ACCEPTED, REPEATED, Accepted, Indeterminate, Rejected, Verdict
 from verify.world import Authenticated, Change, Judgement, Receipt, Refusal, World
 
 MAX_COUNTED_ROWS = 256
@@ -241,6 +242,12 @@ class Batch:
         draft = AdminDraft(index, at, entry, delta, registration)
         self.drafts.append(draft)
         return draft
+
+    def count_refused(self, told: Iterable[Told]) -> None:
+        """Count the statements that were refused."""
+        for message, _, result in told:
+            if result.code != ACCEPTED:
+                self._count(message.principal, result.code)
 
     def counted_rows(self) -> tuple[tuple[str, str, int], ...]:
         """What was counted, most first; beyond 256 rows it is summed up by code."""

@@ -10,11 +10,13 @@ from typer.main import get_command
 from depin_id.commands.common import app, run
 from verify.commands import (
     demo,
+    evidence,
     histories,
     intake,
     keeping,
     keys,
     looking,
+    owners,
     proving,
     setup,
     simulate,
@@ -37,6 +39,7 @@ for command in (
     setup.erase,
     setup.policy,
     setup.resume,
+    evidence.challenge,
     histories.history,
     histories.compromised,
     intake.run,
@@ -57,9 +60,14 @@ for command in (
     keeping.migrate,
     demo.demo,
     simulate.simulate,
+    owners.succeed,
 ):
     cli.command()(command)
 cli.add_typer(keys.commands, name="keys")
+cli.add_typer(evidence.batch, name="batch")
+cli.add_typer(evidence.status_list, name="status-list")
+cli.add_typer(owners.capability, name="capability")
+cli.add_typer(owners.owner, name="owner")
 cli.command("check-receipt")(looking.check_receipt)
 cli.command("verify-dataset")(proving.verify_dataset)
 cli.command("compare-checkpoints")(witnesses.compare)

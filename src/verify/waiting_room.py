@@ -37,13 +37,17 @@ class Strangers:
 
     def park(self, quarantine: Quarantine, parked: Sequence[Parking], rules: QuotaPolicy) -> int:
         """Park what its sender's rate allows; gives how many were."""
+        arrivals = [
+            Arrival(item.principal, item.kid, item.at, item.data)
+            for item in parked
+            if self.allow(item.principal, item.at, rules)
+        ]
+        return sum(quarantine.park_many(arrivals)) if arrivals else 0
+
+    def allow(self, principal: str, at: int, rules: QuotaPolicy) -> bool:
+        """Whether somebody's rate has room for one more at a receipt time (ms); takes it."""
         rate, burst = rules.unauthenticated_per_minute, rules.unauthenticated_burst
-        arrivals = []
-        for item in parked:
-            held, allowed = take(self._rates.pop(item.principal, None), item.at, rate, burst)
-            self._rates[item.principal] = held
-            if allowed:
-                arrivals.append(Arrival(item.principal, item.kid, item.at, item.data))
+        self._rates[principal], allowed = take(self._rates.pop(principal, None), at, rate, burst)
         while len(self._rates) > MAX_STRANGERS:
             del self._rates[next(iter(self._rates))]
-        return sum(quarantine.park_many(arrivals)) if arrivals else 0
+        return allowed

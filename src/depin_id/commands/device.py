@@ -8,14 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
+from depin_id.ack import MAX_ACK_BYTES
 from depin_id.claims import Place
-from depin_id.commands.common import app, read_passphrase, show
+from depin_id.commands.common import app, open_output, read_input, read_passphrase, show
 from depin_id.device import Device
 from depin_id.device_file import DEVICE_FILE
 from depin_id.device_file import read_enrolment as read_device
 from depin_id.enrolment import Enrolment, parse_degrees
 from depin_id.errors import ConfigError
+from depin_id.network import load_card
+from depin_id.possession import enrol_statement
 from depin_id.printable import json_text
+from depin_id.statements import MAX_STATEMENT
 
 commands = app("Make a device and show what a network needs to know of it.")
 
@@ -90,3 +94,43 @@ def show_device(
     Example: depin-id device show dev --json > enrolment.json
     """
     _print(read_device(directory), as_json)
+
+
+@commands.command()
+def prove(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help=f"Holds {DEVICE_FILE}.")],
+    challenge: Annotated[str, typer.Option(help="The network's signed challenge; -.")],
+    network: Annotated[Path, typer.Option(help="The network's card, or the folder that has it.")],
+    out: Annotated[str, typer.Option("-o", "--out", help="Where to write the proof; -.")],
+    certificate: Annotated[
+        str | None, typer.Option(help="Its birth certificate; it is shown with the proof.")
+    ] = None,
+    statement: Annotated[
+        bool, typer.Option("--statement", help="Write the message that asks to be enrolled.")
+    ] = False,
+    not_earlier: Annotated[
+        bool, typer.Option("--not-earlier", help="What was sent before does not count.")
+    ] = False,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="Its first line opens a sealed key file.")
+    ] = None,
+) -> None:
+    """Answer a challenge: prove that this device holds its key.
+
+    With --statement the result is what the device itself sends on its uplink topic, or posts to
+    /v1/statements, where the policy lets devices enrol by themselves.
+
+    Example: depin-id device prove dev --challenge challenge.cbor --network net/card.cbor
+    --certificate birth.json -o proof.cbor
+    """
+    card, _ = load_card(network / "card.cbor" if network.is_dir() else network)
+    shown = None if certificate is None else read_input(certificate, max_bytes=MAX_STATEMENT)
+    if statement and shown is None:
+        raise ConfigError("usage", "--statement needs the --certificate that is shown")
+    asked = read_input(challenge, max_bytes=MAX_ACK_BYTES)
+    with Device.open(directory, passphrase=read_passphrase(passphrase_file)) as device:
+        made = device.prove(asked, card=card, certificate=shown, earlier=not not_earlier)
+    if statement and shown is not None:
+        made = enrol_statement(made, shown)
+    with open_output(out) as file:
+        file.write(made)

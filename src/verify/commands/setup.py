@@ -9,12 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from depin_id.commands.common import show
+from depin_id.commands.common import read_input, show
 from depin_id.did.key import did_key
-from depin_id.errors import DepinError
+from depin_id.errors import ConfigError, DepinError
 from depin_id.network import load_card
+from depin_id.possession import MAX_PROOF
 from depin_id.printable import json_text
-from verify.commands.common import AsJson, Directory, parse_moment, read_text
+from depin_id.statements import MAX_STATEMENT
+from verify.commands.common import AsJson, Directory, flat, parse_moment, read_text
 from verify.control import perform_on
 from verify.reading import Reader
 from verify.setup import init as make
@@ -61,17 +63,30 @@ def init(
 def enrol(
     directory: Directory,
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Enrolment documents: JSON or JSONL; -.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[FILE...]", help="Enrolment documents: JSON or JSONL; -."),
+    ] = None,
+    proof: Annotated[
+        str | None, typer.Option(help="Proof of possession (`depin-id device prove`), no FILE.")
+    ] = None,
+    certificate: Annotated[
+        str | None, typer.Option(help="The birth certificate that the proof was made with.")
+    ] = None,
     effective_from: Annotated[
         str | None, typer.Option(help="Keys count for what arrived since; bounded by the policy.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take devices into the network.
+    """Take devices into the network: by their documents, or one by what it proves.
 
     Example: depin-id device show dev --json | depin-verify enrol agg -
+    or: depin-verify enrol agg --proof proof.cbor --certificate birth.json
     """
+    if proof is not None or certificate is not None:
+        _enrol_proven(directory, files, proof, certificate, effective_from, as_json)
+        return
+    if not files:
+        raise ConfigError("usage", "give enrolment documents, or --proof and --certificate")
     documents = "\n".join(read_text(name).strip("\n") for name in files)
     since = None if effective_from is None else parse_moment(effective_from)
     answer = perform_on(directory, {"op": "enrol", "documents": documents, "effective_from": since})
@@ -81,6 +96,26 @@ def enrol(
         _show_enrolled(answer)
     if answer["refused"]:
         sys.exit(1)
+
+
+def _enrol_proven(
+    directory: Path,
+    files: list[str] | None,
+    proof: str | None,
+    certificate: str | None,
+    effective_from: str | None,
+    as_json: bool,
+) -> None:
+    if files or proof is None or certificate is None:
+        raise ConfigError("usage", "--proof and --certificate go together, without documents")
+    request = {
+        "op": "enrol",
+        "proof": read_input(proof, max_bytes=MAX_PROOF).hex(),
+        "certificate": read_input(certificate, max_bytes=MAX_STATEMENT).hex(),
+        "effective_from": None if effective_from is None else parse_moment(effective_from),
+    }
+    answer = perform_on(directory, request)
+    show(answer if as_json else flat(answer), as_json=as_json)
 
 
 def _show_enrolled(answer: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from depin_id.ack import Challenge, challenge_nonce, sign_challenge
 from depin_id.did.key import parse_did_key
 from depin_id.envelope import MAX_BUNDLE
 from depin_id.errors import DepinError
+from depin_id.statements import MAX_STATEMENT, is_statement
 from verify.http.limits import (
     Budget,
     Clients,
@@ -29,15 +30,18 @@ from verify.http.limits import (
 from verify.http.log_files import LogFiles
 from verify.http.problem import Problem, not_found
 from verify.http.receipts import ReceiptDesk
+from verify.identity.challenges import CHALLENGE_S
+from verify.identity.desk import OVER
 from verify.ingest.http import Answer, RequestSource
 from verify.reading import Peek
 from verify.watch import Watched
 
 BUNDLE_TYPE = "application/cbor-seq"
 SIGNED_TYPE = 'application/cose; cose-type="cose-sign1"'
-CHALLENGE_S = 600
-"""How long a challenge is good for, seconds."""
 _TAKEN = (BUNDLE_TYPE, "application/cose")
+STATEMENT_TYPE = "application/cbor"
+_STATED = (STATEMENT_TYPE,)
+_ADDRESSES = "bundles go to /v1/bundles, statements to /v1/statements"
 _PATIENCE_S = 30.0
 _MOST_RETRY_S = 60
 _FORGED_A_TOKEN = 16
@@ -95,6 +99,7 @@ class Api:
         router = Router(
             [
                 _route("/v1/bundles", self._bundles, "bundles", "POST"),
+                _route("/v1/statements", self._statements, "statements", "POST"),
                 _route("/v1/challenge", self._challenge, "challenge"),
                 _route("/v1/card", self._card, "card"),
                 _route("/v1/receipts/{index}", self._desk.receipt, "receipts"),
@@ -122,23 +127,31 @@ class Api:
 
     async def _bundles(self, request: Request) -> Response:
         """A bundle; answered once it is durable."""
+        return self._answered(await self._take(request, "a bundle", _TAKEN, MAX_BUNDLE))
+
+    async def _statements(self, request: Request) -> Response:
+        """A statement; answered with the very bytes that a broker would bring down."""
+        return _stated(await self._take(request, "a statement", _STATED, MAX_STATEMENT))
+
+    async def _take(self, request: Request, what: str, kinds: tuple[str, ...], most: int) -> Answer:
         if self._stopping:
             raise _stopping()
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind not in _TAKEN:
+        if kind not in kinds:
             raise Problem(
                 415,
                 "http.media_type",
-                "the body is not said to be a bundle",
-                hint=f"send Content-Type: {BUNDLE_TYPE}",
-                headers={"accept": BUNDLE_TYPE},
+                f"the body is not said to be {what}",
+                hint=f"send Content-Type: {kinds[0]}",
+                headers={"accept": kinds[0]},
             )
-        told = told_length(request, MAX_BUNDLE)
-        if not self._source.has_room(told):
+        if not self._source.has_room(told_length(request, most)):
             raise self._busy()
-        data = await read_body(request, most=MAX_BUNDLE, seconds=self._options.body_s)
+        data = await read_body(request, most=most, seconds=self._options.body_s)
         if not data:
-            raise Problem(400, "http.empty", "the body is empty", hint="send envelopes")
+            raise Problem(400, "http.empty", "the body is empty", hint=f"send {what}")
+        if is_statement(data) != (kinds is _STATED):
+            raise Problem(422, "statement.address", f"the body is not {what}", hint=_ADDRESSES)
         future = self._source.submit(data, self._clients.principal(request.scope), self._clock())
         if future is None:
             raise self._busy()
@@ -149,7 +162,7 @@ class Api:
             raise Problem(
                 503,
                 "http.slow_commit",
-                "the bundle is not durable yet; it may become so",
+                f"{what} is not durable yet; it may become so",
                 hint="send the same bytes again: what was taken is acknowledged again",
                 retry_s=self._retry_s(),
             ) from None
@@ -157,11 +170,11 @@ class Api:
             # Checking them costs as much as many requests; whoever signs pays nothing.
             cost = answer.forged // _FORGED_A_TOKEN
             self._rates.charge(self._clients.address(request.scope), cost)
-        return self._answered(answer)
-
-    def _answered(self, answer: Answer) -> Response:
         if not answer.committed:
             raise _stopping()
+        return answer
+
+    def _answered(self, answer: Answer) -> Response:
         if answer.code == "device.unknown":
             raise Problem(
                 403,
@@ -217,6 +230,23 @@ class Api:
     def _retry_s(self) -> int:
         """When there is room again: what waits, at the pace of the last commits."""
         return max(1, min(_MOST_RETRY_S, math.ceil(self._source.wait_s)))
+
+
+def _stated(answer: Answer) -> Response:
+    """A signed result, or why there is none: nobody is known whom it could be for."""
+    if answer.code == OVER:
+        raise Problem(
+            429, OVER, "too many statements from this address", hint="ask later", retry_s=60
+        )
+    if answer.code:
+        raise Problem(
+            422,
+            answer.code,
+            "the statement was not taken, and does not say whom to answer",
+            hint="docs/protocol.md says what a statement holds",
+        )
+    headers = {"cache-control": "no-store"}
+    return Response(b"".join(answer.acknowledgements), 200, headers, SIGNED_TYPE)
 
 
 def _route(

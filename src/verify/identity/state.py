@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -85,11 +86,16 @@ class Birth(NamedTuple):
 
 
 class Ownership(NamedTuple):
-    """Whose a device is since a receipt time (ms)."""
+    """Whose a device is since a receipt time (ms).
+
+    ``digest`` is what the next transfer has to follow on: the digest of the credential that says
+    so, of the birth certificate after a claim; empty when that is not known.
+    """
 
     owner: str
     since: int
     how: str
+    digest: bytes = b""
 
 
 class Spent(NamedTuple):
@@ -97,6 +103,32 @@ class Spent(NamedTuple):
 
     used: int
     bucket: Bucket | None
+
+
+class Use(NamedTuple):
+    """What is left of one budget of a capability after a use.
+
+    Attributes:
+        id: of the block whose budget it is, 16 bytes. used: envelopes in all, this one included.
+        bucket: for its rate; None without one.
+    """
+
+    id: bytes
+    used: int
+    bucket: Bucket | None
+
+
+class Spending(NamedTuple):
+    """What an envelope that was signed under a capability uses up.
+
+    Attributes:
+        voucher: for a subject that is named by another than its own DID's holder, who vouches for
+            it: the first 16 bytes of the SHA-256 of that DID; else empty.
+        uses: one for each block of the chain, the owner's first.
+    """
+
+    voucher: bytes
+    uses: tuple[Use, ...]
 
 
 @dataclass
@@ -108,8 +140,11 @@ class IdentityState:
         wallets: owner DID to CAIP-10 account. owner_refs: owner DID to its random reference.
         capabilities: identity to (holder's DID, chain bytes). withdrawn: identity to since when.
         spent: by capability. nonces: challenges that were answered, in order.
-        status: by URL. batches: digest to issuer.
+        status: by URL. batches: digest to issuer and the credential as it was signed.
+        serials: (manufacturer's DID, serial number) to the device that showed it last.
         rescored: first index to how many, of entries that count no more.
+        vouched: subjects that no DID of their own vouches for, and who does (see Spending).
+        forgotten: references of owners that were erased.
     """
 
     histories: dict[str, KnownHistory] = field(default_factory=dict)
@@ -122,8 +157,11 @@ class IdentityState:
     spent: dict[bytes, Spent] = field(default_factory=dict)
     nonces: dict[bytes, None] = field(default_factory=dict)
     status: dict[str, StatusTaken] = field(default_factory=dict)
-    batches: dict[bytes, str] = field(default_factory=dict)
+    batches: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)
     rescored: dict[int, int] = field(default_factory=dict)
+    vouched: dict[str, bytes] = field(default_factory=dict)
+    forgotten: dict[bytes, None] = field(default_factory=dict)
+    serials: dict[tuple[str, str], str] = field(default_factory=dict, compare=False)
     _sorted: list[int] = field(default_factory=list, repr=False, compare=False)
 
     def names_of(self, scid: str) -> list[str]:
@@ -158,16 +196,39 @@ class IdentityState:
 
     def forget_device(self, did: str) -> None:
         """Drop what is personal about a device."""
-        self.births.pop(did, None)
+        self._drop_birth(did)
         self.owners.pop(did, None)
         for identity, (holder, _) in list(self.capabilities.items()):
             if holder == did:
                 del self.capabilities[identity]
 
-    def forget_owner(self, did: str) -> None:
-        """Drop what is personal about an owner."""
+    def _drop_birth(self, did: str) -> None:
+        birth = self.births.pop(did, None)
+        if birth is not None and self.serials.get((birth.issuer, birth.serial)) == did:
+            del self.serials[birth.issuer, birth.serial]
+
+    def _add_birth(self, birth: Birth) -> None:
+        self._drop_birth(birth.did)
+        self.births[birth.did] = birth
+        self.serials[birth.issuer, birth.serial] = birth.did
+
+    def forget_owner(self, did: str, refs: Iterable[bytes]) -> None:
+        """Drop what is personal about an owner, whose references these were."""
         self.wallets.pop(did, None)
         self.owner_refs.pop(did, None)
+        self.forgotten.update(dict.fromkeys(refs))
+
+    def owned(self, device: str) -> Ownership | None:
+        """The newest entry about whose a device is."""
+        found = self.owners.get(device)
+        return found[-1] if found else None
+
+    def spend(self, subject: str, spending: Spending) -> None:
+        """Take what an envelope used up of the budgets of a capability."""
+        for use in spending.uses:
+            self.spent[use.id] = Spent(use.used, use.bucket)
+        if spending.voucher:
+            self.vouched.setdefault(subject, spending.voucher)
 
     # --- snapshots ----------------------------------------------------------------------------
 
@@ -191,15 +252,17 @@ class IdentityState:
             ],
             list(self.nonces),
             [[s.url, s.issuer, s.issued, s.expires, s.data] for s in self.status.values()],
-            [list(pair) for pair in self.batches.items()],
+            [[key, *held] for key, held in self.batches.items()],
             [list(pair) for pair in self.rescored.items()],
+            [list(pair) for pair in self.vouched.items()],
+            list(self.forgotten),
         ]
 
     @classmethod
     def unpack(cls, value: list[Any]) -> IdentityState:
         """Take what :meth:`pack` gave. Raises ValueError, TypeError, LookupError."""
         histories, births, owners, wallets, refs, capabilities, withdrawn, spent, *more = value
-        nonces, status, batches, rescored = more
+        nonces, status, batches, rescored, vouched, forgotten = more
         found = {
             name: KnownHistory(did, scid, number, version, log, _spans(spans), gone)
             for name, did, scid, number, version, log, spans, gone in histories
@@ -218,8 +281,11 @@ class IdentityState:
             },
             dict.fromkeys(nonces),
             {item[0]: StatusTaken(*item) for item in status},
-            dict(batches),
+            {key: (issuer, data) for key, issuer, data in batches},
             dict(rescored),
+            dict(vouched),
+            dict.fromkeys(forgotten),
+            {(birth.issuer, birth.serial): birth.did for birth in map(Birth._make, births)},
         )
 
     # --- entries ------------------------------------------------------------------------------
@@ -238,7 +304,7 @@ class IdentityState:
             case EvidenceTaken(_, _, nonce, private):
                 self.use_nonce(nonce)
                 if private is not None:
-                    self.births[holder] = Birth(*cbor2.loads(private)[0])
+                    self._add_birth(Birth(*cbor2.loads(private)[0]))
             case Compromised():
                 pass
             case Rescored(_, _, runs, _):
@@ -252,9 +318,9 @@ class IdentityState:
             case OwnerSet(_, since, how, nonce, private):
                 self.use_nonce(nonce)
                 if private is not None:
-                    owner = cbor2.loads(private)[1]
+                    _, owner, _, *digest = cbor2.loads(private)
                     found = self.owners.get(holder, ())
-                    self.owners[holder] = (*found, Ownership(owner, since, how))
+                    self.owners[holder] = (*found, Ownership(owner, since, how, *digest))
             case WalletBound(ref, nonce, private):
                 self.use_nonce(nonce)
                 if private is not None:
@@ -264,8 +330,8 @@ class IdentityState:
                 self.use_nonce(nonce)
             case StatusTaken(url):
                 self.status[url] = entry
-            case BatchTaken(digest, issuer, _):
-                self.batches[digest] = issuer
+            case BatchTaken(digest, issuer, data):
+                self.batches[digest] = (issuer, data)
 
 
 MAX_NONCES = 65_536

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Downlink", "Handler", "Message"]
+__all__ = ["Downlink", "Handler", "Message", "offset_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +71,11 @@ class Handler(Protocol):
     def idle(self, now_ms: int) -> Sequence[Downlink]:
         """Called about once a second while nothing arrives; ``now_ms`` is the source's clock."""
         ...
+
+
+def offset_of(messages: Sequence[Message]) -> tuple[str, bytes | None]:
+    """Source and newest offset of a batch; the sources hand over one source at a time."""
+    for message in reversed(messages):
+        if message.offset is not None:
+            return message.source, message.offset
+    return "", None

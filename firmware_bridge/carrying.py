@@ -1,0 +1,86 @@
+"""Statements of devices on their way up, and what comes down for those devices: both unchanged.
+
+Neither is spooled: who asked and hears nothing asks again. The gateway signs neither, for a
+statement's parts are signed by those whom they are about.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable
+
+from depin_id import cbor, cose
+from depin_id.ack import MAX_ACK_BYTES, read_ack, read_challenge
+from depin_id.errors import DepinError
+from depin_id.network import NetworkCard
+
+MAX_WAITING = 64
+"""Statements that wait for a connection; the oldest go first."""
+MAX_LISTENERS = 64
+
+Deliver = Callable[[bytes, bytes], None]
+"""Takes the kid (8 bytes) of a device and a message for it."""
+
+
+class Carrier:
+    """Between the sources, which meet devices, and the uplink.
+
+    Attributes:
+        wake: called when there is something to send up.
+    """
+
+    def __init__(self) -> None:
+        self.wake: Callable[[], None] = lambda: None
+        self._up: collections.deque[bytes] = collections.deque(maxlen=MAX_WAITING)
+        self._listeners: list[Deliver] = []
+
+    def state(self, data: bytes) -> None:
+        """Have a statement sent up; from any thread."""
+        self._up.append(data)
+        self.wake()
+
+    def take(self) -> bytes | None:
+        """The next statement to send, if there is one."""
+        try:
+            return self._up.popleft()
+        except IndexError:
+            return None
+
+    def put_back(self, data: bytes) -> None:
+        """It could not be sent."""
+        if len(self._up) < MAX_WAITING:
+            self._up.appendleft(data)
+
+    def listen(self, deliver: Deliver) -> None:
+        """Hand ``deliver`` what comes down for devices; it is called from any thread."""
+        if len(self._listeners) < MAX_LISTENERS:
+            self._listeners.append(deliver)
+
+    def hand_down(self, data: bytes, card: NetworkCard, own: bytes) -> bool:
+        """Hand on what the network signed for a device; gives whether it was such a message.
+
+        Args:
+            own: kid of the gateway: what is for itself goes nowhere, or it would come again.
+        """
+        kid = device_of(data, card) if self._listeners else None
+        if kid is None or kid == own:
+            return False
+        for deliver in self._listeners:
+            deliver(kid, data)
+        return True
+
+
+def device_of(data: bytes, card: NetworkCard) -> bytes | None:
+    """The kid of the device that a challenge or acknowledgement of the network is for, verified."""
+    try:
+        payload = cbor.decode(cose.parse_sign1(data, max_bytes=MAX_ACK_BYTES).payload)
+        recipient = payload.get(1) if isinstance(payload, dict) else None
+        if not isinstance(recipient, bytes) or len(recipient) != 32:
+            return None
+        if len(payload) == 3:
+            read_challenge(data, card=card, recipient=recipient)
+        else:
+            read_ack(data, card=card, recipient=recipient)
+    except DepinError:
+        return None
+    return recipient[:8]
