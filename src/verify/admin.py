@@ -85,12 +85,6 @@ def _enrol(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]
     since = request.get("effective_from")
     if "proof" in request:
         return enrolling.enrol_with_evidence(aggregator, request)
-    if aggregator.fold.policy.identity.enrolment == "evidence":
-        raise ConfigError(
-            "registry.evidence_required",
-            "the policy takes devices in by evidence only",
-            hint="`depin-verify enrol DIR --proof FILE --certificate FILE`",
-        )
     documents = read_enrolments(_text(request, "documents"))
     return enrol(aggregator, documents, effective_from=since)
 
@@ -108,9 +102,17 @@ def enrol(
             policy's ``max_age_s`` ago; parked envelopes from then on are taken up. By default now,
             or always where receipt times may be asserted.
 
+    Raises ConfigError ``registry.evidence_required``: the policy asks for more than documents.
+
     Returns:
         ``{"enrolled": [...], "known": [...], "refused": [{"did", "code", "message"}], "parked"}``.
     """
+    if aggregator.fold.policy.identity.enrolment == "evidence":
+        raise ConfigError(
+            "registry.evidence_required",
+            "the policy takes devices in by evidence only",
+            hint="`depin-verify enrol DIR --proof FILE --certificate FILE`",
+        )
     now = aggregator.now()
     since = bounded(aggregator, effective_from, now)
     entries: list[Enrolled] = []

@@ -271,8 +271,8 @@ class Aggregator(Closing):
             summary.add(batch.summary)
         return summary
 
-    def administer(self, entries: Iterable[Admin]) -> int:
-        """Commit entries of administration; gives the index of the first.
+    def administer(self, entries: Iterable[Admin], *, at: int | None = None) -> int:
+        """Commit entries of administration, of now or of ``at``; gives the index of the first.
 
         Raises ConfigError when one does not fit the state (duplicate key, unknown device), before
         anything is written.
@@ -281,7 +281,7 @@ class Aggregator(Closing):
         first = self.fold.size
         with self._whole(batch):
             for entry in entries:
-                batch.add_admin(entry, self._now())
+                batch.add_admin(entry, self._now() if at is None else at)
         self._write(batch, "", None)
         return first
 

@@ -30,6 +30,7 @@ from verify.entries import (
 )
 from verify.fold import Fold
 from verify.identity import entries as identity
+from verify.identity.review import EvidenceReview
 from verify.leaf import AdminLeaf, EnvelopeLeaf, Leaf, commitment, parse_leaf
 from verify.replay import OpenedEntry, Opener, journal_lookup
 from verify.sealing import admin_leaf, envelope_leaf, month_of
@@ -118,6 +119,7 @@ class Reappraiser:
         self.ticks: list[tuple[int, int, bytes]] = []
         self.erased_refs: dict[bytes, int] = {}
         self.forgotten: set[bytes] = set()
+        self._review = EvidenceReview()
 
     def take(self, stored: StoredEntry) -> None:
         """Check one entry and apply it.
@@ -136,6 +138,9 @@ class Reappraiser:
         opened = self._open(stored)
         self._check_time(opened)
         self._check_begin(opened)
+        wrong = self._review.take(self.fold, opened.entry, opened.at)
+        if wrong:
+            raise Difference(stored.index, "evidence", "what the enrolment stands on", wrong)
         if isinstance(opened.entry, Judged):
             self._take_judged(opened, opened.entry, parse_leaf(stored.leaf))
         else:

@@ -17,6 +17,7 @@ from depin_id.errors import ConfigError, CredentialError
 from depin_id.possession import Proof, read_proof
 from verify.batch import Summary
 from verify.entries import Admin, Enrolled
+from verify.fold import Fold
 from verify.identity.binding import check_bound
 from verify.identity.challenges import check_nonce
 from verify.identity.desk import StatementResult, attempt
@@ -43,10 +44,8 @@ class Shown(NamedTuple):
     documents: tuple[bytes, bytes]
 
 
-def verify_evidence(
-    aggregator: Aggregator, proof: Proof, documents: tuple[bytes, bytes], now: int
-) -> Shown:
-    """Verify what a device shows against the state as it is. Changes nothing.
+def verify_evidence(fold: Fold, proof: Proof, documents: tuple[bytes, bytes], now: int) -> Shown:
+    """Verify what a device shows against the state as it is. Pure: an audit does it again.
 
     Args:
         proof: as it was read. documents: the proof and the certificate as they came.
@@ -57,8 +56,7 @@ def verify_evidence(
         ConfigError: ``registry.did_unbound``, ``registry.serial``. Others of
         :func:`verify.identity.trust.verify_certificate`.
     """
-    fold, certificate = aggregator.fold, documents[1]
-    enrolment, identity = proof.enrolment, aggregator.fold.identity
+    enrolment, identity, certificate = proof.enrolment, fold.identity, documents[1]
     check_nonce(fold, proof.nonce, enrolment.key.thumbprint, now)
     digest = hashlib.sha256(certificate).digest()
     if proof.certificate != digest:
@@ -83,7 +81,7 @@ def verify_evidence(
             hint="it belongs to another device",
         )
     check_bound(identity, enrolment, now, certified)
-    _check_serial(aggregator, found.issuer, subject.serial, enrolment.did)
+    _check_serial(fold, found.issuer, subject.serial, enrolment.did)
     batch = bytes.fromhex(found.proof.batch) if isinstance(found.proof, BatchProof) else b""
     birth = Birth(
         enrolment.did,
@@ -99,11 +97,11 @@ def verify_evidence(
     return Shown(proof, birth, documents)
 
 
-def _check_serial(aggregator: Aggregator, issuer: str, serial: str, did: str) -> None:
-    holder = aggregator.fold.identity.serials.get((issuer, serial))
+def _check_serial(fold: Fold, issuer: str, serial: str, did: str) -> None:
+    holder = fold.identity.serials.get((issuer, serial))
     if holder is None or holder == did:
         return
-    device = aggregator.fold.registry.device(holder)
+    device = fold.registry.device(holder)
     if device is not None and device.revoked_at is None:
         raise ConfigError(
             "registry.serial",
@@ -155,7 +153,7 @@ def _enrol(
             "who comes by itself is a device, and has no owner yet",
             hint="the operator takes gateways in; an owner claims his device",
         )
-    shown = verify_evidence(aggregator, proof, documents, now)
+    shown = verify_evidence(aggregator.fold, proof, documents, now)
     since = admin.bounded(aggregator, effective_from, now, earlier=proof.earlier)
     ref = _held(aggregator, enrolment)
     entries: list[Admin] = []
@@ -166,7 +164,7 @@ def _enrol(
         entries.append(Enrolled(ref, since, enrolment))
     private = evidence(shown.birth, *shown.documents)
     entries.append(EvidenceTaken(ref, PURPOSE, proof.nonce, private))
-    index = aggregator.administer(entries)
+    index = aggregator.administer(entries, at=now)
     parked = Summary() if known else aggregator.take_parked(enrolment.key.kid)
     return {"did": enrolment.did, "index": index, "known": known} | {
         "effective_from": None if known else since,
