@@ -22,7 +22,6 @@ from verify.entries import CardSet, Enrolled, Revoked, Rotated
 from verify.identity import challenges, enrolling, offering, owners_table
 from verify.identity.binding import check_bound
 from verify.identity.histories import take_history
-from verify.identity.issuers import names_key
 from verify.identity.rescoring import compromised
 from verify.operating import check_successor, retire, settle, stage
 from verify.policy import Policy
@@ -185,12 +184,6 @@ def check_enrolment(
         taken: thumbprints of keys that come in with it.
     """
     aggregator.fold.registry.check_new_device(enrolment)
-    if not names_key(aggregator.fold.identity, enrolment, aggregator.now()):
-        raise ConfigError(
-            "registry.did_unbound",
-            f"nothing says that {enrolment.did[:120]} has this key",
-            hint="take its history first (`depin-verify history`), or enrol with its certificate",
-        )
     if enrolment.key.thumbprint in taken:
         raise ConfigError("registry.duplicate_key", "the document occurs twice")
     profiles = aggregator.fold.profiles

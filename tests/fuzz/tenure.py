@@ -61,8 +61,9 @@ def _delta() -> bytes:
         consumes=True,
         spent=Spending(bytes(16), (Use(bytes(16), 1, Bucket(9000, 1)), Use(b"\1" * 16, 7, None))),
     )
-    fields: tuple[Any, ...] = ("accepted", "accepted", 100, "", "", "nobody", 1, False, False, 0)
-    return encode_judged(Judged(change, *fields, (), (3,), None))
+    verdict = ["accepted", "accepted", 100, "", "", "nobody", 1, False, False, 0]
+    parts: list[Any] = [change, *verdict, (), (3,), None]
+    return encode_judged(Judged(*parts))
 
 
 def take_foreign(data: bytes) -> None:

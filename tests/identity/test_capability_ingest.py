@@ -61,10 +61,6 @@ def test_a_gateway_signs_for_an_owners_sensor(net: Net) -> None:
     sound(net)
 
 
-def _case(name: str) -> dict[str, Any]:
-    return CASES[name]
-
-
 CASES: dict[str, dict[str, Any]] = {
     "capability.unknown": {"cap": bytes(16)},
     "capability.subject": {"subject": f"{OTHER_DID}#lobby"},
@@ -77,7 +73,7 @@ CASES: dict[str, dict[str, Any]] = {
 def test_each_refusal_breaks_its_own_check(net: Net, code: str) -> None:
     how = dict(CASES[code])
     gateway = net.gateway()
-    named = {key: how.pop(key) for key in ("cap", "subject") if key in how}
+    named: dict[str, Any] = {key: how.pop(key) for key in ("cap", "subject") if key in how}
     good = taken(net, gateway, chain(net, gateway))
     cap = taken(net, gateway, chain(net, gateway, **how)) if how else good
     assert _codes(net, gateway, pack(gateway, **({"cap": cap} | named))) == [code]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_strangers_vouch_in_vain(net: Plant) -> None:
     ):
         kind: Any = role
         _, data = _said(net, device, kind, voucher)
-        refused(code, lambda data=data: _succeed(net, data))
+        refused(code, partial(_succeed, net, data))
     _, data = _said(net, device, "owner", OWNER_PARTY, old=other.key.thumbprint)
     refused("succession.old", lambda: _succeed(net, data))
     _, wrong = _said(net, device, "owner", OWNER_PARTY, nonce=nonce_for(net, other.key))
@@ -142,7 +143,7 @@ def test_the_policy_says_who_may_vouch(net: Plant) -> None:
     for role, voucher in (("owner", OWNER_PARTY), ("manufacturer", _maker(net))):
         kind: Any = role
         _, data = _said(net, device, kind, voucher)
-        refused("succession.policy", lambda data=data: _succeed(net, data))
+        refused("succession.policy", partial(_succeed, net, data))
     net.policy(net.text.replace("{more}", "") + 'succession = ["owner"]\n')
     _, data = _said(net, device, "old", Party.of_key(device.signer))
     refused("succession.policy", lambda: _succeed(net, data))

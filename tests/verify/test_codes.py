@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,7 +176,7 @@ def _no_clock(net: Net) -> None:
     net.send(device, device.next(payload=payload, clock=None))
 
 
-def _capability(**grant: object) -> Way:
+def _capability(**grant: Any) -> Way:
     """A gateway signs for an owner's sensor, under a capability that grants this."""
 
     def way(net: Net) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from depin_id.did.jwk import parse_did_jwk
 from depin_id.enrolment import Enrolment
 from depin_id.errors import ConfigError
 from depin_id.keys import PublicKey
+from verify.identity.issuers import names_key
 from verify.identity.state import IdentityState
 
 
@@ -22,19 +22,13 @@ def check_bound(
         certified: the key that a verified birth certificate of this DID names.
 
     Raises:
-        ConfigError: ``registry.did_unbound``. DIDError, KeyRefused: a did:jwk cannot be read.
+        ConfigError: ``registry.did_unbound``.
     """
-    did, key = enrolment.did, enrolment.key
-    if enrolment.is_did_key:
+    did = enrolment.did
+    if names_key(identity, enrolment, at):
         return
-    if did.startswith("did:jwk:"):
-        bound = parse_did_jwk(did) == key
-    elif did in identity.histories:
-        known = identity.histories[did]
-        bound = not known.deactivated and key in known.keys_at(at)
-    else:
-        bound = certified == key
-    if not bound:
+    silent = not did.startswith("did:jwk:") and did not in identity.histories
+    if not (silent and certified == enrolment.key):
         raise ConfigError(
             "registry.did_unbound",
             f"nothing binds {did[:120]} to the key beside it",

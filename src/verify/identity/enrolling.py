@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from depin_id.credentials import BatchProof, BirthCertificate, device_key
+from depin_id.credentials.wire import read
 from depin_id.enrolment import Enrolment
 from depin_id.errors import ConfigError, CredentialError
 from depin_id.possession import Proof, read_proof
@@ -82,7 +83,8 @@ def verify_evidence(fold: Fold, proof: Proof, documents: tuple[bytes, bytes], no
         )
     check_bound(identity, enrolment, now, certified)
     _check_serial(fold, found.issuer, subject.serial, enrolment.did)
-    batch = bytes.fromhex(found.proof.batch) if isinstance(found.proof, BatchProof) else b""
+    shown = read(certificate).proof
+    batch = bytes.fromhex(shown.batch) if isinstance(shown, BatchProof) else b""
     birth = Birth(
         enrolment.did,
         found.issuer,

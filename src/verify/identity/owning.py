@@ -15,7 +15,7 @@ from depin_id.credentials import Ownership as OwnershipCredential
 from depin_id.credentials import verify as verify_credential
 from depin_id.credentials.moments import parse_moment
 from depin_id.credentials.verifying import Verified
-from depin_id.credentials.wire import read
+from depin_id.credentials.wire import Signature, read
 from depin_id.did.syntax import parse_did
 from depin_id.errors import ConfigError, CredentialError
 from depin_id.owners.claim import Claim, read_claim
@@ -310,11 +310,10 @@ def hear_transfer(aggregator: Aggregator, parts: Sequence[bytes], now: int) -> S
     """Answer ``["depin-statement/1", "transfer", credential, ...]``; each is a commit."""
     if not 1 <= len(parts) <= MAX_TRANSFERS:
         return StatementResult("statement.malformed")
-    credential = read(parts[0]).credential
-    if not isinstance(credential, OwnershipCredential) or credential.proof is None:
-        return StatementResult("credential.type")
-    method = getattr(credential.proof, "verification_method", "")
-    key = key_at(aggregator.fold.identity, method, credential.issuer, now)
+    first = read(parts[0])
+    if not isinstance(first.proof, Signature):
+        return StatementResult("credential.unsigned")
+    key = key_at(aggregator.fold.identity, first.proof.method, first.credential.issuer, now)
 
     def work() -> StatementResult:
         indices = [transfer(aggregator, part)["index"] for part in parts]

@@ -69,13 +69,15 @@ class StatusLists:
     def __init__(self, identity: IdentityState, issuer: str, max_age_s: int) -> None:
         self._identity, self._issuer, self._max_age_ms = identity, issuer, max_age_s * 1000
 
-    def check(self, entry: Mapping[str, Any], *, now_ms: int) -> StatusResult:
+    def check(
+        self, entry: Mapping[str, Any], *, now_ms: int, issuer: str | None = None
+    ) -> StatusResult:
         """What the list says; see :class:`depin_id.credentials.StatusCheck`."""
         store = StatusStore(key_of=keys_then(self._identity), max_age_ms=self._max_age_ms)
         taken = self._identity.status.get(_uri(entry))
         if taken is not None:
             store.add(taken.data)
-        return store.check(entry, now_ms=now_ms, issuer=self._issuer)
+        return store.check(entry, now_ms=now_ms, issuer=issuer or self._issuer)
 
 
 def _uri(entry: Mapping[str, Any]) -> str:
@@ -98,14 +100,15 @@ def verify_certificate(
             :func:`depin_id.credentials.verify_birth`. SignatureInvalid, EncodingError, KeyRefused,
             DIDError.
     """
-    certificate = read(data).credential
+    parts = read(data)
+    certificate = parts.credential
     issuer = certificate.issuer
     check_trusted(policy, issuer)
     lists = StatusLists(identity, issuer, policy.status_max_age_s)
     batch = None
-    if isinstance(certificate, BirthCertificate) and isinstance(certificate.proof, BatchProof):
+    if isinstance(certificate, BirthCertificate) and isinstance(parts.proof, BatchProof):
         batch = verify_credential(
-            _batch(identity, certificate.proof),
+            _batch(identity, parts.proof),
             key_of=keys_then(identity),
             now_ms=at,
             expected_type=ProductionBatch,
