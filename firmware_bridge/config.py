@@ -9,9 +9,13 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from depin_id.errors import ConfigError
+from depin_id.capability import MAX_BYTES, read_chain
+from depin_id.did.syntax import parse_did
+from depin_id.durable import read_file
+from depin_id.errors import ConfigError, DepinError
+from depin_id.keys import PublicKey
 from depin_id.network import NetworkCard, load_card
-from firmware_bridge.gateway import GatewayLimits
+from firmware_bridge.gateway import Behalf, GatewayLimits
 from firmware_bridge.options import MqttOptions
 from firmware_bridge.signing import Level
 from firmware_bridge.sources.base import (
@@ -119,6 +123,37 @@ class BridgeConfig:
         """The passphrase of the device's key, from its file. Raises ConfigError."""
         file = self.bridge.passphrase_file
         return None if file is None else read_text(self.resolve(file), limit=4096).rstrip("\r\n")
+
+    def behalf(self, part: ConfiguredSource, device: PublicKey) -> Behalf | None:
+        """On whose behalf a source's sensors are signed for.
+
+        Args:
+            device: the gateway's key, which the capability has to name.
+
+        Raises:
+            ConfigError: ``config.capability``, ``config.file``.
+        """
+        options = part.options
+        if options.subject is None or options.capability is None:
+            return None
+        path = self.resolve(options.capability)
+        try:
+            data = read_file(path, max_bytes=MAX_BYTES)
+            last = read_chain(data or b"")[-1]
+            parse_did(options.subject)
+        except DepinError as error:
+            raise ConfigError(
+                "config.capability",
+                f"{part.name}: {path}: {error.message}",
+                hint="name the owner's DID, and the file of the capability he gave",
+            ) from error
+        if last.grant.audience != device:
+            raise ConfigError(
+                "config.capability",
+                f"{part.name}: {path} is for another key than this gateway's",
+                hint="let the owner give one for the gateway's DID",
+            )
+        return Behalf(options.subject, last.id)
 
     def make_sources(self, card: NetworkCard, kid: str) -> list[tuple[ConfiguredSource, Source]]:
         """The sources, each with its part of the configuration. Raises ConfigError."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from depin_id.claims import MAX_SECONDS, Link, Place, check_subject
+from depin_id.claims import MAX_SECONDS, Link, Place, check_foreign, check_subject
 from depin_id.envelope import MAX_BUNDLE
 from depin_id.errors import DepinError, EncodingError, StateError
 from depin_id.readings import Reading
@@ -48,6 +48,22 @@ class SensorReadings:
 
 
 Item = NativeEnvelope | SensorReadings
+
+
+@dataclass(frozen=True, slots=True)
+class Behalf:
+    """On whose behalf a source's sensors are signed for: they become ``<DID>#sensor``.
+
+    Attributes:
+        did: whose the sensors are. capability: id of what lets this gateway sign, 16 bytes.
+    """
+
+    did: str
+    capability: bytes
+
+    def subject(self, sensor: str) -> str:
+        """The subject of a sensor. Raises EnvelopeError."""
+        return check_foreign(f"{self.did}#{sensor}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +118,7 @@ class _Batch:
 
     source: str
     deadline: float
+    behalf: Behalf | None = None
     readings: list[Reading] = field(default_factory=list)
     receipts: list[_Receipt] = field(default_factory=list)
 
@@ -113,6 +130,7 @@ class Emitter:
     source: str
     level: Level
     _gateway: Gateway
+    behalf: Behalf | None = None
 
     def __call__(
         self, items: Sequence[Item], done: Callable[[], None] | None = None, *, wait: bool = True
@@ -174,9 +192,13 @@ class Gateway:
         self._stop = threading.Event()
         self._mutex = threading.Lock()
 
-    def emitter(self, source: str, level: Level) -> Emitter:
-        """What a source of this name and level hands over through."""
-        return Emitter(source, level, self)
+    def emitter(self, source: str, level: Level, behalf: Behalf | None = None) -> Emitter:
+        """What a source of this name and level hands over through.
+
+        Args:
+            behalf: on whose behalf its sensors are signed for; they are the gateway's without.
+        """
+        return Emitter(source, level, self, behalf)
 
     def stop(self) -> None:
         """Take nothing more; :meth:`run` seals what it has and ends."""
@@ -298,7 +320,7 @@ class Gateway:
         batch = self._batches.get(key)
         if batch is None:
             deadline = self._monotonic() + self.limits.batch_age
-            batch = self._batches[key] = _Batch(emitter.source, deadline)
+            batch = self._batches[key] = _Batch(emitter.source, deadline, emitter.behalf)
         batch.readings.extend(item.readings)
         batch.receipts.append(receipt)
         if len(batch.readings) >= self.limits.batch_count:
@@ -313,8 +335,13 @@ class Gateway:
 
     def _sign(self, sensor: str, level: Level, batch: _Batch, readings: list[Reading]) -> None:
         try:
+            behalf = batch.behalf
             envelope = self._device.sign(
-                readings, network=self._network, subject=f"#{sensor}", level=level
+                readings,
+                network=self._network,
+                subject=f"#{sensor}" if behalf is None else behalf.subject(sensor),
+                level=level,
+                capability=None if behalf is None else behalf.capability,
             )
         except StateError:
             raise

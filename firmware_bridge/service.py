@@ -81,7 +81,9 @@ class Bridge:
                     f"{self.device.did} is no gateway",
                     hint="make one: depin-bridge init DIR --network CARD",
                 )
-            self.sources = config.make_sources(card, self.device.public_key.kid.hex())
+            key = self.device.public_key
+            self.sources = config.make_sources(card, key.kid.hex())
+            self._behalf = {part.name: config.behalf(part, key) for part in config.sources}
             self.spool = Spool.open(
                 config.resolve(config.bridge.spool),
                 max_bytes=config.bridge.spool_max_bytes,
@@ -162,7 +164,8 @@ class Bridge:
                 log.info("%s", self.status(), extra={"counts": self.counts()})
 
     def _run_source(self, part: ConfiguredSource, source: Source) -> None:
-        source.run(self.gateway.emitter(part.name, part.level), self._stop)
+        emitter = self.gateway.emitter(part.name, part.level, self._behalf[part.name])
+        source.run(emitter, self._stop)
         log.info("source %s ended", part.name)
 
     def _guard(self, work: Callable[..., None], *arguments: Any) -> None:

@@ -37,10 +37,11 @@ class SigningDevice(Protocol):
         *,
         network: str,
         subject: str | None = None,
+        capability: bytes | None = None,
         clock: int | None = 1,
         level: Level | None = None,
     ) -> bytes:
-        """One signed pack."""
+        """One signed pack; for a subject of somebody else's under a capability."""
 
     def wrap(
         self,

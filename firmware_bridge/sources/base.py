@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from depin_id.errors import ConfigError
 from depin_id.network import NetworkCard
@@ -72,6 +72,16 @@ class SourceOptions(Strict):
     kind: str
     name: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,32}$")
     level: Literal["G0", "G1"] = "G0"
+    subject: str | None = None
+    """DID of whose sensors it signs for, when they are not the gateway's own."""
+    capability: FilePath | None = None
+    """The capability of its owner that allows it; it has to be shown to the network."""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.subject is None) != (self.capability is None):
+            raise ValueError("subject and capability stand together")
+        return self
 
 
 class ReadingOptions(Strict):

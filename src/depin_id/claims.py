@@ -9,9 +9,16 @@ from typing import Any, NoReturn
 from depin_id.errors import EnvelopeError
 
 ISS, SUB, IAT, CTI, NONCE = 1, 2, 6, 7, 10
-LINK, PLACE, LEVEL = -65537, -65538, -65539
+LINK, PLACE, LEVEL, CAP = -65537, -65538, -65539, -65540
 
 _SUBJECT = re.compile(r"#[A-Za-z0-9._:-]{1,64}")
+# A DID (DID Core section 3.1), and at most a fragment: no path, no query.
+_FOREIGN = re.compile(
+    r"did:[a-z0-9]{1,32}:(?:[A-Za-z0-9._:-]|%[0-9A-Fa-f]{2})*(?:[A-Za-z0-9._-]|%[0-9A-Fa-f]{2})"
+    r"(?:#[A-Za-z0-9._:-]{1,64})?"
+)
+MAX_DID_URL = 256
+CAP_BYTES = 16
 GATEWAY_LEVELS = ("G0", "G1")
 MAX_SECONDS = 1 << 40
 """Bound on every time and duration of the wire, in seconds."""
@@ -27,6 +34,13 @@ def check_subject(subject: str) -> str:
     """Give back a subject ``#name`` or raise EnvelopeError ``envelope.claims``."""
     if _SUBJECT.fullmatch(subject) is None:
         _wrong("sub", "'#' and 1 to 64 of A-Z a-z 0-9 . _ : -")
+    return subject
+
+
+def check_foreign(subject: str) -> str:
+    """Give back a whole DID or DID URL ``<DID>#name``, or raise EnvelopeError."""
+    if len(subject) > MAX_DID_URL or _FOREIGN.fullmatch(subject) is None:
+        _wrong("sub", f"a DID, at most with a fragment, of at most {MAX_DID_URL} characters")
     return subject
 
 
@@ -68,11 +82,13 @@ class Claims:
 
     Attributes:
         iss: DID of the signer, for an envelope that describes itself.
-        sub: ``#name`` of a sensor that the signer signs for (its DID URL's fragment).
+        sub: ``#name`` of a sensor that the signer signs for (its DID URL's fragment); with
+            ``cap`` the whole DID, or DID URL, of a subject that is not its own.
         iat: seconds since 1970: when a gateway received, or a device with a clock sealed.
         cti: a sender's own identifier, 1 to 64 bytes.
         nonce: the newest downlink nonce the sender has seen, 8 to 32 bytes.
         link, place, level: what a gateway says of the source.
+        cap: id of the capability under which it signs for that subject, 16 bytes.
     """
 
     iss: str | None = None
@@ -83,6 +99,7 @@ class Claims:
     link: Link | None = None
     place: Place | None = None
     level: str | None = None
+    cap: bytes | None = None
 
     def __post_init__(self) -> None:
         iss, sub = self.iss, self.sub
@@ -93,7 +110,12 @@ class Claims:
         if sub is not None:
             if type(sub) is not str:
                 _wrong("sub", "a text")
-            check_subject(sub)
+            (check_subject if self.cap is None else check_foreign)(sub)
+        if self.cap is not None:
+            if type(self.cap) is not bytes or len(self.cap) != CAP_BYTES:
+                _wrong("cap", f"{CAP_BYTES} bytes")
+            if sub is None:
+                _wrong("cap", "beside the subject that it is for")
         if self.iat is not None and not is_uint(self.iat):
             _wrong("iat", "whole seconds since 1970")
         for name, value, low, high in (("cti", self.cti, 1, 64), ("nonce", self.nonce, 8, 32)):
@@ -113,11 +135,13 @@ class Claims:
             LINK: None if self.link is None else [self.link.rssi_dbm, self.link.snr_ddb],
             PLACE: None if self.place is None else [self.place.lat_e7, self.place.lon_e7],
             LEVEL: self.level,
+            CAP: self.cap,
         }
         return {label: value for label, value in pairs.items() if value is not None}
 
 
 _FIELDS = {ISS: "iss", SUB: "sub", IAT: "iat", CTI: "cti", NONCE: "nonce", LEVEL: "level"}
+_FIELDS[CAP] = "cap"
 NO_CLAIMS = Claims()
 
 

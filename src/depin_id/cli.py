@@ -21,7 +21,7 @@ _GROUPS: Final = (
     *("network", "device", "did", "credential", "status", "delegate"),
     *("claim", "succession", "peaq"),
 )
-_COMMANDS: Final = ("sign", "inspect", "resolve", "factory")
+_COMMANDS: Final = ("sign", "inspect", "resolve", "factory", "payout")
 _ABOUT: Final = (
     "Identity and signing for devices and gateways.\n\n"
     "Example: depin-id network new net --name demo && depin-id device new dev && "

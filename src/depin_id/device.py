@@ -220,6 +220,7 @@ class Device(Closing):
         *,
         network: str,
         subject: str | None = None,
+        capability: bytes | None = None,
         clock: int | None = 1,
         level: Level | None = None,
         link: Link | None = None,
@@ -232,7 +233,10 @@ class Device(Closing):
         Args:
             readings: at least one; a time of None is now.
             network: the network's DID.
-            subject: ``#name`` of a sensor this gateway signs for; None for its own readings.
+            subject: ``#name`` of a sensor this gateway signs for; None for its own readings. With
+                a capability the whole DID, or DID URL, of a subject that is not its own.
+            capability: id (16 bytes) of the capability that lets it sign for that subject; it has
+                to be shown to the network before.
             clock: error bound of the wall clock in whole seconds, or None without a wall clock:
                 times are then sent relative to sealing.
             level, link, place: what a gateway says of a sensor it signs for.
@@ -255,6 +259,7 @@ class Device(Closing):
             link=link,
             place=place,
             level=level,
+            cap=capability,
         )
         return self._seal(payload, CONTENT_SENML, network, claims, clock)
 

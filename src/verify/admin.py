@@ -19,7 +19,7 @@ from depin_id.network import read_card
 from verify.aggregator import Aggregator
 from verify.batch import Summary
 from verify.entries import CardSet, Enrolled, Revoked, Rotated
-from verify.identity import challenges, enrolling, offering
+from verify.identity import challenges, enrolling, offering, owners_table
 from verify.identity.binding import check_bound
 from verify.identity.histories import take_history
 from verify.identity.rescoring import compromised
@@ -37,7 +37,8 @@ def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
 
     Args:
         request: ``{"op": "enrol" | "rotate" | "revoke" | "erase" | "policy" | "resume" | "card" |
-            "retire" | "challenge" | "batch" | "status-list", ...}``.
+            "retire" | "challenge" | "batch" | "status-list" | ...}``, and those of
+            :mod:`verify.identity.owners_table`.
 
     Raises:
         ConfigError: ``admin.request``, ``registry.*``, ``policy.invalid``, ``enrolment.*``.
@@ -55,6 +56,7 @@ def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
         "challenge": challenges.challenge,
         "batch": offering.take_batch,
         "status-list": offering.take_status_list,
+        **owners_table.OPERATIONS,
         "history": take_history,
         "compromised": compromised,
     }
@@ -223,9 +225,11 @@ def _revoke(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
 
 
 def _erase(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
-    device = _device(aggregator, _text(request, "did"))
-    index = aggregator.erase(device)
-    return {"did": device.did, "index": index}
+    did = _text(request, "did")
+    if aggregator.fold.registry.device(did) is None:
+        return {"did": did, "index": aggregator.erase_owner(did)}
+    index = aggregator.erase(_device(aggregator, did))
+    return {"did": did, "index": index}
 
 
 # --- card and operating keys ---------------------------------------------------------------------

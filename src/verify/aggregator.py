@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from depin_id.closing import Closing
-from depin_id.errors import DepinError, StateError
+from depin_id.errors import ConfigError, DepinError, StateError
 from depin_id.networkdir import NetworkDir
 from verify import snapshot
 from verify.acknowledge import Acknowledger
@@ -292,24 +292,49 @@ class Aggregator(Closing):
         snapshots that the keys sealed are gone, in backups too. What is left undone when it raises
         (a full disk, a reader of the keys) is tried again by :meth:`idle` and at the next start.
         """
+        subjects, streams = self.fold.state.subjects, self.fold.state.streams
+        held = {period.key.thumbprint for period in device.keys}
+        found = dict.fromkeys(subjects.of_device(device.did))
+        # Whatever it signed for others, under their capabilities, is of it too.
+        found |= dict.fromkeys(subject for key, subject in streams.keys() if key in held)
+        kids = [period.key.kid for period in device.keys]
+        return self._erase(device.did, tuple(map(subjects.ref, found)), kids)
+
+    def erase_owner(self, did: str) -> int:
+        """Destroy the keys of an owner: wallet, and what gateways signed for under that DID.
+
+        Returns and raises as :meth:`erase`; ConfigError ``registry.unknown_device`` when nothing
+        of that owner rests here.
+        """
         subjects = self.fold.state.subjects
-        refs = tuple(subjects.ref(index) for index in subjects.of_device(device.did))
+        refs = dict.fromkeys(map(subjects.ref, subjects.of_device(did)))
+        own = self.fold.identity.owner_refs.get(did)
+        if own is not None:
+            refs[own] = None
+        if not refs:
+            raise ConfigError(
+                "registry.unknown_device",
+                f"{did[:100]} is not enrolled, and nothing of it as an owner rests here",
+                hint="give the DID as `depin-id device show` prints it",
+            )
+        return self._erase(did, tuple(refs), [])
+
+    def _erase(self, did: str, refs: tuple[bytes, ...], kids: Sequence[bytes]) -> int:
         steps = range(0, len(refs), ERASED_AT_ONCE)
         self._erasing.begin()
-        index = self.administer(
-            [Erased(device.did, refs[at : at + ERASED_AT_ONCE]) for at in steps]
-        )
+        index = self.administer([Erased(did, refs[at : at + ERASED_AT_ONCE]) for at in steps])
         # Before anything can fail: what waits in memory to be published must never be.
         self.publisher.forget()
-        for period in device.keys:
-            parked = self.quarantine.take(period.key.kid)
+        for kid in kids:
+            parked = self.quarantine.take(kid)
             self.quarantine.delete([item.id for item in parked])
         self._finish_erasing()
         return index
 
     def _erased(self) -> list[bytes]:
         subjects = self.fold.state.subjects
-        return [subjects.ref(index) for index in subjects.erased()]
+        found = dict.fromkeys(subjects.ref(index) for index in subjects.erased())
+        return list(found | self.fold.identity.forgotten)
 
     def _finish_erasing(self) -> None:
         """Keys, snapshots and segments: each is tried whatever becomes of the others."""

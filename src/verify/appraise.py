@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from depin_id.capability import Capability
 from verify.checks import quota
-from verify.checks.identity import refuse_device, refuse_speaker, source_level, speaks_for
+from verify.checks.capability import find_capability, refuse_use, spend
+from verify.checks.identity import refuse_key, refuse_speaker, source_level, speaks_for
 from verify.checks.payload import Content, judge_payload
 from verify.checks.sequence import Recorded, Standing, stand
 from verify.verdict import Accepted, Indeterminate, Rejected, Verdict, fault_of
@@ -32,9 +34,12 @@ class _Case:
     world: World
     change: Change
     standing: Standing
+    capability: Capability | None = None
 
 
-def _place(auth: Authenticated, world: World) -> tuple[Change, Standing] | Rejected:
+def _place(
+    auth: Authenticated, world: World
+) -> tuple[Change, Standing, Capability | None] | Rejected:
     """Its stream and where it stands there; Rejected when it may not open another stream."""
     sub, role = auth.envelope.claims.sub, auth.device.enrolment.role
     if sub is not None and role != "gateway":
@@ -42,6 +47,12 @@ def _place(auth: Authenticated, world: World) -> tuple[Change, Standing] | Rejec
         if auth.device.erased:
             return _rejected("device.erased")
         return Rejected("subject.refused", "device", sub, "only a gateway signs for sensors")
+    cap, capability = auth.envelope.claims.cap, None
+    if cap is not None:
+        found = find_capability(auth, cap, world)
+        if isinstance(found, Rejected):
+            return found
+        capability = found
     subject_did = speaks_for(auth)
     state = world.state
     subject = state.subject_of(subject_did)
@@ -68,7 +79,7 @@ def _place(auth: Authenticated, world: World) -> tuple[Change, Standing] | Rejec
         consumes=standing.status not in ("duplicate", "forked"),
         mark=standing.mark,
     )
-    return change, standing
+    return change, standing, capability
 
 
 def _charge(case: _Case) -> Rejected | None:
@@ -82,9 +93,12 @@ def _charge(case: _Case) -> Rejected | None:
     if not allowed:
         return Rejected("quota.exceeded", "owner", f"over {rate} a minute", f"burst {burst}")
     change.bucket = bucket
-    owner = case.auth.device.enrolment.owner
+    device, owners = case.auth.device, world.identity.owners
+    owner = device.enrolment.owner
+    if owners and device.did in owners:
+        owner = world.identity.owner_of(device.did, case.receipt.at)
     # Who still has a key that was revoked or rotated away must not use up the owner's others.
-    silent = refuse_device(case.auth, case.receipt) is not None
+    silent = refuse_key(device, case.auth.period, case.receipt.at) is not None
     if owner and rules.owner_per_minute and not silent:
         purse, allowed = quota.take(
             world.state.owners.get(owner),
@@ -118,6 +132,14 @@ def _refuse_position(case: _Case) -> Rejected | None:
     return None
 
 
+def _refuse_subject(case: _Case) -> Rejected | None:
+    """Refuse what is signed for a subject that was erased; its own device has no such envelope."""
+    index = case.change.subject
+    if index is None or not case.world.state.subjects[index].erased:
+        return None
+    return _rejected("device.erased")
+
+
 def judge(
     auth: Authenticated,
     receipt: Receipt,
@@ -135,14 +157,21 @@ def judge(
     placed = _place(auth, world)
     if isinstance(placed, Rejected):
         return Judgement("counted", placed)
-    change, standing = placed
+    change, standing, capability = placed
     if standing.status == "duplicate":
         return Judgement("duplicate", Accepted(100, ""), recorded=standing.recorded)
-    case = _Case(auth, receipt, world, change, standing)
+    case = _Case(auth, receipt, world, change, standing, capability)
     over = _charge(case)
     if over is not None:
         return Judgement("counted", over)
     refused = _refuse_position(case) or refuse_speaker(auth, receipt, world)
+    if refused is None and capability is not None:
+        refused = _refuse_subject(case) or refuse_use(capability, auth, receipt, world)
+        if refused is None:
+            spent = spend(capability, change.subject_did, receipt, world)
+            if isinstance(spent, Rejected):
+                return Judgement("counted", spent)
+            change.spent = spent
     if refused is not None:
         return _entry(case, refused)
     return _judge_content(case, inner)

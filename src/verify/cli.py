@@ -16,6 +16,7 @@ from verify.commands import (
     keeping,
     keys,
     looking,
+    owners,
     proving,
     setup,
     simulate,
@@ -59,11 +60,14 @@ for command in (
     keeping.migrate,
     demo.demo,
     simulate.simulate,
+    owners.succeed,
 ):
     cli.command()(command)
 cli.add_typer(keys.commands, name="keys")
 cli.add_typer(evidence.batch, name="batch")
 cli.add_typer(evidence.status_list, name="status-list")
+cli.add_typer(owners.capability, name="capability")
+cli.add_typer(owners.owner, name="owner")
 cli.command("check-receipt")(looking.check_receipt)
 cli.command("verify-dataset")(proving.verify_dataset)
 cli.command("compare-checkpoints")(witnesses.compare)

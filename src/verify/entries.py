@@ -25,6 +25,7 @@ from verify.checks.location import Spot, Track
 from verify.checks.quota import Bucket
 from verify.checks.slots import Ranges
 from verify.identity import entries as identity
+from verify.identity.state import Spending, Use
 from verify.leaf import KIND_ENVELOPE
 from verify.state import Mark, Sighted
 from verify.world import Change
@@ -189,6 +190,17 @@ def _verdict_part(verdict: tuple[Any, ...]) -> bytes:
     return _plain(verdict)
 
 
+def _spent_part(spent: Spending) -> bytes:
+    """Only under a capability: other entries are what they were before there were any."""
+    uses = [[use.id, use.used, None if use.bucket is None else [*use.bucket]] for use in spent.uses]
+    return _plain([spent.voucher, uses])
+
+
+def _spending(voucher: bytes, uses: list[Any]) -> Spending:
+    found = [Use(item, used, None if at is None else Bucket(*at)) for item, used, at in uses]
+    return Spending(voucher, tuple(found))
+
+
 @lru_cache(maxsize=4096)
 def _numbers_part(numbers: tuple[int, ...]) -> bytes:
     return _plain(numbers)
@@ -210,7 +222,7 @@ def encode_judged(entry: Judged) -> bytes:
     bucket, anchor = c.bucket, c.anchor
     return b"".join(
         (
-            b"\x8e\x10",
+            b"\x8e\x10" if c.spent is None else b"\x8f\x10",
             _number(c.subject),
             _NULL if entry.ref is None else _plain([c.subject_did, c.parent, entry.ref]),
             _number(c.stream),
@@ -230,13 +242,14 @@ def encode_judged(entry: Judged) -> bytes:
             _verdict_part(entry[1:11]),
             _verdict_part(entry.receipt_flags),
             _numbers_part(entry.sealed_by),
+            b"" if c.spent is None else _spent_part(c.spent),
         )
     )
 
 
 def _decode_judged(value: list[Any], did_of: Any) -> Judged:
     _, subject, new, stream, thumbprint, where, mark, bucket, owner, anchor, suspend, *rest = value
-    verdict, receipt_flags, sealed_by = rest
+    verdict, receipt_flags, sealed_by, *spent = rest
     epoch, n, identity, prev, consumes = where
     subject_did, parent, ref = new if new is not None else (did_of(subject), "", None)
     change = Change(
@@ -255,6 +268,7 @@ def _decode_judged(value: list[Any], did_of: Any) -> Judged:
         owner=None if owner is None else (owner[0], Bucket(*owner[1:])),
         anchor=None if anchor is None else Anchor(*anchor),
         suspend=suspend,
+        spent=_spending(*spent[0]) if spent else None,
     )
     fields: list[Any] = [change, *verdict, tuple(receipt_flags), tuple(sealed_by), ref]
     return Judged(*fields)

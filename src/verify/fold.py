@@ -185,6 +185,8 @@ class Fold:
             streams.set_anchor(stream, change.anchor)
         if change.owner is not None:
             self.state.owners[change.owner[0]] = change.owner[1]
+        if change.spent is not None:
+            self.identity.spend(change.subject_did, change.spent)
         if change.suspend:
             self.registry.suspend(change.thumbprint, received_at)
 
@@ -229,8 +231,10 @@ class Fold:
 
     def _forget(self, did: str, refs: tuple[bytes, ...]) -> None:
         if self.registry.device(did) is None:
-            # An owner, who has a reference but no stream of readings.
-            self.identity.forget_owner(did)
+            # An owner: a reference of his own, and subjects that gateways signed for under it.
+            subjects = [self.state.subjects.with_ref(ref) for ref in refs]
+            self.state.forget([index for index in subjects if index is not None])
+            self.identity.forget_owner(did, refs)
             return
         self.registry.erase(did)
         self.state.forget([self.state.by_ref[ref] for ref in refs])

@@ -259,7 +259,8 @@ class Publisher:
         """Take what these subjects' keys sealed out of the published segments."""
         self.forget()
         state = self._fold.state
-        subjects = {state.by_ref[ref] for ref in refs}
+        # An owner has a reference and no readings of his own.
+        subjects = {state.subjects.with_ref(ref) for ref in refs} - {None}
         found = []
         for stored in self._journal.entries():
             if delta_kind(stored.delta) != KIND_ENVELOPE:

@@ -188,6 +188,49 @@ CODES: dict[str, Code] = {
         "The signer may not speak for this subject.",
         "Only a gateway signs for sensors, and only under its own DID.",
     ),
+    # Signing for a subject of somebody else's, under a capability (docs/identity/delegation.md).
+    "capability.unknown": Code(
+        "counted",
+        "gateway",
+        "The capability was never shown here, or another key than the signer's holds it.",
+        "Show it, with proof of possession of the key that it names, before using it.",
+    ),
+    "capability.subject": Code(
+        "counted",
+        "gateway",
+        "The capability is not for signing for this subject, or the subject has its own key.",
+        "Ask the subject's owner for a capability that covers it.",
+    ),
+    "capability.expired": Code(
+        "rejected",
+        "owner",
+        "The capability had expired, or was not valid yet, when this arrived.",
+        "Ask the owner for a new one.",
+    ),
+    "capability.withdrawn": Code(
+        "rejected",
+        "owner",
+        "The capability, or one that it was derived from, was withdrawn before this arrived.",
+        "Ask the owner.",
+    ),
+    "capability.undecided": Code(
+        "rejected",
+        "owner",
+        "Whether the capability was withdrawn cannot be known: no status list, or one too old.",
+        "Give the aggregator the newest list of whoever signed the capability.",
+    ),
+    "capability.region": Code(
+        "rejected",
+        "gateway",
+        "The place is not in the capability's region, or the envelope names none.",
+        "Say where the sensor is, or ask for a capability for that place.",
+    ),
+    "capability.budget": Code(
+        "counted",
+        "owner",
+        "The capability, or one that it was derived from, is used up, or used too fast.",
+        "Slow down, or ask the owner for a larger budget.",
+    ),
     "level.insufficient": Code(
         "rejected",
         "owner",

@@ -16,6 +16,7 @@ from depin_id.keys import PublicKey
 from depin_id.network import NetworkCard, read_card
 from verify.appraise import verdict_of_refusal
 from verify.batch import Answer, Batch, EnvelopeDraft
+from verify.checks.identity import speaks_for
 from verify.checks.sequence import Recorded
 from verify.entries import Enrolled, PolicySet, Revoked, Rotated
 from verify.fold import Fold
@@ -219,7 +220,7 @@ class Verifier:
         answer: Answer,
         drafts: Mapping[int, EnvelopeDraft],
     ) -> Verified:
-        did, about = auth.device.did, auth.device.did + (auth.envelope.claims.sub or "")
+        did, about = auth.device.did, speaks_for(auth)
         if answer.entry is None:
             return Verified(judgement.verdict, did, about, auth.id)
         if answer.entry not in drafts:

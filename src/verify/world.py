@@ -14,7 +14,7 @@ from verify.checks.location import Track
 from verify.checks.quota import Bucket
 from verify.checks.sequence import Recorded
 from verify.checks.slots import Ranges
-from verify.identity.state import IdentityState
+from verify.identity.state import IdentityState, Spending
 from verify.leaf import RecordsContent
 from verify.policy import Policy
 from verify.profile import Profile
@@ -108,6 +108,7 @@ class Change:
     owner: tuple[str, Bucket] | None = None
     anchor: Anchor | None = None
     suspend: bool = False
+    spent: Spending | None = None
     series: Mapping[str, Ranges] = field(default_factory=dict)
     track: Track | None = None
     windows: tuple[bytes, ...] = ()

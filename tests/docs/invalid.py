@@ -109,6 +109,18 @@ def _envelopes(forge: _Forger) -> list[tuple[str, bytes, str]]:
         ("unknown claim", forge.claims({4: NOON}), claims),
         ("sub without #", forge.claims({2: "lobby"}), claims),
         ("sub of another DID", forge.claims({2: "did:example:1#lobby"}), claims),
+        ("cap and a sensor of its own", forge.claims({2: "#lobby", -65540: bytes(16)}), claims),
+        ("cap without a subject", forge.claims({-65540: bytes(16)}), claims),
+        (
+            "cap of 15 bytes",
+            forge.claims({2: "did:example:1#lobby", -65540: bytes(15)}),
+            claims,
+        ),
+        (
+            "sub of another DID with a path",
+            forge.claims({2: "did:example:1/lobby", -65540: bytes(16)}),
+            claims,
+        ),
         ("iss is no DID", forge.claims({1: "lobby"}), claims),
         ("iat is a float", forge.claims({6: 1.5}), claims),
         ("nonce of 4 bytes", forge.claims({10: bytes(4)}), claims),

@@ -61,7 +61,7 @@ def _claims(claims: Claims) -> dict[str, Any]:
         value = getattr(claims, name)
         if value is not None:
             out[name] = value
-    for name in ("cti", "nonce"):
+    for name in ("cti", "nonce", "cap"):
         value = getattr(claims, name)
         if value is not None:
             out[name] = value.hex()
@@ -207,6 +207,14 @@ def envelope_cases(made: Material) -> Envelopes:
         iat=NOON + 4,
         level="G0",
         link=Link(),
+    )
+    add(
+        "gateway signs for an owner's sensor under a capability",
+        encode_pack(sound(2, NOON)),
+        signer="gateway",
+        sub="did:example:owner#lobby.noise",
+        cap=hashlib.sha256(b"a capability").digest()[:16],
+        level="G0",
     )
     return made_of
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from depin_id import cbor, cose
+from depin_id.capability import Box, Selector, StatusReference
 from depin_id.claims import Claims
 from depin_id.keys import P256_ORDER
 from depin_id.readings import Reading, reading
 from depin_id.testing import NOW, TestDevice, TestNetwork
+from tests.identity.delegated import chain, pack, taken
 from tests.verify.net import POLICY, Net, level, picture
 from verify.admin import perform
+from verify.identity.entries import Withdrawn
 from verify.verdict import CODES, FLAGS
 
 MOBILE = 'default_profile = "mobile-noise"\n'
@@ -172,6 +176,29 @@ def _no_clock(net: Net) -> None:
     net.send(device, device.next(payload=payload, clock=None))
 
 
+def _capability(**grant: Any) -> Way:
+    """A gateway signs for an owner's sensor, under a capability that grants this."""
+
+    def way(net: Net) -> None:
+        gateway = net.gateway()
+        cap = taken(net, gateway, chain(net, gateway, **grant))
+        net.send(gateway, pack(gateway, cap))
+
+    return way
+
+
+def _unshown(net: Net) -> None:
+    gateway = net.gateway()
+    net.send(gateway, pack(gateway, bytes(16)))
+
+
+def _withdrawn(net: Net) -> None:
+    gateway = net.gateway()
+    cap = taken(net, gateway, chain(net, gateway))
+    net.aggregator.administer([Withdrawn(cap, net.now_ms, "test")])
+    net.send(gateway, pack(gateway, cap))
+
+
 WAYS: dict[str, Way] = {
     "encoding.malformed": _bytes(lambda data: data[:-1]),
     "encoding.not_deterministic": _bytes(lambda data: b"\xd2\x98\x04" + data[2:]),
@@ -192,6 +219,13 @@ WAYS: dict[str, Way] = {
     "key.compromised": _compromised,
     "identity.issuer": _readings(level(), claims=Claims(iss="did:key:zOther")),
     "subject.refused": _readings(level(), subject="#other"),
+    "capability.unknown": _unshown,
+    "capability.subject": _capability(selector=Selector.devices("did:example:1#x")),
+    "capability.expired": _capability(expires=NOW),
+    "capability.withdrawn": _withdrawn,
+    "capability.undecided": _capability(status=StatusReference(bytes(16), 0)),
+    "capability.region": _capability(region=(Box(0, 0, 1, 1),)),
+    "capability.budget": _capability(max_count=0),
     "level.insufficient": _policy(POLICY + '[levels]\nminimum = "D2"\n', _readings(level())),
     "sequence.forked": _suspended,
     "chain.broken": _broken,

@@ -75,6 +75,7 @@ def _claims(claims: Claims) -> dict[str, Any]:
         "cti": plain(claims.cti),
         "nonce": plain(claims.nonce),
         "level": claims.level,
+        "cap": plain(claims.cap),
     }
     if claims.link is not None:
         found["link"] = {"rssi_dbm": claims.link.rssi_dbm, "snr_ddb": claims.link.snr_ddb}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from depin_id.envelope import CONTENT_SIGN1
+from verify.registry import Device, KeyPeriod
 from verify.verdict import Rejected, fault_of
 from verify.world import Authenticated, Receipt, World
 
@@ -11,8 +12,13 @@ LEVELS = ("G0", "G1", "D1", "D2", "D3")
 
 
 def speaks_for(auth: Authenticated) -> str:
-    """The DID or DID URL that an envelope is about: ``<DID>`` or ``<DID>#name``."""
-    return auth.device.did + (auth.envelope.claims.sub or "")
+    """The DID or DID URL that an envelope is about: ``<DID>`` or ``<DID>#name``.
+
+    Under a capability it is whatever is named, of somebody else.
+    """
+    claims = auth.envelope.claims
+    sub = claims.sub or ""
+    return auth.device.did + sub if claims.cap is None else sub
 
 
 def signer_of(auth: Authenticated, world: World) -> str:
@@ -39,16 +45,19 @@ def source_level(auth: Authenticated) -> str:
 
 def refuse_speaker(auth: Authenticated, receipt: Receipt, world: World) -> Rejected | None:
     """Refuse a device or key that may not speak at the receipt time, or not for its subject."""
-    return refuse_device(auth, receipt) or _refuse_subject(auth) or _refuse_level(auth, world)
+    return (
+        refuse_key(auth.device, auth.period, receipt.at)
+        or _refuse_subject(auth)
+        or _refuse_level(auth, world)
+    )
 
 
 def _rejected(code: str, measured: str = "", limit: str = "") -> Rejected:
     return Rejected(code, fault_of(code), measured, limit)
 
 
-def refuse_device(auth: Authenticated, receipt: Receipt) -> Rejected | None:
-    """Refuse a device or key that may not speak at the receipt time, whatever it says."""
-    device, period, at = auth.device, auth.period, receipt.at
+def refuse_key(device: Device, period: KeyPeriod, at: int) -> Rejected | None:
+    """Refuse a device or key that may not speak at a receipt time (ms), whatever it says."""
     if device.erased:
         return _rejected("device.erased")
     if device.revoked_at is not None and at >= device.revoked_at:

@@ -58,11 +58,12 @@ It may raise a DepinError (:func:`attempt` keeps the recipient), which refuses t
 def handlers() -> dict[str, Handler]:
     """Every kind of statement that is heard."""
     # Here, because they work with the aggregator, which has the desk.
-    from verify.identity import challenges, enrolling
+    from verify.identity import challenges, enrolling, owners_table
 
     return {
         CHALLENGE: challenges.hear,
         ENROL: enrolling.hear,
+        **owners_table.STATEMENTS,
     }
 
 

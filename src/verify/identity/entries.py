@@ -207,7 +207,7 @@ class OwnerSet:
         ref: the device's reference. since: receipt time, ms since 1970.
         how: ``claim``, ``transfer`` or ``operator``.
         nonce: of the challenge that was answered; empty for the operator.
-        private: CBOR [device DID, owner DID, what was shown].
+        private: CBOR [device DID, owner DID, what was shown, digest that a transfer follows on].
     """
 
     KIND: ClassVar[int] = OWNER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -85,11 +86,16 @@ class Birth(NamedTuple):
 
 
 class Ownership(NamedTuple):
-    """Whose a device is since a receipt time (ms)."""
+    """Whose a device is since a receipt time (ms).
+
+    ``digest`` is what the next transfer has to follow on: the digest of the credential that says
+    so, of the birth certificate after a claim; empty when that is not known.
+    """
 
     owner: str
     since: int
     how: str
+    digest: bytes = b""
 
 
 class Spent(NamedTuple):
@@ -97,6 +103,32 @@ class Spent(NamedTuple):
 
     used: int
     bucket: Bucket | None
+
+
+class Use(NamedTuple):
+    """What is left of one budget of a capability after a use.
+
+    Attributes:
+        id: of the block whose budget it is, 16 bytes. used: envelopes in all, this one included.
+        bucket: for its rate; None without one.
+    """
+
+    id: bytes
+    used: int
+    bucket: Bucket | None
+
+
+class Spending(NamedTuple):
+    """What an envelope that was signed under a capability uses up.
+
+    Attributes:
+        voucher: for a subject that is named by another than its own DID's holder, who vouches for
+            it: the first 16 bytes of the SHA-256 of that DID; else empty.
+        uses: one for each block of the chain, the owner's first.
+    """
+
+    voucher: bytes
+    uses: tuple[Use, ...]
 
 
 @dataclass
@@ -111,6 +143,8 @@ class IdentityState:
         status: by URL. batches: digest to issuer and the credential as it was signed.
         serials: (manufacturer's DID, serial number) to the device that showed it last.
         rescored: first index to how many, of entries that count no more.
+        vouched: subjects that no DID of their own vouches for, and who does (see Spending).
+        forgotten: references of owners that were erased.
     """
 
     histories: dict[str, KnownHistory] = field(default_factory=dict)
@@ -125,6 +159,8 @@ class IdentityState:
     status: dict[str, StatusTaken] = field(default_factory=dict)
     batches: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)
     rescored: dict[int, int] = field(default_factory=dict)
+    vouched: dict[str, bytes] = field(default_factory=dict)
+    forgotten: dict[bytes, None] = field(default_factory=dict)
     serials: dict[tuple[str, str], str] = field(default_factory=dict, compare=False)
     _sorted: list[int] = field(default_factory=list, repr=False, compare=False)
 
@@ -176,10 +212,23 @@ class IdentityState:
         self.births[birth.did] = birth
         self.serials[birth.issuer, birth.serial] = birth.did
 
-    def forget_owner(self, did: str) -> None:
-        """Drop what is personal about an owner."""
+    def forget_owner(self, did: str, refs: Iterable[bytes]) -> None:
+        """Drop what is personal about an owner, whose references these were."""
         self.wallets.pop(did, None)
         self.owner_refs.pop(did, None)
+        self.forgotten.update(dict.fromkeys(refs))
+
+    def owned(self, device: str) -> Ownership | None:
+        """The newest entry about whose a device is."""
+        found = self.owners.get(device)
+        return found[-1] if found else None
+
+    def spend(self, subject: str, spending: Spending) -> None:
+        """Take what an envelope used up of the budgets of a capability."""
+        for use in spending.uses:
+            self.spent[use.id] = Spent(use.used, use.bucket)
+        if spending.voucher:
+            self.vouched.setdefault(subject, spending.voucher)
 
     # --- snapshots ----------------------------------------------------------------------------
 
@@ -205,13 +254,15 @@ class IdentityState:
             [[s.url, s.issuer, s.issued, s.expires, s.data] for s in self.status.values()],
             [[key, *held] for key, held in self.batches.items()],
             [list(pair) for pair in self.rescored.items()],
+            [list(pair) for pair in self.vouched.items()],
+            list(self.forgotten),
         ]
 
     @classmethod
     def unpack(cls, value: list[Any]) -> IdentityState:
         """Take what :meth:`pack` gave. Raises ValueError, TypeError, LookupError."""
         histories, births, owners, wallets, refs, capabilities, withdrawn, spent, *more = value
-        nonces, status, batches, rescored = more
+        nonces, status, batches, rescored, vouched, forgotten = more
         found = {
             name: KnownHistory(did, scid, number, version, log, _spans(spans), gone)
             for name, did, scid, number, version, log, spans, gone in histories
@@ -232,6 +283,8 @@ class IdentityState:
             {item[0]: StatusTaken(*item) for item in status},
             {key: (issuer, data) for key, issuer, data in batches},
             dict(rescored),
+            dict(vouched),
+            dict.fromkeys(forgotten),
             {(birth.issuer, birth.serial): birth.did for birth in map(Birth._make, births)},
         )
 
@@ -265,9 +318,9 @@ class IdentityState:
             case OwnerSet(_, since, how, nonce, private):
                 self.use_nonce(nonce)
                 if private is not None:
-                    owner = cbor2.loads(private)[1]
+                    _, owner, _, *digest = cbor2.loads(private)
                     found = self.owners.get(holder, ())
-                    self.owners[holder] = (*found, Ownership(owner, since, how))
+                    self.owners[holder] = (*found, Ownership(owner, since, how, *digest))
             case WalletBound(ref, nonce, private):
                 self.use_nonce(nonce)
                 if private is not None:

@@ -1,0 +1,56 @@
+"""What the status lists that the journal holds say, at a receipt time.
+
+A list was verified under a key that counted when it was taken. It is verified again here, once for
+as long as it is held, under the same key, whatever became of that key since.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from depin_id.capability import StatusReference, uri_hash
+from depin_id.credentials.status import StatusResult, StatusStore
+from depin_id.errors import DepinError
+from verify.identity.entries import StatusTaken
+from verify.identity.state import IdentityState
+from verify.identity.trust import keys_then
+
+_HELD: Final = 64
+_held: OrderedDict[tuple[bytes, int], StatusStore] = OrderedDict()
+
+
+def status_of(
+    reference: StatusReference, identity: IdentityState, max_age_s: int, at: int
+) -> StatusResult:
+    """The status of a block of a capability, by the lists that were taken as entries.
+
+    Args:
+        reference: with the DID of who signed the block: the list has to be his.
+        max_age_s: how old a list may be. at: receipt time, ms since 1970.
+    """
+    taken = _taken(reference.uri_hash, identity)
+    if taken is None:
+        return StatusResult("undecided", "status.no_list", "there is no such list here")
+    try:
+        store = _store(taken, identity, max_age_s * 1000)
+    except DepinError as error:
+        return StatusResult("undecided", error.code, error.message)
+    return store.status_of(reference, now_ms=at)
+
+
+def _taken(name: bytes, identity: IdentityState) -> StatusTaken | None:
+    return next((item for url, item in identity.status.items() if uri_hash(url) == name), None)
+
+
+def _store(taken: StatusTaken, identity: IdentityState, max_age_ms: int) -> StatusStore:
+    held = _held.get((taken.data, max_age_ms))
+    if held is not None:
+        return held
+
+    store = StatusStore(key_of=keys_then(identity), max_age_ms=max_age_ms, max_lists=1)
+    store.add(taken.data, issuer=taken.issuer)
+    _held[taken.data, max_age_ms] = store
+    if len(_held) > _HELD:
+        _held.popitem(last=False)
+    return store
