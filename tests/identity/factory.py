@@ -63,7 +63,7 @@ class Maker:
         status: int | None = None,
         batch: str = "lot 1",
     ) -> credentials.BirthCertificate:
-        entry: dict[str, str | int] | None = None
+        entry: dict[str, Any] | None = None
         if status is not None:
             entry = {
                 "type": "BitstringStatusListEntry",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
+
+import pytest
 
 from depin_id.ack import read_challenge
 from depin_id.possession import enrol_statement
 from depin_id.statements import CHALLENGE, ENROL, write_statement
+from tests.fuzz.mutate import mutated
 from tests.identity.factory import Plant, checked, holds_nothing
 from tests.verify.net import level
+from verify.identity import desk
 from verify.verdict import ACCEPTED
 
 # --- statements -------------------------------------------------------------------------------
@@ -105,4 +110,47 @@ def test_a_device_reads_what_follows_its_own_enrolment(tmp_path: Path) -> None:
         assert codes == [ACCEPTED, ACCEPTED]
         numbers = [ack.number for ack in net.results(device, downlinks)]
         assert numbers == sorted(set(numbers))
+        checked(net)
+
+
+def test_whatever_comes_the_intake_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statements changed anywhere, also inside of what is signed: answered or counted, no crash."""
+    monkeypatch.setattr(desk, "_POISON", ())  # not even by the net below the handlers
+    draw = Random("statements")
+    rate = "[quota]\nunauthenticated_per_minute = 0"
+    with Plant(tmp_path, more=rate) as net:
+        device = net.make()
+        certificate = net.maker.birth(device.key, status=3)
+        net.status(net.maker.status_list(1))
+        _, (leaf,) = net.maker.lot(device.key)
+        nonce = net.challenge(device)
+        proof = net.proof(device, certificate, nonce=nonce)
+        seeds = [certificate, leaf, proof, write_statement(CHALLENGE, bytes(32))]
+        statements = []
+        for n in range(400):
+            shown = mutated(draw.choice(seeds[:2]), draw, seeds)
+            # Signed anew, so that what is behind the digest is looked at as well.
+            signed = net.proof(device, shown, nonce=nonce)
+            good = enrol_statement(signed, shown)
+            statements.append(good if n % 2 else mutated(good, draw, seeds))
+        for at in range(0, len(statements), 50):
+            net.say(device, *statements[at : at + 50])
+        assert sum(net.fold.tally.counted.values()) >= 350
+        if net.fold.registry.device(device.did) is None:
+            assert net.apply(device, certificate) == ACCEPTED
+        checked(net)
+
+
+def test_a_defect_in_a_handler_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> desk.StatementResult:
+        raise KeyError("a defect")
+
+    monkeypatch.setitem(desk.handlers(), CHALLENGE, broken)
+    with Plant(tmp_path) as net:
+        device, known = net.make(), net.device("known")
+        assert net.ask(device) == []
+        assert net.fold.tally.counted["statement.malformed"] == 1
+        assert net.codes(known, known.next([level()])) == [ACCEPTED]
         checked(net)

@@ -182,4 +182,9 @@ def test_by_command_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert json.loads(again.err)["error"]["code"] == "possession.replayed"
     for wrong in (shown[:2], (*shown, site.document(device)), ()):
         assert site.run("enrol", site.root, *wrong).code == 2
+    for looking in ("status", "enrolments", "rebuild", "audit"):
+        site.ok(looking, site.root)
+    site.ok("whatif", site.root, "--policy", policy)
+    site.ok("backup", site.root, tmp_path / "copy")
+    site.ok("erase", site.root, device.did, "--yes")
     site.ok("audit", site.root)

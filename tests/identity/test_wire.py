@@ -9,6 +9,7 @@ import pytest
 
 from depin_id import cbor, cose
 from depin_id.claims import Place
+from depin_id.commands.inspect import describe
 from depin_id.enrolment import Enrolment
 from depin_id.envelope import bundle
 from depin_id.errors import DepinError
@@ -117,3 +118,15 @@ def test_bundles_and_statements_are_told_apart() -> None:
             write_statement(*wrong)
     with pytest.raises(DepinError):
         read_statement(b"\x98\x02" + write_statement("k")[1:])
+
+
+def test_they_are_shown_in_words() -> None:
+    proof = made(certificate=b"{}")
+    shown = describe(proof, NET.did, None)
+    assert (shown["kind"], shown["signature"]) == ("proof of possession", "valid")
+    assert shown["enrolment"]["name"] == "roof"
+    assert "INVALID" in describe(proof, TestNetwork("abroad").did, None)["signature"]
+    whole = describe(enrol_statement(proof, b"{}"), NET.did, None)
+    assert whole["asks"] == "enrol" and whole["part 1"]["signature"] == "valid"
+    assert describe(write_statement("k", bytes(99)), None, None)["part 1"] == "99 bytes"
+    assert describe(enrol_statement(proof, b"{}")[:-1], None, None)["kind"] == "unreadable"

@@ -57,7 +57,12 @@ def test_which_key_was_active_when() -> None:
     assert HISTORY.key_at(T + DAY) == device(0)
     assert HISTORY.key_at(T + 2 * DAY) == HISTORY.key_at(T + 4 * DAY - 1) == device(1)
     assert HISTORY.key_at(T + 10**15, "authentication") == device(2)
-    assert HISTORY.key_at(T, "keyAgreement") is None
+    for look in (HISTORY.key_at, HISTORY.active_at):
+        with refused("did.not_found"):
+            look(T, "keyAgreement")
+    held = HISTORY.intervals("authentication")
+    assert [one.keys for one in held] == [one.keys for one in HISTORY.intervals()]
+    assert [one.version_id for one in held] == [one.version_id for one in HISTORY.versions]
     active = HISTORY.active_at(T + 2 * DAY)
     assert active is not None and active.version_id == HISTORY.number(3).version_id
     assert (active.since_ms, active.until_ms) == (T + 2 * DAY, T + 3 * DAY)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +16,7 @@ from depin_id.ack import KIND_ACK, KIND_CHALLENGE, KIND_RESUME
 from depin_id.claims import Claims
 from depin_id.commands.common import network_and_card, read_input
 from depin_id.did.key import parse_did_key
-from depin_id.enrolment import format_degrees
+from depin_id.enrolment import Enrolment, format_degrees
 from depin_id.envelope import (
     CONTENT_SENML,
     CONTENT_SIGN1,
@@ -27,8 +29,10 @@ from depin_id.envelope import (
 from depin_id.errors import ConfigError, DepinError
 from depin_id.keys import ED25519, EDDSA, ES256, ESP256, PublicKey
 from depin_id.network import read_card
+from depin_id.possession import read_proof
 from depin_id.printable import json_text, printable
 from depin_id.senml import RELATIVE_LIMIT, Record, decode_pack
+from depin_id.statements import is_statement, read_statement
 
 _MAX_BYTES = 1 << 24
 _INVALID = "INVALID"
@@ -170,15 +174,54 @@ def _message(payload: dict[Any, Any]) -> dict[str, Any]:
     raise cose.malformed(f"a payload map of {labels} is none of the wire's")
 
 
+def _proof(data: bytes, network: str | None) -> dict[str, Any]:
+    """A proof of possession; its key is in it, so a network is all that verifying needs."""
+    payload = cbor.decode(cose.parse_sign1(data).payload)
+    if not isinstance(payload, dict) or set(payload) != {1, 2, 3, 4}:
+        raise cose.malformed("the payload is not that of a proof")
+    signature = "not checked (give --network)"
+    if network is not None:
+        try:
+            read_proof(data, network=network)
+            signature = "valid"
+        except DepinError as error:
+            signature = f"{_INVALID}: {error.code}: {error.message}"
+    return {
+        "kind": "proof of possession",
+        "bytes": len(data),
+        "signature": signature,
+        "nonce": plain(payload[1]),
+        "enrolment": Enrolment.from_list(payload[2]).to_json(),
+        "certificate": plain(payload[3]),
+        "earlier envelopes count": plain(payload[4]),
+    }
+
+
+def _statement(data: bytes, network: str | None) -> dict[str, Any]:
+    """A statement with its parts: what is signed in words, the rest by its size."""
+    found = read_statement(data)
+    fields = {"kind": "statement", "asks": found.kind, "id": found.id.hex(), "bytes": len(data)}
+    for number, part in enumerate(found.parts, 1):
+        try:
+            fields[f"part {number}"] = _proof(part, network)
+        except DepinError:
+            fields[f"part {number}"] = part.hex() if len(part) <= 64 else f"{len(part)} bytes"
+    return fields
+
+
 def describe(data: bytes, network: str | None, key: PublicKey | None) -> dict[str, Any]:
     """One object in words; what cannot be read says why."""
     try:
         envelope = parse_envelope(data)
     except DepinError as error:
-        try:
-            return _downlink(data)
-        except DepinError:
-            return {"kind": "unreadable", "bytes": len(data), "problem": str(error)}
+        if is_statement(data):
+            readers = [partial(_statement, data, network)]
+        else:
+            readers = [partial(_downlink, data), partial(_proof, data, network)]
+        for read in readers:
+            with suppress(DepinError):
+                return read()
+        return {"kind": "unreadable", "bytes": len(data), "problem": str(error)}
     if key is None and envelope.claims.iss is not None:
         try:
             key = parse_did_key(envelope.claims.iss)
@@ -222,7 +265,8 @@ def inspect(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
 ) -> None:
-    """Show an envelope, a bundle, a card or an acknowledgement in words, nested ones too.
+    """Show an envelope, a bundle, a card, an acknowledgement, a proof of possession or a statement
+    in words, nested ones too.
 
     Exit 1 when a signature that was to be checked is not valid.
 

@@ -15,7 +15,7 @@ from depin_id.did.key import parse_did_key
 from depin_id.errors import ConfigError, CredentialError, DepinError, StateError
 from depin_id.keys import PublicKey
 from verify.fold import Fold
-from verify.identity.desk import StatementResult
+from verify.identity.desk import StatementResult, attempt
 from verify.verdict import ACCEPTED
 
 if TYPE_CHECKING:
@@ -98,7 +98,12 @@ def hear(aggregator: Aggregator, parts: Sequence[bytes], _now: int) -> Statement
     """Answer ``["depin-statement/1", "challenge", thumbprint]``."""
     if len(parts) != 1 or len(parts[0]) != 32:
         return StatementResult("statement.malformed")
-    return StatementResult(ACCEPTED, parts[0], None, make_challenge(aggregator, parts[0]))
+    who = parts[0]
+    return attempt(
+        aggregator,
+        who,
+        lambda: StatementResult(ACCEPTED, who, None, make_challenge(aggregator, who)),
+    )
 
 
 def challenge(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:

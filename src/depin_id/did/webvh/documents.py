@@ -42,7 +42,8 @@ class MethodKey:
 
 
 @lru_cache(maxsize=8192)
-def _multikey(kind: str, text: str, allow_published: bool) -> PublicKey | None:
+def cached_key(kind: str, text: str, allow_published: bool) -> PublicKey | None:
+    """The admitted key of a plain verification method; None for one that is not taken."""
     return _admitted({"type": kind, "publicKeyMultibase": text}, allow_published)
 
 
@@ -57,7 +58,7 @@ def _key(method: Mapping[str, Any], allow_published: bool) -> PublicKey | None:
     kind, text = method.get("type"), method.get("publicKeyMultibase")
     if isinstance(kind, str) and isinstance(text, str) and method.keys() <= _PLAIN:
         # Most versions keep the keys of the version before: each is admitted once.
-        return _multikey(kind, text, allow_published)
+        return cached_key(kind, text, allow_published)
     return _admitted(method, allow_published)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 from typing import Any, Final
 
@@ -21,6 +22,15 @@ from depin_id.errors import DIDError
 from depin_id.keys import PublicKey
 
 ASSERTION: Final = "assertionMethod"
+
+
+class _Unread(Enum):
+    """A version whose keys nobody asked for."""
+
+    YET = 0
+
+
+_YET: Final = _Unread.YET
 
 
 @dataclass(frozen=True)
@@ -99,8 +109,15 @@ class History:
         self.versions = versions
         self.rules, self.times, self.prefix = rules, times, prefix
         self._starts = tuple(version.version_time_ms for version in versions)
-        self._index: dict[str, tuple[Active, ...]] = {}
-        self._first: dict[str, tuple[PublicKey | None, ...]] = {}
+        # By relationship, with a place before the first version: a look-up is one bisection and
+        # one subscript. Keys are admitted when their version is first asked for.
+        places = len(versions)
+        self._active: dict[str, list[Active | None]] = {
+            name: [None] * (places + 1) for name in RELATIONSHIPS
+        }
+        self._first: dict[str, list[PublicKey | _Unread | None]] = {
+            name: [None, *[_YET] * places] for name in RELATIONSHIPS
+        }
 
     def __len__(self) -> int:
         return len(self.versions)
@@ -158,41 +175,54 @@ class History:
             raise DIDError("did.not_found", f"the DID has versions 1 to {len(self.versions)}")
         return self.versions[number - 1]
 
-    def intervals(self, relationship: str = ASSERTION) -> tuple[Active, ...]:
-        """What held when, one for each version; made once."""
-        found = self._index.get(relationship)
-        if found is not None:
-            return found
-        ends: tuple[int | None, ...] = (*self._starts[1:], None)
-        found = tuple(
-            Active(
+    def _holds(self, number: int, relationship: str) -> Active:
+        """What holds from the version of a number on; read once."""
+        row = self._active.get(relationship)
+        if row is None:
+            raise DIDError("did.not_found", f"{relationship[:40]!r} signs nothing")
+        found = row[number]
+        if found is None:
+            version = self.versions[number - 1]
+            found = row[number] = Active(
                 version.version_id,
                 version.version_time_ms,
-                end,
-                tuple(one.key for one in version.keys.get(relationship, ())),
+                self._starts[number] if number < len(self._starts) else None,
+                tuple(one.key for one in version.keys[relationship]),
             )
-            for version, end in zip(self.versions, ends, strict=True)
-        )
-        if relationship in RELATIONSHIPS:
-            # A place before the first, so that a look-up is one bisection and one subscript; it is
-            # there before the index says so to other threads.
-            keys = (active.keys[0] if active.keys else None for active in found)
-            self._first[relationship] = (None, *keys)
-            self._index[relationship] = found
         return found
 
+    def intervals(self, relationship: str = ASSERTION) -> tuple[Active, ...]:
+        """What held when, one for each version. Raises as :meth:`key_at`."""
+        numbers = range(1, len(self.versions) + 1)
+        return tuple(self._holds(number, relationship) for number in numbers)
+
     def key_at(self, time_ms: int, relationship: str = ASSERTION) -> PublicKey | None:
-        """The first key of a relationship that was active at a time; None when there was none."""
+        """The first key of a relationship that was active at a time; None when there was none.
+
+        Args:
+            relationship: assertionMethod, authentication, capabilityInvocation or
+                capabilityDelegation.
+
+        Raises:
+            DIDError: ``did.not_found``: another relationship.
+        """
+        number = bisect_right(self._starts, time_ms)
         try:
-            return self._first[relationship][bisect_right(self._starts, time_ms)]
+            found = self._first[relationship][number]
         except KeyError:
-            active = self.active_at(time_ms, relationship)
-            return active.keys[0] if active is not None and active.keys else None
+            raise DIDError("did.not_found", f"{relationship[:40]!r} signs nothing") from None
+        if found is _YET:
+            keys = self._holds(number, relationship).keys
+            found = self._first[relationship][number] = keys[0] if keys else None
+        return found
 
     def active_at(self, time_ms: int, relationship: str = ASSERTION) -> Active | None:
-        """All keys of a relationship at a time, with version and head; None before the first."""
-        position = bisect_right(self._starts, time_ms)
-        return self.intervals(relationship)[position - 1] if position else None
+        """All keys of a relationship at a time, with version and head; None before the first.
+
+        Raises as :meth:`key_at`.
+        """
+        number = bisect_right(self._starts, time_ms)
+        return self._holds(number, relationship) if number else None
 
     def was_active(self, key: PublicKey, time_ms: int, relationship: str = ASSERTION) -> bool:
         """Whether a key was one of those active at a time."""
