@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
+from depin_id import base64url
 from depin_id.did.multikey import decode_multikey
 from depin_id.did.syntax import parse_did_url
-from depin_id.errors import DIDError
+from depin_id.errors import DIDError, EncodingError
 from depin_id.keys import Curve, PublicKey, admit
 
 RELATIONSHIPS: Final = (
@@ -41,12 +41,8 @@ def _refuse(code: str, message: str, hint: str = "") -> NoReturn:
 def _coordinate(jwk: dict[str, Any], name: str) -> bytes:
     text = jwk.get(name)
     if isinstance(text, str) and len(text) == 43:
-        try:
-            found = base64.b64decode(text + "=", altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            found = b""
-        if base64.urlsafe_b64encode(found).rstrip(b"=").decode() == text:
-            return found
+        with contextlib.suppress(EncodingError):
+            return base64url.decode(text)
     _refuse("did.verification_method", f"{name} of a publicKeyJwk is not 32 bytes in base64url")
 
 
