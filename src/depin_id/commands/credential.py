@@ -16,7 +16,7 @@ from depin_id.commands.credential_files import (
     sign_and_write,
     subject_of,
 )
-from depin_id.commands.identity import Dids, PassphraseFile, Signing
+from depin_id.commands.identity import AsJson, Dids, Output, PassphraseFile, Signing
 from depin_id.credentials import (
     BirthCertificate,
     Calibration,
@@ -51,8 +51,6 @@ Status = Annotated[
     str | None,
     typer.Option("--status-entry", metavar="FILE", help="From `depin-id status give`."),
 ]
-Output = Annotated[str, typer.Option("-o", "--out", metavar="FILE", help="- is stdout.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @issue.command()
