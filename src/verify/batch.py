@@ -18,11 +18,10 @@ from verify.checks.sequence import Recorded
 from verify.entries import (
     Admin,
     Judged,
-    Private,
     encode_admin,
     encode_judged,
-    encode_private,
 )
+from verify.entry_private import Private, encode_private
 from verify.fold import Fold
 from verify.identity.desk import Told
 from verify.leaf import RecordsContent

@@ -6,10 +6,8 @@ personal (envelopes, records, time slots, tracks, registrations) is in the seale
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 import cbor2
@@ -20,14 +18,11 @@ from depin_id.enrolment import Enrolment
 from depin_id.errors import DepinError, StateError
 from depin_id.keys import PublicKey
 from verify.checks.clock import Anchor
-from verify.checks.contents import Kept
-from verify.checks.location import Spot, Track
 from verify.checks.quota import Bucket
-from verify.checks.slots import Ranges
 from verify.identity import entries as identity
 from verify.identity.state import Spending
 from verify.leaf import KIND_ENVELOPE
-from verify.state import Mark, Sighted
+from verify.state import Mark
 from verify.world import Change
 
 GENESIS, POLICY, CARD, ENROL, ROTATE, REVOKE, ERASE, TICK, COUNTED = range(1, 10)
@@ -179,7 +174,8 @@ _plain, _uint, _bytes = cbor.encode_plain, cbor.uint, cbor.bytes_head
 _text, _array = cbor.short_text, cbor.array_head
 
 
-def _number(value: int | None) -> bytes:
+def number_part(value: int | None) -> bytes:
+    """An integer or null in CBOR."""
     if value is None:
         return _NULL
     return _uint(value) if value >= 0 else _plain(value)
@@ -212,9 +208,9 @@ def encode_judged(entry: Judged) -> bytes:
     return b"".join(
         (
             b"\x8e\x10" if c.spent is None else b"\x8f\x10",
-            _number(c.subject),
+            number_part(c.subject),
             _NULL if entry.ref is None else _plain([c.subject_did, c.parent, entry.ref]),
-            _number(c.stream),
+            number_part(c.stream),
             _bytes(len(c.thumbprint)),
             c.thumbprint,
             b"\x85" + _uint(c.epoch) + _uint(c.n) + _bytes(len(c.id)),
@@ -222,11 +218,14 @@ def encode_judged(entry: Judged) -> bytes:
             _bytes(len(c.prev)) + c.prev,
             _TRUE if c.consumes else _FALSE,
             _mark_part(c.mark),
-            _NULL if bucket is None else b"\x82" + _number(bucket[0]) + _number(bucket[1]),
+            _NULL if bucket is None else b"\x82" + number_part(bucket[0]) + number_part(bucket[1]),
             _NULL if c.owner is None else _plain([c.owner[0], *c.owner[1]]),
             _NULL
             if anchor is None
-            else b"\x83" + _number(anchor.epoch) + _number(anchor.lo_ms) + _number(anchor.hi_ms),
+            else b"\x83"
+            + number_part(anchor.epoch)
+            + number_part(anchor.lo_ms)
+            + number_part(anchor.hi_ms),
             _TRUE if c.suspend else _FALSE,
             _verdict_part(entry[1:11]),
             _verdict_part(entry.receipt_flags),
@@ -261,78 +260,6 @@ def _decode_judged(value: list[Any], did_of: Any) -> Judged:
     )
     fields: list[Any] = [change, *verdict, tuple(receipt_flags), tuple(sealed_by), ref]
     return Judged(*fields)
-
-
-def encode_private(
-    change: Change,
-    envelope: bytes,
-    records: bytes | None,
-    reasons: Mapping[int, tuple[str, str]],
-) -> bytes:
-    """The sealed part of an envelope's entry: bytes, records, and the personal state change.
-
-    Reasons of records that do not count stand last, and only where there are some.
-    """
-    track = change.track
-    return b"".join(
-        (
-            b"\x88" if reasons else b"\x87",
-            _bytes(len(envelope)),
-            envelope,
-            _NULL if records is None else _bytes(len(records)) + records,
-            _series_part(change.series),
-            _NULL if track is None else _plain([tuple(spot) for spot in track]),
-            _plain(change.windows) if change.windows else b"\x80",
-            _carried_part(change.carried),
-            _NULL if change.sighted is None else _plain(change.sighted),
-            _plain([[number, *reason] for number, reason in reasons.items()]) if reasons else b"",
-        )
-    )
-
-
-def _series_part(series: Mapping[str, Ranges]) -> bytes:
-    parts = [_array(len(series))]
-    for name, ranges in series.items():
-        parts += (b"\x82", _text(name), _array(len(ranges)))
-        for start, end in ranges:
-            parts += (b"\x82", _number(start), _number(end))
-    return b"".join(parts)
-
-
-def _carried_part(carried: Mapping[str, Kept]) -> bytes:
-    parts = [_array(len(carried))]
-    for key, kept in carried.items():
-        parts += (b"\x82", _text(key), _array(len(kept)))
-        for number, samples in kept:
-            parts += (b"\x82", _number(number), _bytes(len(samples)), samples)
-    return b"".join(parts)
-
-
-class Private(NamedTuple):
-    """What the sealed part of an envelope's entry opens to."""
-
-    envelope: bytes
-    records: bytes | None
-    series: dict[str, Any]
-    track: Track | None
-    windows: tuple[bytes, ...]
-    carried: Mapping[str, Kept]
-    sighted: Sighted | None
-    reasons: Mapping[int, tuple[str, str]] = MappingProxyType({})
-
-
-def decode_private(data: bytes) -> Private:
-    """Read the sealed part of an envelope's entry. Raises StateError ``state.entry``."""
-    try:
-        envelope, records, series, track, windows, carried, sighted, *more = cbor2.loads(data)
-        ranges = {name: tuple(tuple(pair) for pair in pairs) for name, pairs in series}
-        adopted = None if track is None else tuple(Spot(*spot) for spot in track)
-        kept = {key: tuple((number, data) for number, data in pairs) for key, pairs in carried}
-        seen = None if sighted is None else (sighted[0], sighted[1])
-        reasons = {number: (found, limit) for number, found, limit in (more[0] if more else ())}
-        return Private(envelope, records, ranges, adopted, tuple(windows), kept, seen, reasons)
-    except (cbor2.CBORError, ValueError, TypeError, LookupError) as error:
-        _damaged(str(error))
 
 
 def encode_admin(entry: Admin) -> tuple[bytes, bytes | None]:

@@ -26,11 +26,11 @@ from verify.entries import (
     Genesis,
     Judged,
     PolicySet,
-    Private,
     Revoked,
     Rotated,
     Tick,
 )
+from verify.entry_private import Private
 from verify.identity.entries import (
     BatchTaken,
     Compromised,

@@ -23,11 +23,11 @@ from verify.entries import (
     Genesis,
     Judged,
     PolicySet,
-    Private,
     Rotated,
     Tick,
     encode_admin,
 )
+from verify.entry_private import Private
 from verify.fold import Fold
 from verify.identity import entries as identity
 from verify.identity.owners_review import OwnersReview

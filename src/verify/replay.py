@@ -11,12 +11,11 @@ from verify.entries import (
     SEALED_KINDS,
     Admin,
     Judged,
-    Private,
     decode_delta,
-    decode_private,
     delta_kind,
     sealing_ref,
 )
+from verify.entry_private import Private, decode_private
 from verify.fold import Fold
 from verify.leaf import parse_leaf
 from verify.sealing import month_of

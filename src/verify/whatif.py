@@ -18,7 +18,8 @@ from verify import snapshot
 from verify.appraise import judge
 from verify.authenticate import authenticate, open_inner
 from verify.checks.sequence import Recorded
-from verify.entries import Admin, Erased, Judged, PolicySet, Private
+from verify.entries import Admin, Erased, Judged, PolicySet
+from verify.entry_private import Private
 from verify.fold import Fold
 from verify.policy import Policy
 from verify.profile import load_profiles

@@ -11,7 +11,8 @@ from depin_id.errors import DepinError
 from tests.fuzz.material import MATERIAL
 from tests.fuzz.target import target, text
 from tests.fuzz.wire import NETWORK
-from verify.entries import decode_delta, decode_private
+from verify.entries import decode_delta
+from verify.entry_private import decode_private
 from verify.leaf import RecordsContent, parse_leaf
 from verify.log.layout import ENTRIES, bundle_prefix, decode_bundle, encode_bundle, tile_prefix
 from verify.log.note import Checkpoint, NoteKey, sign_checkpoint, split_note, verify_checkpoint

@@ -130,7 +130,7 @@ def _behind(root: Path) -> None:
     shutil.copytree(log, root.parent / "kept")
     with Aggregator(root) as aggregator:
         aggregator.administer([])
-        aggregator._add_tick(wall_clock())
+        aggregator.tick(wall_clock())
     shutil.rmtree(log)
     (root.parent / "kept").rename(log)
 

@@ -15,10 +15,9 @@ from verify.checks.quota import Bucket
 from verify.entries import (
     Judged,
     decode_delta,
-    decode_private,
     encode_judged,
-    encode_private,
 )
+from verify.entry_private import decode_private, encode_private
 from verify.leaf import EnvelopeLeaf, parse_leaf
 from verify.state import Mark
 from verify.world import Change

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from depin_id.device import KEY_FILE
 from depin_id.device_file import DEVICE_FILE, read_enrolment
+from depin_id.device_store import KEY_FILE
 from depin_id.did.folder import DidFolder
 from depin_id.errors import StateError
 from depin_id.keyfile import read_key
