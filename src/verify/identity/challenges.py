@@ -122,7 +122,7 @@ def challenge(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, A
 def _asked(request: Mapping[str, Any]) -> bytes:
     did, thumbprint = request.get("did"), request.get("thumbprint")
     if isinstance(did, str) and thumbprint is None:
-        return _key(did).thumbprint
+        return key_in(did).thumbprint
     if isinstance(thumbprint, str) and did is None and len(thumbprint) == 64:
         try:
             return bytes.fromhex(thumbprint)
@@ -133,7 +133,8 @@ def _asked(request: Mapping[str, Any]) -> bytes:
     )
 
 
-def _key(did: str) -> PublicKey:
+def key_in(did: str) -> PublicKey:
+    """The key of a did:key or did:jwk. Raises DIDError, KeyRefused."""
     return parse_did_jwk(did) if did.startswith("did:jwk:") else parse_did_key(did)
 
 
