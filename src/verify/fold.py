@@ -31,8 +31,10 @@ from verify.entries import (
     Tick,
 )
 from verify.entry_private import Private
+from verify.identity.chains import prune
 from verify.identity.entries import (
     BatchTaken,
+    CapabilityTaken,
     Compromised,
     HistoryTaken,
     IdentityEntry,
@@ -213,7 +215,7 @@ class Fold:
                 for _, code, count in rows:
                     self.tally.add(self.tally.counted, code, count)
             case _:
-                self._apply_identity(entry)
+                self._apply_identity(entry, received_at)
 
     def _enrol(self, enrolment: Enrolment, ref: bytes, since: int) -> None:
         registry, known = self.registry, self.identity.histories.get(enrolment.did)
@@ -240,7 +242,7 @@ class Fold:
         self.state.forget([self.state.by_ref[ref] for ref in refs])
         self.identity.forget_device(did)
 
-    def _apply_identity(self, entry: IdentityEntry) -> None:
+    def _apply_identity(self, entry: IdentityEntry, received_at: int) -> None:
         holder = ""
         if not isinstance(entry, HistoryTaken | Withdrawn | StatusTaken | BatchTaken | WalletBound):
             holder = self.state.subjects[self.state.by_ref[entry.ref]].did
@@ -254,6 +256,8 @@ class Fold:
                     if self.registry.device(name) is not None:
                         self.registry.follow(name, spans)
         self.identity.apply(entry, holder)
+        if isinstance(entry, CapabilityTaken):
+            prune(self.identity, holder, received_at)
 
     def restore_settings(
         self, card: bytes, asserted_time: bool, policy: bytes, profiles: Sequence[Any]

@@ -19,15 +19,15 @@ from depin_id.network import load_card
 from depin_id.owners import ClaimCode
 from depin_id.readings import reading
 from tests.identity.delegated import signer
+from tests.identity.factory import Maker
 from tests.owners.people import Evm, bind
 from tests.verify.cli_site import Site
+from verify.admin import perform
 from verify.aggregator import Aggregator
-from verify.identity.entries import EvidenceTaken
-from verify.identity.state import Birth, evidence
 
 ME, BUYER, GATEWAY = signer("me"), signer("buyer"), signer("gateway of the cli")
 ME_DID, BUYER_DID = did_key(ME.public_key), did_key(BUYER.public_key)
-IDENTITY = '[identity]\nsuccession = ["owner"]\n'
+IDENTITY = f'[identity]\nsuccession = ["owner"]\nmanufacturers = ["{ME_DID}"]\n'
 
 
 @pytest.fixture
@@ -101,13 +101,17 @@ def test_a_capability_from_owner_to_row(site: Site) -> None:
     site.ok("verify-dataset", site.root / "public")
 
 
-def _certified(site: Site, did: str, code: ClaimCode) -> None:
-    """As if the device had shown its birth certificate."""
-    birth = Birth(did, ME_DID, "1", "Meter", "B", "software", b"", code.digest(did), bytes(32))
+def _certified(site: Site, device: Device, code: ClaimCode) -> None:
+    """The device shows its birth certificate."""
+    maker = Maker(did=ME_DID)
+    maker.signer = ME
+    certificate = maker.birth(device.public_key, claim=code.digest(device.did))
+    card = load_card(site.folder / "net" / "card.cbor")[0]
     with Aggregator(site.root) as aggregator:
-        state = aggregator.fold.state
-        ref = state.subjects.ref(state.by_did[did])
-        aggregator.administer([EvidenceTaken(ref, "test", b"", evidence(birth))])
+        asked = perform(aggregator, {"op": "challenge", "did": device.did})["challenge"]
+        proof = device.prove(bytes.fromhex(asked), card=card, certificate=certificate)
+        shown = {"proof": proof.hex(), "certificate": certificate.hex()}
+        assert perform(aggregator, {"op": "enrol", **shown})["known"]
 
 
 def test_claim_wallet_transfer_succession_erasure(site: Site) -> None:
@@ -115,7 +119,7 @@ def test_claim_wallet_transfer_succession_erasure(site: Site) -> None:
     device = site.device()
     site.ok("enrol", site.root, site.document(device))
     code = ClaimCode(bytes(range(16)))
-    _certified(site, device.did, code)
+    _certified(site, device, code)
     net = ("--network", card)
     # Claim.
     owner = ("--owner", folder / "me.key")

@@ -16,6 +16,8 @@ from verify.identity.statuses import status_of
 from verify.policy import IdentityPolicy
 
 _CACHED: Final = 4096
+EXPIRED_MS: Final = 7 * 86_400_000
+"""How long what has expired is still told from what was never shown."""
 
 
 @lru_cache(maxsize=_CACHED)
@@ -26,6 +28,14 @@ def read(data: bytes) -> Capability:
         CredentialError, EncodingError, EnvelopeError, KeyRefused: it is no chain.
     """
     return effective(read_chain(data))
+
+
+def prune(identity: IdentityState, holder: str, at: int) -> None:
+    """Forget a holder's capabilities that expired long before a receipt time: he shows new ones."""
+    held = [item for item in identity.capabilities.items() if item[1][0] == holder]
+    for key, (_, data) in held:
+        if read(data).expires_ms + EXPIRED_MS <= at:
+            del identity.capabilities[key]
 
 
 def withdrawn_as(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from depin_id.ack import NONCE_BYTES, Challenge, challenge_nonce, sign_challenge
+from depin_id.ack import NONCE_BYTES, Challenge, challenge_nonce, read_challenge, sign_challenge
 from depin_id.did.jwk import parse_did_jwk
 from depin_id.did.key import parse_did_key
 from depin_id.errors import ConfigError, CredentialError, DepinError, StateError
@@ -110,13 +110,19 @@ def challenge(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, A
     """The operation ``challenge``: for the key of a did:key or did:jwk, or for a thumbprint."""
     thumbprint = _asked(request)
     data = make_challenge(aggregator, thumbprint)
-    return {"thumbprint": thumbprint.hex(), "challenge": data.hex(), "seconds": CHALLENGE_S}
+    made = read_challenge(data, card=aggregator.fold.card, recipient=thumbprint)
+    return {
+        "thumbprint": thumbprint.hex(),
+        "nonce": made.nonce.hex(),
+        "challenge": data.hex(),
+        "seconds": CHALLENGE_S,
+    }
 
 
 def _asked(request: Mapping[str, Any]) -> bytes:
     did, thumbprint = request.get("did"), request.get("thumbprint")
     if isinstance(did, str) and thumbprint is None:
-        return _key(did).thumbprint
+        return key_in(did).thumbprint
     if isinstance(thumbprint, str) and did is None and len(thumbprint) == 64:
         try:
             return bytes.fromhex(thumbprint)
@@ -127,7 +133,8 @@ def _asked(request: Mapping[str, Any]) -> bytes:
     )
 
 
-def _key(did: str) -> PublicKey:
+def key_in(did: str) -> PublicKey:
+    """The key of a did:key or did:jwk. Raises DIDError, KeyRefused."""
     return parse_did_jwk(did) if did.startswith("did:jwk:") else parse_did_key(did)
 
 
