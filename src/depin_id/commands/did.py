@@ -213,6 +213,15 @@ def approve_next(
     show({"approved": version_id, "proofs": str(path)}, as_json=as_json)
 
 
+@commands.command("show")
+def show_folder(directory: Folder, as_json: Json = False) -> None:
+    """Show a folder's DID, its present key, and where its log is to be published.
+
+    Example: depin-id did show my-did
+    """
+    show(fields(DidFolder.open(directory)), as_json=as_json)
+
+
 def _history(source: str, witness: str | None) -> History:
     path = Path(source)
     if source != "-" and path.is_dir():
@@ -222,7 +231,9 @@ def _history(source: str, witness: str | None) -> History:
             raise opened.pending
         if found is None:
             raise DIDError(
-                "did.folder", f"the DID in {source} is its key: it has no history", hint="use webvh"
+                "did.folder",
+                f"{opened.did} is its key: it has no history",
+                hint=f"`depin-id did show {source}` shows it",
             )
         return found
     proofs = read_input(witness, max_bytes=MAX_BYTES[WITNESS_FILE]) if witness else None
