@@ -229,8 +229,8 @@ class Dereferenced:
 
 def failure(error: DepinError) -> dict[str, str]:
     """Resolution metadata of an error."""
-    hint = f" ({error.hint})" if error.hint else ""
-    return {"error": error_code(error), "message": error.message + hint, "code": error.code}
+    found = {"error": error_code(error), "message": error.message, "code": error.code}
+    return found | {"hint": error.hint} if error.hint else found
 
 
 def problem(metadata: dict[str, str]) -> dict[str, Any]:
@@ -238,7 +238,8 @@ def problem(metadata: dict[str, str]) -> dict[str, Any]:
     if "error" not in metadata:
         return dict(metadata)
     address, title = PROBLEMS[metadata["error"]]
-    error = {"type": address, "title": title, "detail": metadata.get("message", "")}
+    hint = f" ({metadata['hint']})" if "hint" in metadata else ""
+    error = {"type": address, "title": title, "detail": metadata.get("message", "") + hint}
     return {"error": error | ({"code": metadata["code"]} if "code" in metadata else {})}
 
 

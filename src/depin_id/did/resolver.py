@@ -282,7 +282,10 @@ class Resolver:
         url, parameters = split_url(did_url)
         found = self._resolve(str(url.did), url_options(parameters, options))
         if found.error is not None or found.document is None:
-            raise DIDError("did.not_found", found.resolution_metadata.get("message", "no document"))
+            said = found.resolution_metadata
+            raise DIDError(
+                "did.not_found", said.get("message", "no document"), hint=said.get("hint", "")
+            )
         metadata = found.document_metadata
         if relationship is not None and found.deactivated and "nextVersionId" not in metadata:
             raise DIDError(
