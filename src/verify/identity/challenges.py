@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from depin_id.ack import NONCE_BYTES, Challenge, challenge_nonce, read_challenge, sign_challenge
-from depin_id.did.jwk import parse_did_jwk
-from depin_id.did.key import parse_did_key
-from depin_id.errors import ConfigError, CredentialError, DepinError, StateError
+from depin_id.did.literal import literal_key
+from depin_id.errors import ConfigError, CredentialError, DepinError, DIDError, StateError
 from depin_id.keys import PublicKey
 from verify.fold import Fold
 from verify.identity.desk import StatementResult, attempt
@@ -135,7 +134,14 @@ def _asked(request: Mapping[str, Any]) -> bytes:
 
 def key_in(did: str) -> PublicKey:
     """The key of a did:key or did:jwk. Raises DIDError, KeyRefused."""
-    return parse_did_jwk(did) if did.startswith("did:jwk:") else parse_did_key(did)
+    key = literal_key(did)
+    if key is None:
+        raise DIDError(
+            "did.method_not_supported",
+            f"{did[:80]} does not hold its key",
+            hint="give a did:key or did:jwk of the key that answers, or its thumbprint",
+        )
+    return key
 
 
 def _newest(fold: Fold) -> tuple[int, int, bytes] | None:

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from depin_id.did.jwk import parse_did_jwk
-from depin_id.did.key import parse_did_key
+from depin_id.did.literal import literal_key
 from depin_id.enrolment import Enrolment
 from depin_id.errors import CredentialError, DepinError
 from depin_id.keys import PublicKey
 from verify.identity.state import IdentityState, KnownHistory
-
-
-def _key_in(did: str) -> PublicKey | None:
-    """The key that a DID holds itself; None for one that has a history."""
-    if did.startswith("did:key:"):
-        return parse_did_key(did)
-    if did.startswith("did:jwk:"):
-        return parse_did_jwk(did)
-    return None
 
 
 def _history_of(identity: IdentityState, did: str) -> KnownHistory:
@@ -56,7 +47,7 @@ def key_at(identity: IdentityState, method: str, did: str, at: int) -> PublicKey
             f"{method[:120]} is no key of {did[:120]}",
             hint="only keys of the issuer's own DID count",
         )
-    if (own := _key_in(did)) is not None:
+    if (own := literal_key(did)) is not None:
         return own
     for span in _history_of(identity, did).spans:
         if span.method == method and span.since <= at and (span.until is None or at < span.until):
@@ -70,7 +61,7 @@ def key_by_kid(identity: IdentityState, did: str, kid: bytes, at: int) -> Public
     Raises:
         CredentialError: ``issuer.unknown``, ``issuer.key``. DIDError, KeyRefused.
     """
-    if (own := _key_in(did)) is not None:
+    if (own := literal_key(did)) is not None:
         return own
     for key in _history_of(identity, did).keys_at(at):
         if key.kid == kid:
