@@ -1,9 +1,9 @@
 """Taking a DID's verified history: which of its keys count, from which receipt time to which.
 
 The controller of a DID says when a version began; the aggregator says from when on it believes it.
-A key counts from a grace before its version's time, for a device that turned first, but no further
-back than parked bytes may be; it ends at the time of the version that dropped it, and a grace later for
-what was under way.
+A key counts from a grace before its version's time, for a device that turned first, but no
+further back than parked bytes may be; it ends at the time of the version that dropped it, and a
+grace later for what was under way.
 """
 
 from __future__ import annotations
