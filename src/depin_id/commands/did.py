@@ -27,6 +27,10 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The DID's folder.")
 Passphrase = Annotated[
     Path | None, typer.Option(help="Its first line opens and seals the key files.")
 ]
+Signing = Annotated[
+    str | None,
+    typer.Option(metavar="DID:KEY", help="The signing key is this one, kept in a device."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -97,6 +101,7 @@ def create(
     service: Annotated[
         list[str] | None, typer.Option(metavar="NAME=TYPE=ADDRESS", help="A service; repeat.")
     ] = None,
+    signing: Signing = None,
     passphrase_file: Passphrase = None,
     as_json: Json = False,
 ) -> None:
@@ -118,6 +123,7 @@ def create(
         watchers=watcher or (),
         witness=_rule(witness, threshold),
         services=[_service(text) for text in service or ()],
+        held=None if signing is None else parse_did_key(signing),
     )
     show(fields(made), as_json=as_json)
 
@@ -131,6 +137,7 @@ def rotate(
     curve: Annotated[
         str | None, typer.Option(help="Of the new signing key; that of the old one by default.")
     ] = None,
+    signing: Signing = None,
     passphrase_file: Passphrase = None,
     as_json: Json = False,
 ) -> None:
@@ -141,7 +148,11 @@ def rotate(
     Example: depin-id did rotate my-did
     """
     opened = DidFolder.open(directory, read_passphrase(passphrase_file))
-    turned = opened.rotate(signing=not keep_signing_key, curve=_curve(curve))
+    turned = opened.rotate(
+        signing=not keep_signing_key,
+        curve=_curve(curve),
+        held=None if signing is None else parse_did_key(signing),
+    )
     show(fields(turned), as_json=as_json)
 
 

@@ -1,8 +1,9 @@
 """Taking a DID's verified history: which of its keys count, from which receipt time to which.
 
 The controller of a DID says when a version began; the aggregator says from when on it believes it.
-A key counts from its version's time, but no further back than parked bytes may be; it ends at the
-time of the version that dropped it, and a grace later for what was under way.
+A key counts from a grace before its version's time, for a device that turned first, but no
+further back than parked bytes may be; it ends at the time of the version that dropped it, and a
+grace later for what was under way.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def spans_of(
     Args:
         now: receipt time, ms since 1970.
         back: how far back (ms) new keys count at most.
-        grace: how long (ms) a key still counts after the version that dropped it.
+        grace: how long (ms) a key counts before the version that brought it, and after the one
+            that dropped it.
     """
     first = 0 if known is None else known.number
     spans: dict[tuple[bytes, str], KeySpan] = {}
@@ -72,7 +74,7 @@ def spans_of(
                 spans[pair] = span._replace(until=max(span.since, at + grace))
         for key, method in sorted(active - spans.keys()):
             # The first history that is taken is believed for all of its time.
-            since = at if known is None else max(at, now - back)
+            since = at if known is None else max(at - grace, now - back)
             spans[key, method] = KeySpan(key, since, None, version.version_id, method)
     if len(spans) > MAX_SPANS:
         raise ConfigError("did.too_many_keys", f"over {MAX_SPANS} keys in one history")
