@@ -326,7 +326,8 @@ class Resolver:
         """The admitted key of a verification method.
 
         Args:
-            did_url: of the verification method.
+            did_url: of the verification method, without path and query: whoever signs does not
+                say himself which version of the document counts.
             relationship: what it has to be for.
             version_time: when: milliseconds since 1970, or RFC 3339; None is now.
 
@@ -334,6 +335,13 @@ class Resolver:
             DIDError: ``did.not_found``, ``did.verification_method``, ``did.relationship`` and
                 others. KeyRefused, FetchError, StateError.
         """
+        url, _ = split_url(did_url)
+        if url.path or url.query is not None:
+            raise DIDError(
+                "did.verification_method",
+                f"{did_url[:120]!r} has a path or a query, and so is not the name of a key",
+                hint="ask for another version with version_time",
+            )
         options = _options(None, version_time, None, None, False)
         found = self._dereference(did_url, options, relationship)
         return method_key(found.content, allow_published=self._allow_published)
