@@ -523,3 +523,40 @@ def test_published_examples_of_did_jwk() -> None:
         "QzdPUTFOei1EUThoYmVHZE5yZngtRkctSUswOCJ9"
     )
     assert Resolver().resolve(x25519).error == "unsupportedPublicKeyType"
+
+
+ENDED = ("2026-09-21T14:13:20Z", "2026-09-21T15:13:20+01:00", "2026-09-21T14:13:19.999Z")
+
+
+@pytest.mark.parametrize("name", ["expires", "revoked"])
+def test_a_method_ends_when_it_says_so(name: str) -> None:
+    def key_at(end: Any, now: int, version_time: int | None = None) -> Any:
+        method = {"id": "#a", "type": "Multikey", "controller": WEB, name: end,
+                  "publicKeyMultibase": encode_multikey(KEY)}  # fmt: skip
+        found = {"id": WEB, "verificationMethod": [method], "assertionMethod": ["#a"]}
+        files = {WEB: {"did.json": json.dumps(found).encode()}}
+        resolver = Resolver(files=files, now_ms=lambda: now)
+        return resolver.key(f"{WEB}#a", version_time=version_time)
+
+    for end in ENDED:
+        assert key_at(end, NOW - 2) == KEY
+        with pytest.raises(DIDError, match="has expired, or it was revoked"):
+            key_at(end, NOW + DAY)
+    for end in ("never", None, 0, "2026-09-21", ["2026-09-21T14:13:20Z"], "2026-09-21T14:13:20"):
+        with pytest.raises(DIDError, match="is no moment") as caught:
+            key_at(end, 0)
+        assert caught.value.code == "did.verification_method"
+
+
+def test_a_method_that_ends_by_itself_is_in_no_history() -> None:
+    update, key = SoftwareSigner.generate(), SoftwareSigner.generate().public_key
+    start = document_template("example.com", {"a": KEY, "b": key})
+    start["verificationMethod"][0]["revoked"] = "2026-01-01T00:00:00Z"
+    log = create("example.com", update, now_ms=NOW, document=start)
+    history = verify_log(log, now_ms=NOW)
+    assert history.key_at(NOW) == key and not history.was_active(KEY, NOW)
+    resolver = Resolver(files={history.did: {"did.jsonl": log}}, now_ms=lambda: NOW)
+    assert resolver.key(f"{history.did}#b") == key
+    for moment in (None, NOW):
+        with pytest.raises(DIDError, match="revoked"):
+            resolver.key(f"{history.did}#a", version_time=moment)

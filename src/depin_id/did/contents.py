@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
 from depin_id.did.multikey import decode_multikey
+from depin_id.did.resolution import parse_version_time
 from depin_id.did.syntax import parse_did_url
 from depin_id.errors import DIDError
 from depin_id.keys import Curve, PublicKey, admit
@@ -25,6 +26,8 @@ _SECRETS: Final = frozenset(
     "d p q dp dq qi oth k secretKeyMultibase privateKeyMultibase privateKeyJwk secretKeyJwk"
     " privateKeyBase58 privateKeyHex".split()
 )
+ENDS: Final = ("expires", "revoked")
+"""Members by which a verification method ends (Controlled Identifiers 1.0 section 2.2)."""
 _MULTIKEYS: Final = frozenset(
     ("Multikey", "Ed25519VerificationKey2020", "EcdsaSecp256r1VerificationKey2019")
 )
@@ -82,6 +85,20 @@ def method_key(method: Any, *, allow_published: bool = False) -> PublicKey:
     if curve == "p256":
         raw = b"\x04" + raw + _coordinate(jwk, "y")
     return admit(curve, raw, allow_published=allow_published)
+
+
+def method_end(method: Mapping[str, Any]) -> int | None:
+    """From when on nothing is verified with a verification method, in milliseconds since 1970.
+
+    Raises:
+        DIDError: ``did.verification_method``: ``expires`` or ``revoked`` is no moment.
+    """
+    try:
+        return min(
+            (parse_version_time(method[name]) for name in ENDS if name in method), default=None
+        )
+    except DIDError:
+        _refuse("did.verification_method", "the end of a verification method is no moment")
 
 
 def absolute(did: str, reference: Any) -> str | None:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from depin_id.did.cache import Cache
-from depin_id.did.contents import method_key
+from depin_id.did.contents import method_end, method_key
 from depin_id.did.dereference import select, split_url, url_options
 from depin_id.did.jwk import JwkMethod
 from depin_id.did.key import KeyMethod
@@ -169,6 +169,7 @@ class Resolver:
     ) -> None:
         self._methods: dict[str, Method] = {}
         self._allow_published = allow_published
+        self._now = now_ms
         if methods is None:
             builtin = builtin_methods(
                 dids=dids,
@@ -267,7 +268,8 @@ class Resolver:
         Args:
             did_url: a DID is one too.
             relationship: what the verification method has to be for, such as ``assertionMethod``;
-                then keys of a deactivated DID are refused.
+                then keys of a deactivated DID are refused, and those that have ended
+                (``expires``, ``revoked``).
             version_id, version_time, version_number, accept, no_cache: as :meth:`resolve`.
         """
         try:
@@ -280,7 +282,8 @@ class Resolver:
         self, did_url: str, options: Options, relationship: str | None
     ) -> Dereferenced:
         url, parameters = split_url(did_url)
-        found = self._resolve(str(url.did), url_options(parameters, options))
+        options = url_options(parameters, options)
+        found = self._resolve(str(url.did), options)
         if found.error is not None or found.document is None:
             raise DIDError("did.not_found", found.resolution_metadata.get("message", "no document"))
         metadata = found.document_metadata
@@ -295,7 +298,16 @@ class Resolver:
                 hint="see depin_id.peaq.trust: an issuer, a birth certificate or an enrolment",
             )
         content, kind = select(url, parameters, found.document, relationship)
+        if relationship is not None:
+            self._check_end(content, options.version_time)
         return Dereferenced(content, metadata, {"contentType": kind})
+
+    def _check_end(self, method: dict[str, Any], at: int | None) -> None:
+        end = method_end(method)
+        if end is not None and end <= (self._now() if at is None else at):
+            raise DIDError(
+                "did.relationship", "the verification method has expired, or it was revoked"
+            )
 
     def history(self, did: str, *, no_cache: bool = False) -> History:
         """The verified history of a did:webvh: which key was active at which time.

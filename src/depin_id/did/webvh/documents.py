@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from depin_id.did.contents import method_key
+from depin_id.did.contents import ENDS, method_key
 from depin_id.did.webvh.location import parse_location
 from depin_id.did.webvh.refusal import refuse
 from depin_id.errors import DepinError, DIDError
@@ -59,6 +59,8 @@ def _key(method: Mapping[str, Any], allow_published: bool) -> PublicKey | None:
     if isinstance(kind, str) and isinstance(text, str) and method.keys() <= _PLAIN:
         # Most versions keep the keys of the version before: each is admitted once.
         return cached_key(kind, text, allow_published)
+    if any(name in method for name in ENDS):
+        return None
     return _admitted(method, allow_published)
 
 
@@ -67,7 +69,8 @@ def document_keys(
 ) -> dict[str, tuple[MethodKey, ...]]:
     """The admitted keys of a document by relationship.
 
-    Keys of other types and keys that are not admissible are left out: they verify nothing here.
+    Left out are keys of other types, keys that are not admissible, and methods that end by a date
+    of their own: in a history keys end with a version. They verify nothing here.
     """
 
     def absolute(name: Any) -> str:
