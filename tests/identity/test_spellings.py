@@ -103,3 +103,29 @@ def test_a_retired_key_signs_no_list_whatever_date_it_has() -> None:
     for created in (None, "2026-09-21T22:00:00Z", "2026-09-22T10:00:00Z"):
         assert code_of(bitstring(f"{DID}#old", created)) == "did.verification_method"
     assert code_of(token(f"{DID}#old")) == "did.verification_method"
+
+
+def test_good_versions_of_a_log_that_ends_badly_are_found_by_name() -> None:
+    third = rotate(history_of(LOG), signer("u"), now_ms=T + 2 * DAY)
+    served = {DID: {"did.jsonl": LOG + third.replace(b"assertionMethod", b"assertionNothing")}}
+    resolver = Resolver(files=served, now_ms=lambda: T + 3 * DAY)
+    second = history_of(LOG).last
+    for _ in range(2):
+        assert resolver.resolve(DID).resolution_metadata["code"] == "did.webvh.entry_hash"
+        for options in ({"version_number": 1}, {"version_id": HISTORY.last.version_id}):
+            found = resolver.resolve(DID, **options)  # type: ignore[arg-type]
+            assert found.document_metadata["nextVersionId"] == second.version_id
+        assert resolver.resolve(DID, version_id=second.version_id).error is None
+        # By time only where it is known until when the version held.
+        assert resolver.resolve(DID, version_time=T).document_metadata["versionNumber"] == 1
+        for wrong in ({"version_time": T + DAY}, {"version_number": 3}, {"version_id": "x"}):
+            assert resolver.resolve(DID, **wrong).error == "invalidDid"  # type: ignore[arg-type]
+        assert resolver.key(f"{DID}#old", version_time=T) == OLD.public_key
+        with pytest.raises(DIDError, match="entry_hash"):
+            resolver.key(f"{DID}#new")
+    # What was good stays: a log that goes on from it is taken, another is not.
+    served[DID] = {"did.jsonl": FIRST}
+    assert resolver.resolve(DID, no_cache=True).resolution_metadata["code"] == "did.log_rolled_back"
+    assert resolver.resolve(DID, version_number=1, no_cache=True).error is not None
+    served[DID] = {"did.jsonl": LOG + third}
+    assert resolver.resolve(DID, no_cache=True).document_metadata["versionNumber"] == 3
