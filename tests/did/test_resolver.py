@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depin_id.did import Resolution, Resolver, did_key
+from depin_id.did import Resolution, Resolver, did_key, logged
 from depin_id.did.cache import Cache
 from depin_id.did.contents import check_document, method_key
 from depin_id.did.dereference import select, split_url
@@ -560,3 +560,38 @@ def test_a_method_that_ends_by_itself_is_in_no_history() -> None:
     for moment in (None, NOW):
         with pytest.raises(DIDError, match="revoked"):
             resolver.key(f"{history.did}#a", version_time=moment)
+
+
+def test_caches_are_bounded_in_weight() -> None:
+    cache: Cache[bytes] = Cache(lambda: 0, max_weight=10, weigh=len)
+
+    def kept() -> str:
+        asked = [name for name in "abcd" if cache._entries.get(name)]
+        assert cache._weight == sum(len(found[1]) for found in cache._entries.values())  # type: ignore[arg-type]
+        return "".join(asked)
+
+    for name in "abc":
+        cache.get(name, lambda: bytes(4))
+    assert kept() == "bc"
+    cache.get("b", lambda: bytes(6), fresh=True)
+    assert kept() == "bc"
+    cache.get("d", lambda: bytes(1))
+    assert kept() == "bd"
+    cache.get("a", lambda: bytes(11))
+    assert kept() == ""
+    cache.get("c", lambda: bytes(10))
+    cache.forget("c")
+    cache.forget("c")
+    assert kept() == "" and cache._weight == 0
+
+
+def test_histories_are_kept_up_to_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = [Log(f"example{number}.com") for number in range(4)]
+    files = {log.did: {"did.jsonl": log.two} for log in logs}
+    monkeypatch.setattr(logged, "MAX_KNOWN_BYTES", 2 * len(logs[0].two) + 100)
+    resolver = Resolver(files=files, now_ms=lambda: NOW + 2 * DAY, max_age_ms=0)
+    for log in [*logs, *logs]:
+        assert resolver.resolve(log.did).document_metadata["versionNumber"] == 2
+    method = resolver.method("webvh")
+    assert isinstance(method, logged.WebvhMethod)
+    assert len(method._known) == len(method._sizes) == 2

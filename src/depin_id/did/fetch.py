@@ -282,7 +282,11 @@ class Fetcher:
             finally:
                 _LOOKUPS.release()
 
-        threading.Thread(target=look_up, name="did-look-up", daemon=True).start()
+        try:
+            threading.Thread(target=look_up, name="did-look-up", daemon=True).start()
+        except RuntimeError:  # the machine has no room for one more
+            _LOOKUPS.release()
+            raise FetchError("fetch.slow", "no name can be looked up now") from None
         try:
             answer = answers.get(timeout=seconds)
         except queue.Empty:

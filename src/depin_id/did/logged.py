@@ -27,6 +27,8 @@ from depin_id.errors import DIDError
 NAME: Final = "webvh"
 MAX_KNOWN: Final = 1024
 """Verified histories that are kept, so that only what is new has to be verified."""
+MAX_KNOWN_BYTES: Final = 1 << 26
+"""Of their logs together; in memory they take several times that."""
 
 
 def describe(history: History, version: Version) -> dict[str, Any]:
@@ -48,6 +50,11 @@ def describe(history: History, version: Version) -> dict[str, Any]:
 def time_to_live(history: History) -> int:
     """How long its controller lets a history be kept, in milliseconds."""
     return history.last.parameters.ttl * 1000
+
+
+def log_bytes(history: History) -> int:
+    """How many bytes its log has."""
+    return history.prefix[0]
 
 
 def select(history: History, options: Options) -> Version:
@@ -89,6 +96,7 @@ class WebvhMethod:
         self._pins = pins
         self._now = now_ms
         self._known: OrderedDict[str, History] = OrderedDict()
+        self._sizes: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def resolve(self, did: Did, options: Options) -> Resolution:
@@ -163,7 +171,7 @@ class WebvhMethod:
             if all(version.did != did for version in history.versions):
                 raise DIDError("did.not_found", f"the log of this SCID was never that of {did}")
         self._pins.accept(history)
-        self._keep(scid, history)
+        self._keep(scid, history, len(log))
         return history
 
     def _first(self, scid: str, did: str, log: bytes, witness: bytes | None) -> History:
@@ -174,15 +182,16 @@ class WebvhMethod:
         if error is not None:
             if history is not None:
                 self._pins.check(history)
-                self._keep(scid, history)
+                self._keep(scid, history, len(log))
             raise error
         if history is None:
             raise DIDError("did.not_found", f"the log of {did} is empty")
         return history
 
-    def _keep(self, scid: str, history: History) -> None:
+    def _keep(self, scid: str, history: History, size: int) -> None:
         with self._lock:
-            self._known[scid] = history
+            self._known[scid], self._sizes[scid] = history, size
             self._known.move_to_end(scid)
-            while len(self._known) > MAX_KNOWN:
-                self._known.popitem(last=False)
+            while len(self._known) > MAX_KNOWN or sum(self._sizes.values()) > MAX_KNOWN_BYTES:
+                oldest, _ = self._known.popitem(last=False)
+                del self._sizes[oldest]

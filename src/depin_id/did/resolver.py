@@ -78,13 +78,15 @@ def builtin_methods(
         ConfigError: ``config.dids``.
     """
     # A device that only knows did:key is not to load an HTTP client.
-    from depin_id.did.logged import WebvhMethod, time_to_live
+    from depin_id.did.logged import WebvhMethod, log_bytes, time_to_live
     from depin_id.did.source import make_source
     from depin_id.did.web import WebMethod
     from depin_id.did.webvh import Pins
 
     source = make_source(dids, files=files, fetcher=fetcher)
-    histories: Cache[History] = Cache(clock, max_age_ms=max_age_ms, age=time_to_live)
+    histories: Cache[History] = Cache(
+        clock, max_age_ms=max_age_ms, age=time_to_live, weigh=log_bytes
+    )
     documents: Cache[Resolution] = Cache(clock, max_age_ms=max_age_ms)
     pins = Pins() if pins is None else pins
     return [
