@@ -113,13 +113,13 @@ def test_good_versions_of_a_log_that_ends_badly_are_found_by_name() -> None:
     for _ in range(2):
         assert resolver.resolve(DID).resolution_metadata["code"] == "did.webvh.entry_hash"
         for options in ({"version_number": 1}, {"version_id": HISTORY.last.version_id}):
-            found = resolver.resolve(DID, **options)  # type: ignore[arg-type]
+            found = resolver.resolve(DID, **options)
             assert found.document_metadata["nextVersionId"] == second.version_id
         assert resolver.resolve(DID, version_id=second.version_id).error is None
         # By time only where it is known until when the version held.
         assert resolver.resolve(DID, version_time=T).document_metadata["versionNumber"] == 1
         for wrong in ({"version_time": T + DAY}, {"version_number": 3}, {"version_id": "x"}):
-            assert resolver.resolve(DID, **wrong).error == "invalidDid"  # type: ignore[arg-type]
+            assert resolver.resolve(DID, **wrong).error == "invalidDid"
         assert resolver.key(f"{DID}#old", version_time=T) == OLD.public_key
         with pytest.raises(DIDError, match="entry_hash"):
             resolver.key(f"{DID}#new")
