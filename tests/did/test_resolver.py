@@ -596,3 +596,16 @@ def test_histories_are_kept_up_to_so_many_bytes(monkeypatch: pytest.MonkeyPatch)
     method = resolver.method("webvh")
     assert isinstance(method, logged.WebvhMethod)
     assert len(method._known) == len(method._sizes) == 2
+
+
+@pytest.mark.parametrize("kind", [["Multikey"], {"Multikey": 1}, None, 1, True, {}])
+def test_a_method_of_any_type_is_no_way_out(kind: Any) -> None:
+    start = document_template("example.com", {"a": KEY})
+    start["verificationMethod"][0]["type"] = kind
+    log = create("example.com", SoftwareSigner.generate(), now_ms=NOW, document=start)
+    history = verify_log(log, now_ms=NOW)
+    assert history.key_at(NOW) is None
+    resolver = Resolver(files={history.did: {"did.jsonl": log}}, now_ms=lambda: NOW)
+    with pytest.raises(DIDError) as caught:
+        resolver.key(f"{history.did}#a")
+    assert caught.value.code == "did.key_not_supported"

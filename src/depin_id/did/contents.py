@@ -67,18 +67,19 @@ def method_key(method: Any, *, allow_published: bool = False) -> PublicKey:
     multikey, jwk = method.get("publicKeyMultibase"), method.get("publicKeyJwk")
     if multikey is not None and jwk is not None:
         _refuse("did.verification_method", "a verification method has two keys")
-    if isinstance(multikey, str) and method.get("type") in _MULTIKEYS:
+    kind = method.get("type")
+    if isinstance(multikey, str) and isinstance(kind, str) and kind in _MULTIKEYS:
         return decode_multikey(multikey, allow_published=allow_published)
     if not isinstance(jwk, dict):
         _refuse(
             "did.key_not_supported",
-            f"a verification method of type {str(method.get('type'))[:40]!r} has no key known here",
+            f"a verification method of type {str(kind)[:40]!r} has no key known here",
             "use Multikey or JsonWebKey",
         )
     if not _SECRETS.isdisjoint(jwk):
         _refuse("did.verification_method", "a publicKeyJwk holds a private key")
-    kind = (jwk.get("kty"), jwk.get("crv"))
-    curve = _JWKS.get(kind) if all(isinstance(item, str) for item in kind) else None
+    named = (jwk.get("kty"), jwk.get("crv"))
+    curve = _JWKS.get(named) if all(isinstance(item, str) for item in named) else None
     if curve is None:
         _refuse("did.key_not_supported", "a JWK of this type cannot be used here", "Ed25519, P-256")
     raw = _coordinate(jwk, "x")

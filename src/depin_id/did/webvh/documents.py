@@ -110,10 +110,10 @@ def with_services(did: str, document: Mapping[str, Any]) -> dict[str, Any]:
     base = parse_location(did).base
     services = made.get("service", [])
     services = list(services) if isinstance(services, list) else [services]
-    names = {service.get("id") for service in services if isinstance(service, dict)}
-    if not {"#files", f"{did}#files"} & names:
+    names = [service.get("id") for service in services if isinstance(service, dict)]
+    if "#files" not in names and f"{did}#files" not in names:
         services.append({"id": f"{did}#files", "type": "relativeRef", "serviceEndpoint": base})
-    if not {"#whois", f"{did}#whois"} & names:
+    if "#whois" not in names and f"{did}#whois" not in names:
         services.append(
             {
                 "@context": _LINKED_VP,
@@ -137,8 +137,9 @@ def did_web_document(did: str, document: Mapping[str, Any]) -> dict[str, Any]:
     text = canonicalize(with_services(did, document)).decode().replace(prefix, "did:web:")
     made: dict[str, Any] = parse(text)
     known = made.get("alsoKnownAs", [])
-    known = [*known, did] if isinstance(known, list) else [did]
-    made["alsoKnownAs"] = [name for name in dict.fromkeys(known) if name != location.did_web]
+    texts = [name for name in known if isinstance(name, str)] if isinstance(known, list) else []
+    names = dict.fromkeys([*texts, did])
+    made["alsoKnownAs"] = [name for name in names if name != location.did_web]
     return made
 
 
