@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from depin_id.enrolment import Enrolment
-from depin_id.errors import NetworkError, StateError
+from depin_id.errors import ConfigError, NetworkError, StateError
 from depin_id.keys import PublicKey
 from depin_id.network import NetworkCard, read_card
 from verify.checks.sequence import Recorded
@@ -40,6 +40,7 @@ from verify.identity.entries import (
     StatusTaken,
     WalletBound,
     Withdrawn,
+    by_key,
 )
 from verify.identity.state import IdentityState
 from verify.policy import Policy
@@ -218,9 +219,9 @@ class Fold:
     def _enrol(self, enrolment: Enrolment, ref: bytes, since: int) -> None:
         registry, known = self.registry, self.identity.histories.get(enrolment.did)
         registry.check_new_device(enrolment)
-        # Keys of its history that count beside the one it was enrolled with.
-        spans = [] if known is None else [span for span in known.spans if span.until is None]
-        own = enrolment.key.cose_key
+        own, spans = enrolment.key.cose_key, by_key(() if known is None else known.spans)
+        # Keys of its history that count beside its own, which may be about to end.
+        spans = [span for span in spans if span.until is None or span.key == own]
         for span in spans:
             if span.key != own:
                 registry.check_new_key(PublicKey.from_cose_key(span.key))
@@ -250,9 +251,12 @@ class Fold:
             case Rescored(_, _, _, readings):
                 self.tally.readings -= readings
             case HistoryTaken(did, scid, spans=spans):
-                for name in dict.fromkeys((did, *self.identity.names_of(scid))):
-                    if self.registry.device(name) is not None:
-                        self.registry.follow(name, spans)
+                names = dict.fromkeys((did, *self.identity.names_of(scid)))
+                devices = [name for name in names if self.registry.device(name) is not None]
+                if len(devices) > 1:
+                    raise _two_devices(devices)
+                for name in devices:
+                    self.registry.follow(name, spans)
         self.identity.apply(entry, holder)
 
     def restore_settings(
@@ -301,6 +305,14 @@ class Fold:
             )
         self._card = new
         self.card_bytes = card
+
+
+def _two_devices(names: Sequence[str]) -> ConfigError:
+    return ConfigError(
+        "registry.duplicate_device",
+        f"{names[0][:100]} and {names[1][:100]} are one DID that moved, and two devices",
+        hint="a key belongs to one device for ever: give one of the two a DID of its own",
+    )
 
 
 def _no_genesis() -> StateError:

@@ -22,7 +22,7 @@ from depin_id.errors import ConfigError, EncodingError
 from depin_id.keys import PublicKey
 from verify.dense import Buffer, Column, HashIndex, fill, pieces
 from verify.device_columns import POINT, THUMBPRINT, DeviceColumns, KeyColumns
-from verify.identity.entries import KeySpan
+from verify.identity.entries import KeySpan, by_key
 
 MAX_CANDIDATES = 4
 """How many keys with one kid are tried; further ones are refused at enrolment."""
@@ -272,7 +272,7 @@ class Registry:
         Raises ConfigError, ``registry.duplicate_key`` for a key of another device.
         """
         row = self._known(did)
-        found = [(span, PublicKey.from_cose_key(span.key)) for span in spans]
+        found = [(span, PublicKey.from_cose_key(span.key)) for span in by_key(spans)]
         held = [self._key_row(key.thumbprint) for _, key in found]
         for (_, key), at in zip(found, held, strict=True):
             # All of them before anything changes.

@@ -41,7 +41,8 @@ def key_at(identity: IdentityState, method: str, did: str, at: int) -> PublicKey
             f"the history of {did[:120]} is not known here, or it was deactivated",
             hint="`depin-verify history DIR did.jsonl` takes it",
         )
-    for span in known.spans:
+    # Newest first: a name that a new key took over is the new key's, also while the old one ends.
+    for span in reversed(known.spans):
         if span.method == method and span.since <= at and (span.until is None or at < span.until):
             return PublicKey.from_cose_key(span.key)
     raise CredentialError(
