@@ -231,15 +231,15 @@ class Fold:
         registry.follow(enrolment.did, later)
 
     def _forget(self, did: str, refs: tuple[bytes, ...]) -> None:
-        if self.registry.device(did) is None:
-            # An owner: a reference of his own, and subjects that gateways signed for under it.
-            subjects = [self.state.subjects.with_ref(ref) for ref in refs]
-            self.state.forget([index for index in subjects if index is not None])
-            self.identity.forget_owner(did, refs)
-            return
-        self.registry.erase(did)
-        self.state.forget([self.state.by_ref[ref] for ref in refs])
-        self.identity.forget_device(did)
+        found = {ref: self.state.subjects.with_ref(ref) for ref in refs}
+        self.state.forget([index for index in found.values() if index is not None])
+        if self.registry.device(did) is not None:
+            self.registry.erase(did)
+            self.identity.forget_device(did)
+        # An owner: a reference of his own, and subjects that gateways signed for under his DID.
+        own = [ref for ref, index in found.items() if index is None]
+        if own or self.registry.device(did) is None:
+            self.identity.forget_owner(did, own)
 
     def _apply_identity(self, entry: IdentityEntry) -> None:
         holder = ""

@@ -1,4 +1,4 @@
-"""Keys of histories, attacked: old keys that go on, one name for two keys, one key under two names."""
+"""Keys of histories, attacked: old keys that go on, a name for two keys, a key of two names."""
 
 from __future__ import annotations
 

@@ -76,6 +76,11 @@ def voucher(found: Capability) -> bytes:
     return _digest(found.issuer)
 
 
+def purse_of(owner: str) -> str:
+    """What the quota of an owner is kept under, whose name rests sealed."""
+    return _digest(owner).hex()
+
+
 def refuse_use(
     found: Capability, auth: Authenticated, receipt: Receipt, world: World
 ) -> Rejected | None:
