@@ -220,7 +220,7 @@ class Fold:
         registry, known = self.registry, self.identity.histories.get(enrolment.did)
         registry.check_new_device(enrolment)
         own, spans = enrolment.key.cose_key, by_key(() if known is None else known.spans)
-        # Keys of its history that count beside its own, which may be about to end.
+        # Keys of its history that count beside its own, which may have ended.
         spans = [span for span in spans if span.until is None or span.key == own]
         for span in spans:
             if span.key != own:
@@ -255,8 +255,9 @@ class Fold:
                 devices = [name for name in names if self.registry.device(name) is not None]
                 if len(devices) > 1:
                     raise _two_devices(devices)
+                grace = self.policy.identity.rotation_grace_s * 1000
                 for name in devices:
-                    self.registry.follow(name, spans)
+                    self.registry.follow(name, spans, grace)
         self.identity.apply(entry, holder)
 
     def restore_settings(

@@ -266,8 +266,11 @@ class Registry:
         self._end(self.devices.last[row], since if until is None else until)
         self._add_key(row, key, since)
 
-    def follow(self, did: str, spans: Iterable[KeySpan]) -> None:
+    def follow(self, did: str, spans: Iterable[KeySpan], grace: int = 0) -> None:
         """Give a device the keys of its DID's history: new ones are added, old ones end.
+
+        Args:
+            grace: how long (ms) after its end a key counts for what was under way.
 
         Raises ConfigError, ``registry.duplicate_key`` for a key of another device.
         """
@@ -283,7 +286,7 @@ class Registry:
                 at = len(self.keys.device)
                 self._add_key(row, key, span.since)
             if span.until is not None:
-                self._end(at, span.until)
+                self._end(at, span.until + grace)
 
     def compromise(self, thumbprint: bytes, since: int) -> None:
         """Accept nothing under a key from receipt time ``since`` (ms) on, for ever."""

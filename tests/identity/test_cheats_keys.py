@@ -18,7 +18,9 @@ from tests.identity.factory import Maker, Plant, refused
 from tests.identity.test_histories import CONTROL, Turning
 from tests.verify.net import Net, level, picture
 from verify.admin import enrol
+from verify.entries import Enrolled
 from verify.identity import statuses
+from verify.identity.authority import issuer_key
 from verify.identity.entries import HistoryTaken, KeySpan
 from verify.identity.issuers import key_at
 
@@ -59,12 +61,32 @@ def test_a_key_that_was_rotated_away_does_not_enrol_for_ever(net: Net) -> None:
     net.advance(10)
     turning.turned()
     turning.take()
-    # In its grace: it may still be bound, but no longer than it counts.
-    assert enrol(net.aggregator, [turning.enrolment()])["enrolled"] == [turning.did]
-    assert net.codes(turning.device, turning.device.next([level(50, NOW + 10)])) == ["accepted"]
+    # The grace is for what was under way, not for who comes in with it.
+    (told,) = enrol(net.aggregator, [turning.enrolment()])["refused"]
+    assert told["code"] == "registry.did_unbound"
+    # However it came in, it counts no longer than its history says.
+    enrolled = Enrolled(net.random(16), 0, turning.enrolment())
+    net.aggregator.administer([enrolled])
     net.advance(7200)
     late = turning.device.next([level(50, NOW + 7200)])
     assert net.codes(turning.device, late) == ["key.rotated"]
+    sound(net)
+
+
+def test_a_stolen_key_of_an_owner_has_no_grace(net: Net) -> None:
+    """Who notices the theft rotates; from then on the thief passes nothing on."""
+    owner = Turning(net)
+    method = f"{owner.did}#key-1"
+    owner.take()
+    assert key_at(net.fold.identity, method, owner.did, net.now_ms) == owner.device.key
+    net.advance(10)
+    fresh = owner.turned()
+    owner.take()
+    refused("issuer.key", lambda: key_at(net.fold.identity, method, owner.did, net.now_ms))
+    kid = owner.device.key.kid
+    refused("issuer.key", lambda: issuer_key(net.fold.identity, owner.did, kid, net.now_ms))
+    found = issuer_key(net.fold.identity, owner.did, fresh.key.kid, net.now_ms)
+    assert found == fresh.key
     sound(net)
 
 

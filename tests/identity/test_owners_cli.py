@@ -19,15 +19,14 @@ from depin_id.network import load_card
 from depin_id.owners import ClaimCode
 from depin_id.readings import reading
 from tests.identity.delegated import signer
+from tests.identity.factory import Maker
 from tests.owners.people import Evm, bind
 from tests.verify.cli_site import Site
-from verify.aggregator import Aggregator
-from verify.identity.entries import EvidenceTaken
-from verify.identity.state import Birth, evidence
 
 ME, BUYER, GATEWAY = signer("me"), signer("buyer"), signer("gateway of the cli")
 ME_DID, BUYER_DID = did_key(ME.public_key), did_key(BUYER.public_key)
-IDENTITY = '[identity]\nsuccession = ["owner"]\n'
+MAKER = Maker()
+IDENTITY = f'[identity]\nmanufacturers = ["{MAKER.did}"]\nsuccession = ["owner"]\n'
 
 
 @pytest.fixture
@@ -101,13 +100,21 @@ def test_a_capability_from_owner_to_row(site: Site) -> None:
     site.ok("verify-dataset", site.root / "public")
 
 
-def _certified(site: Site, did: str, code: ClaimCode) -> None:
-    """As if the device had shown its birth certificate."""
-    birth = Birth(did, ME_DID, "1", "Meter", "B", "software", b"", code.digest(did), bytes(32))
-    with Aggregator(site.root) as aggregator:
-        state = aggregator.fold.state
-        ref = state.subjects.ref(state.by_did[did])
-        aggregator.administer([EvidenceTaken(ref, "test", b"", evidence(birth))])
+def _certified(site: Site, device: Device, code: ClaimCode) -> None:
+    """The device shows its birth certificate."""
+    body = MAKER.body(device.public_key)
+    subject = body.credential_subject.model_copy(
+        update={"claim_digest": code.digest(device.did).hex()}
+    )
+    certificate = site.folder / "birth.json"
+    certificate.write_bytes(MAKER.issue(body.model_copy(update={"credential_subject": subject})))
+    challenge, proof = site.folder / "challenge.cbor", site.folder / "proof.cbor"
+    site.ok("challenge", site.root, "--did", device.did, "-o", challenge)
+    card = load_card(site.folder / "net" / "card.cbor")[0]
+    proof.write_bytes(
+        device.prove(challenge.read_bytes(), card=card, certificate=certificate.read_bytes())
+    )
+    site.ok("enrol", site.root, "--proof", proof, "--certificate", certificate)
 
 
 def test_claim_wallet_transfer_succession_erasure(site: Site) -> None:
@@ -115,7 +122,7 @@ def test_claim_wallet_transfer_succession_erasure(site: Site) -> None:
     device = site.device()
     site.ok("enrol", site.root, site.document(device))
     code = ClaimCode(bytes(range(16)))
-    _certified(site, device.did, code)
+    _certified(site, device, code)
     net = ("--network", card)
     # Claim.
     owner = ("--owner", folder / "me.key")

@@ -2,7 +2,8 @@
 
 The controller of a DID says when a version began; the aggregator says from when on it believes it.
 A key counts from its version's time, but no further back than parked bytes may be; it ends at the
-time of the version that dropped it, and a grace later for what was under way.
+time of the version that dropped it. What devices had under way has a grace (:mod:`verify.fold`);
+what owners and manufacturers sign has none, or a thief could use it.
 """
 
 from __future__ import annotations
@@ -51,14 +52,13 @@ def check_extends(history: History, known: KnownHistory) -> None:
 
 
 def spans_of(
-    history: History, known: KnownHistory | None, *, now: int, back: int, grace: int
+    history: History, known: KnownHistory | None, *, now: int, back: int
 ) -> tuple[KeySpan, ...]:
     """When each key of a history counts, by receipt time; what was taken before stays as it was.
 
     Args:
         now: receipt time, ms since 1970.
         back: how far back (ms) new keys count at most.
-        grace: how long (ms) a key still counts after the version that dropped it.
     """
     first = 0 if known is None else known.number
     spans: dict[tuple[bytes, str], KeySpan] = {}
@@ -69,7 +69,7 @@ def spans_of(
         active = {(item.key.cose_key, item.id) for item in version.keys.get("assertionMethod", ())}
         for pair, span in spans.items():
             if span.until is None and pair not in active:
-                spans[pair] = span._replace(until=max(span.since, at + grace))
+                spans[pair] = span._replace(until=max(span.since, at))
         for key, method in sorted(active - spans.keys()):
             # The first history that is taken is believed for all of its time.
             since = at if known is None else max(at, now - back)
@@ -100,14 +100,8 @@ def take_history(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str
         check_extends(history, known)
         if known.number == history.last.number:
             return {"did": history.did, "changed": False, "version": known.version_id}
-    policy = fold.policy
-    spans = spans_of(
-        history,
-        known,
-        now=now,
-        back=policy.time.max_age_s * 1000,
-        grace=policy.identity.rotation_grace_s * 1000,
-    )
+    back = fold.policy.time.max_age_s * 1000
+    spans = spans_of(history, known, now=now, back=back)
     entry = HistoryTaken(
         history.did,
         history.scid,
