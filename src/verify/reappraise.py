@@ -31,6 +31,7 @@ from verify.entry_private import Private
 from verify.fold import Fold
 from verify.identity import entries as identity
 from verify.identity.owners_review import OwnersReview
+from verify.identity.rescoring_review import RescoringReview
 from verify.identity.review import EvidenceReview
 from verify.leaf import AdminLeaf, EnvelopeLeaf, Leaf, commitment, parse_leaf
 from verify.replay import OpenedEntry, Opener, journal_lookup
@@ -121,6 +122,7 @@ class Reappraiser:
         self.erased_refs: dict[bytes, int] = {}
         self.forgotten: set[bytes] = set()
         self._evidence, self._owners = EvidenceReview(), OwnersReview()
+        self._rescoring = RescoringReview(journal)
 
     def take(self, stored: StoredEntry) -> None:
         """Check one entry and apply it.
@@ -139,7 +141,7 @@ class Reappraiser:
         opened = self._open(stored)
         self._check_time(opened)
         self._check_begin(opened)
-        for review in (self._evidence, self._owners):
+        for review in (self._evidence, self._owners, self._rescoring):
             _stands(stored.index, review.take(self.fold, opened.entry, opened.at))
         if isinstance(opened.entry, Judged):
             self._take_judged(opened, opened.entry, parse_leaf(stored.leaf))
@@ -148,7 +150,8 @@ class Reappraiser:
 
     def finish(self) -> None:
         """After the last entry: nothing is left that another one has to follow on."""
-        _stands(self.fold.size - 1, self._evidence.finish(self.fold) or self._owners.finish())
+        wrong = self._evidence.finish(self.fold) or self._owners.finish()
+        _stands(self.fold.size - 1, wrong or self._rescoring.finish())
 
     def _open(self, stored: StoredEntry) -> OpenedEntry:
         try:
