@@ -36,6 +36,7 @@ from verify.identity.entries import (
     Compromised,
     HistoryTaken,
     IdentityEntry,
+    KeySpan,
     Rescored,
     StatusTaken,
     WalletBound,
@@ -216,19 +217,33 @@ class Fold:
             case _:
                 self._apply_identity(entry)
 
+    def check_enrolment(self, enrolment: Enrolment) -> frozenset[bytes]:
+        """Refuse a device that is in, or one of whose keys is somebody's. Raises ConfigError.
+
+        Returns:
+            Thumbprints of the keys that it brings: its own, and those of its history.
+        """
+        self.registry.check_new_device(enrolment)
+        keys = [PublicKey.from_cose_key(span.key) for span in self._brought(enrolment)]
+        for key in keys:
+            self.registry.check_new_key(key)
+        return frozenset((enrolment.key.thumbprint, *(key.thumbprint for key in keys)))
+
+    def _brought(self, enrolment: Enrolment) -> list[KeySpan]:
+        """Keys of a new device's history that count beside its own, which may have ended."""
+        known = self.identity.histories.get(enrolment.did)
+        if known is None:
+            return []
+        own, spans = enrolment.key.cose_key, by_key(known.spans)
+        return [span for span in spans if span.until is None or span.key == own]
+
     def _enrol(self, enrolment: Enrolment, ref: bytes, since: int) -> None:
-        registry, known = self.registry, self.identity.histories.get(enrolment.did)
-        registry.check_new_device(enrolment)
-        own, spans = enrolment.key.cose_key, by_key(() if known is None else known.spans)
-        # Keys of its history that count beside its own, which may have ended.
-        spans = [span for span in spans if span.until is None or span.key == own]
-        for span in spans:
-            if span.key != own:
-                registry.check_new_key(PublicKey.from_cose_key(span.key))
+        self.check_enrolment(enrolment)
         subject = self.state.add_subject(enrolment.did, ref)
-        registry.enrol(enrolment, subject, since)
+        self.registry.enrol(enrolment, subject, since)
+        spans = self._brought(enrolment)
         later = [span._replace(since=max(since, span.since)) for span in spans]
-        registry.follow(enrolment.did, later)
+        self.registry.follow(enrolment.did, later)
 
     def _forget(self, did: str, refs: tuple[bytes, ...]) -> None:
         found = {ref: self.state.subjects.with_ref(ref) for ref in refs}

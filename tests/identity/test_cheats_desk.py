@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from depin_id.capability import Selector
+from depin_id.capability import Box, Selector
+from depin_id.claims import Place
 from depin_id.did.jwk import did_jwk
 from depin_id.did.key import did_key
 from depin_id.statements import write_statement
@@ -114,4 +115,16 @@ def test_capabilities_that_are_over_do_not_count_as_held(
     assert net.codes(gateway, pack(gateway, cap, at=NOW + 20)) == ["accepted"]
     monkeypatch.setattr(showing, "MAX_SHOWN", 3)
     refused("delegation.many", lambda: taken(net, gateway, chain(net, gateway)))
+    sound(net)
+
+
+def test_a_refused_place_is_not_open_in_the_journal(net: Plant) -> None:
+    """Where somebody was is personal, also where he was not allowed to be."""
+    gateway = net.gateway()
+    cap = taken(net, gateway, chain(net, gateway, region=(Box(0, 0, 1000, 1000),)))
+    there = Place(477_654_321, 88_765_432)
+    assert net.codes(gateway, pack(gateway, cap, place=there)) == ["capability.region"]
+    entries = list(net.aggregator.journal.entries())
+    for part in (b"477654321", b"47.7654321", there.lat_e7.to_bytes(4, "big")):
+        assert not any(part in entry.delta + entry.leaf for entry in entries)
     sound(net)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,4 +204,43 @@ def test_a_history_that_fits_one_of_two_devices_changes_neither(net: Net) -> Non
         net.aggregator.administer([HistoryTaken(moved, "Qm", 2, "2-Qm", bytes(32), (span,), False)])
     assert picture(net.fold) == before
     assert net.codes(old, old.next([level()])) == ["accepted"]
+    sound(net)
+
+
+def test_documents_that_fit_alone_and_not_together_stop_nothing(net: Net) -> None:
+    """One refusal among many enrolments leaves the others, and the aggregator, as they are."""
+    turning, second = Turning(net), net.make("second")
+    keys = {"key-1": turning.device.key, "key-2": second.key}
+    turning.log += rotate(
+        turning.history,
+        CONTROL[0],
+        now_ms=net.now_ms,
+        document=make_document(turning.did, keys),
+    )
+    turning.take()
+    honest = net.make("honest")
+    twin = replace(second.enrolment, did=turning.did)
+    together = [turning.enrolment(), second.enrolment, twin, honest.enrolment]
+    answer = enrol(net.aggregator, together)
+    assert answer["enrolled"] == [turning.did, honest.did]
+    assert [item["code"] for item in answer["refused"]] == [
+        "registry.duplicate_key",
+        "registry.duplicate_key",
+    ]
+    assert net.codes(honest, honest.next([level()])) == ["accepted"]
+    sound(net)
+
+
+def test_a_history_with_anothers_key_stops_nothing(net: Net) -> None:
+    other, honest = net.device("other"), net.make("honest")
+    turning = Turning(net)
+    keys = {"key-1": turning.device.key, "key-2": other.key}
+    turning.log += rotate(
+        turning.history, CONTROL[0], now_ms=net.now_ms, document=make_document(turning.did, keys)
+    )
+    turning.take()
+    answer = enrol(net.aggregator, [honest.enrolment, turning.enrolment()])
+    assert answer["enrolled"] == [honest.did]
+    assert answer["refused"][0]["code"] == "registry.duplicate_key"
+    assert net.codes(honest, honest.next([level()])) == ["accepted"]
     sound(net)

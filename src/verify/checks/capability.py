@@ -129,9 +129,8 @@ def refuse_use(
         owner=found.issuer,
     )
     if why == "capability.region":
-        place = claims.place
-        where = "no place" if place is None else f"{place.lat_e7} {place.lon_e7}"
-        return _rejected("capability.region", where)
+        # Where it was said to be stays sealed with the envelope.
+        return _rejected("capability.region", "no place" if claims.place is None else "outside")
     return _rejected("capability.subject", claims.sub or "", why) if why else None
 
 
