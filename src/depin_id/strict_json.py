@@ -20,6 +20,8 @@ MAX_INTEGER: Final = (1 << 53) - 1
 """Integers beyond it lose digits in other people's readers (RFC 7493 section 2.2)."""
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _DIGITS: Final = len(str(MAX_INTEGER)) + 1
+# A text that does not end goes to the end, and nothing is tried twice: time in its length alone.
+_BRACKET: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def _refuse(what: str) -> NoReturn:
@@ -54,7 +56,7 @@ def _too_deep(text: str) -> bool:
     if text.count("{") + text.count("[") <= MAX_DEPTH:
         return False
     depth = 0
-    for bracket in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
+    for bracket in _BRACKET.finditer(text):
         if bracket[0] in "[{":
             depth += 1
             if depth > MAX_DEPTH:

@@ -9,14 +9,14 @@ import typer
 
 from depin_id.commands.common import app, read_input, read_passphrase, show
 from depin_id.commands.resolve import resolve
-from depin_id.did.approving import approve
+from depin_id.did.approving import APPROVED_FILE, approve
 from depin_id.did.folder import WITNESS_FILE, DidFolder, wall_ms
 from depin_id.did.key import parse_did_key
 from depin_id.did.making import LOG_FILE
 from depin_id.did.multikey import encode_multikey
 from depin_id.did.source import MAX_BYTES
-from depin_id.did.webvh import History, WitnessRule, log_url, verify_log, witness_rule
-from depin_id.durable import read_file, replace_file
+from depin_id.did.webvh import History, Pins, WitnessRule, log_url, verify_log, witness_rule
+from depin_id.durable import DirectoryLock, read_file, replace_file
 from depin_id.errors import ConfigError, DIDError
 from depin_id.printable import json_text, printable
 
@@ -207,19 +207,22 @@ def approve_next(
 ) -> None:
     """Approve the next version of somebody's log, as one of its witnesses.
 
-    Verifies the log, and adds the proof to did-witness.json, to be published before the log.
+    Verifies the log, and adds the proof to did-witness.json, to be published before the log. What
+    was approved stands in the witness's folder: it never approves another version of that number.
 
     Example: depin-id did witness my-did --as witness-did
     """
     log = source / LOG_FILE if source.is_dir() else source
     path = proofs or log.parent / WITNESS_FILE
     signer = DidFolder.open(witness, read_passphrase(passphrase_file)).signer
-    version_id, made = approve(
-        read_input(str(log), max_bytes=MAX_BYTES[LOG_FILE]),
-        read_file(path, max_bytes=MAX_BYTES[WITNESS_FILE]),
-        signer,
-        now_ms=wall_ms(),
-    )
+    with DirectoryLock(witness):
+        version_id, made = approve(
+            read_input(str(log), max_bytes=MAX_BYTES[LOG_FILE]),
+            read_file(path, max_bytes=MAX_BYTES[WITNESS_FILE]),
+            signer,
+            now_ms=wall_ms(),
+            pins=Pins(witness / APPROVED_FILE),
+        )
     replace_file(path, made, mode=0o644)
     show({"approved": version_id, "proofs": str(path)}, as_json=as_json)
 
