@@ -34,9 +34,9 @@ from depin_id.credentials.wire import MAX_CREDENTIAL, read
 from depin_id.durable import create_file
 from depin_id.errors import ConfigError, CredentialError
 from depin_id.owners import labels
-from depin_id.owners._twofold import MAX_STATEMENT
 from depin_id.owners.claim import make_claim, read_claim
 from depin_id.owners.codes import MAX_TYPED, ClaimCode, Label, qr_text, read_label
+from depin_id.owners.twofold import MAX_TWOFOLD
 from depin_id.owners.wallets import MAX_MESSAGE, WalletBinding, WalletRequest, verify_wallet
 from depin_id.printable import json_text
 
@@ -205,7 +205,7 @@ def show_claim(
     Example: depin-id claim show claim.cbor --network card.cbor
     """
     found = read_claim(
-        read_input(file, max_bytes=MAX_STATEMENT),
+        read_input(file, max_bytes=MAX_TWOFOLD),
         network=network_and_card(network)[0],
         key_of=key_finder(key),
     )

@@ -31,8 +31,8 @@ from depin_id.commands.identity import (
 from depin_id.commands.inspect import moment
 from depin_id.did.key import did_key, parse_did_key
 from depin_id.errors import ConfigError
-from depin_id.owners._twofold import MAX_STATEMENT
 from depin_id.owners.succession import Reason, Role, offer_succession, read_succession, vouch
+from depin_id.owners.twofold import MAX_TWOFOLD
 
 commands = app("Say that the key of a device was replaced, and who vouches for it.")
 
@@ -112,7 +112,7 @@ def vouch_for(
     if role not in get_args(Role):
         raise ConfigError("usage", f"--role is one of {', '.join(get_args(Role))}")
     data = vouch(
-        read_input(file, max_bytes=MAX_STATEMENT),
+        read_input(file, max_bytes=MAX_TWOFOLD),
         role=cast(Role, role),
         voucher=open_party(key, passphrase_file),
         network=network_and_card(network)[0],
@@ -135,7 +135,7 @@ def show_succession(
     Example: depin-id succession show s.cbor --network card.cbor
     """
     found = read_succession(
-        read_input(file, max_bytes=MAX_STATEMENT),
+        read_input(file, max_bytes=MAX_TWOFOLD),
         network=network_and_card(network)[0],
         key_of=key_finder(key),
     )

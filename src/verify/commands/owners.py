@@ -9,6 +9,7 @@ import typer
 
 from depin_id.capability import MAX_BYTES
 from depin_id.commands.common import app, read_input, show
+from depin_id.owners.twofold import MAX_TWOFOLD
 from depin_id.printable import json_text, printable
 from verify.commands.common import AsJson, Directory, read_text
 from verify.control import perform_on
@@ -16,12 +17,11 @@ from verify.control import perform_on
 capability = app("Capabilities: on whose behalf gateways sign, within which bounds.")
 owner = app("Owners: whose devices are, and which wallets they are paid to.")
 
-MAX_STATEMENT = 16_384
 Statement = Annotated[str, typer.Argument(metavar="FILE", help="The statement; - is stdin.")]
 Did = Annotated[str, typer.Argument(metavar="DID", help="A device's DID.")]
 
 
-def _hex(name: str, limit: int = MAX_STATEMENT) -> str:
+def _hex(name: str, limit: int = MAX_TWOFOLD) -> str:
     return read_input(name, max_bytes=limit).hex()
 
 
