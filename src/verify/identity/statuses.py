@@ -17,7 +17,7 @@ from verify.identity.state import IdentityState
 from verify.identity.trust import store_then
 
 _HELD: Final = 64
-_held: OrderedDict[tuple[bytes, int], StatusStore] = OrderedDict()
+_held: OrderedDict[tuple[bytes, str, int], StatusStore] = OrderedDict()
 
 
 def status_of(
@@ -44,14 +44,14 @@ def _taken(name: bytes, identity: IdentityState) -> StatusTaken | None:
 
 
 def _store(taken: StatusTaken, identity: IdentityState, max_age_ms: int) -> StatusStore:
-    held = _held.get((taken.data, max_age_ms))
+    held = _held.get((taken.data, taken.issuer, max_age_ms))
     if held is not None:
         return held
 
     store = store_then(
         identity, [taken.data], issuer=taken.issuer, max_age_ms=max_age_ms, max_lists=1
     )
-    _held[taken.data, max_age_ms] = store
+    _held[taken.data, taken.issuer, max_age_ms] = store
     if len(_held) > _HELD:
         _held.popitem(last=False)
     return store
