@@ -7,7 +7,7 @@ Requests are plain mappings, so that they can be handed to a running aggregator 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 from depin_id.ack import NONCE_BYTES, Resume, sign_resume
@@ -111,18 +111,17 @@ def enrol(
     entries: list[Enrolled] = []
     known: list[str] = []
     refused: list[dict[str, str]] = []
-    taken: set[bytes] = set()
+    taken: set[bytes | str] = set()
     for enrolment in enrolments:
         try:
             if _already(aggregator, enrolment):
                 known.append(enrolment.did)
                 continue
             check_bound(aggregator.fold.identity, enrolment, now)
-            check_enrolment(aggregator, enrolment, taken)
+            taken |= check_enrolment(aggregator, enrolment, taken) | {enrolment.did}
         except DepinError as error:
             refused.append({"did": enrolment.did, "code": error.code, "message": error.message})
             continue
-        taken.add(enrolment.key.thumbprint)
         entries.append(Enrolled(os.urandom(16), since, enrolment))
     if entries:
         aggregator.administer(entries)
@@ -170,16 +169,19 @@ def _already(aggregator: Aggregator, enrolment: Enrolment) -> bool:
 
 
 def check_enrolment(
-    aggregator: Aggregator, enrolment: Enrolment, taken: Collection[bytes] = ()
-) -> None:
+    aggregator: Aggregator, enrolment: Enrolment, taken: Set[bytes | str] = frozenset()
+) -> frozenset[bytes]:
     """Refuse a device that is in already, or whose profile is unknown. Raises ConfigError.
 
     Args:
-        taken: thumbprints of keys that come in with it.
+        taken: thumbprints of keys, and DIDs, that come in with it.
+
+    Returns:
+        Thumbprints of the keys that it brings.
     """
-    aggregator.fold.registry.check_new_device(enrolment)
-    if enrolment.key.thumbprint in taken:
-        raise ConfigError("registry.duplicate_key", "the document occurs twice")
+    keys = aggregator.fold.check_enrolment(enrolment)
+    if keys & taken or enrolment.did in taken:
+        raise ConfigError("registry.duplicate_key", "another document has the same key or DID")
     profiles = aggregator.fold.profiles
     if enrolment.profile and find_profile(profiles, enrolment.profile) is None:
         raise ConfigError(
@@ -187,6 +189,7 @@ def check_enrolment(
             f"the profile {enrolment.profile!r} is not one of the policy's",
             hint=f"use one of {', '.join(sorted(profiles))}",
         )
+    return keys
 
 
 def _rotate(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:

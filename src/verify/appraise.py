@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from depin_id.capability import Capability
 from verify.checks import quota
-from verify.checks.capability import find_capability, refuse_use, spend
+from verify.checks.capability import find_capability, purse_of, refuse_use, spend
 from verify.checks.identity import refuse_key, refuse_speaker, source_level, speaks_for
 from verify.checks.payload import Content, judge_payload
 from verify.checks.sequence import Recorded, Standing, stand
@@ -96,7 +96,9 @@ def _charge(case: _Case) -> Rejected | None:
     device, owners = case.auth.device, world.identity.owners
     owner = device.enrolment.owner
     if owners and device.did in owners:
+        # Whose it is rests sealed, so it is not written out beside every envelope either.
         owner = world.identity.owner_of(device.did, case.receipt.at)
+        owner = owner and purse_of(owner)
     # Who still has a key that was revoked or rotated away must not use up the owner's others.
     silent = refuse_key(device, case.auth.period, case.receipt.at) is not None
     if owner and rules.owner_per_minute and not silent:

@@ -186,6 +186,7 @@ class _Audit:
             if stored.index % _EVERY == 0:
                 self._say("entries", stored.index, size)
         self.at = None
+        self._work.finish()
         self._say("entries", size, size)
         check_forgotten(self._work, self._erased_later)
         self._report.policy = self._work.fold.policy.digest.hex()

@@ -49,7 +49,9 @@ def refs_of_device(fold: Fold, device: Device) -> tuple[bytes, ...]:
     found = dict.fromkeys(subjects.of_device(device.did))
     # Whatever it signed for others, under their capabilities, is of it too.
     found |= dict.fromkeys(subject for key, subject in streams.keys() if key in held)
-    return tuple(map(subjects.ref, found))
+    own = fold.identity.owner_refs.get(device.did)
+    # A gateway may own devices, and be paid.
+    return (*map(subjects.ref, found), *(() if own is None else (own,)))
 
 
 def refs_of_owner(fold: Fold, did: str) -> tuple[bytes, ...]:

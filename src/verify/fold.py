@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from depin_id.enrolment import Enrolment
-from depin_id.errors import NetworkError, StateError
+from depin_id.errors import ConfigError, NetworkError, StateError
 from depin_id.keys import PublicKey
 from depin_id.network import NetworkCard, read_card
 from verify.checks.sequence import Recorded
@@ -38,10 +38,12 @@ from verify.identity.entries import (
     Compromised,
     HistoryTaken,
     IdentityEntry,
+    KeySpan,
     Rescored,
     StatusTaken,
     WalletBound,
     Withdrawn,
+    by_key,
 )
 from verify.identity.state import IdentityState
 from verify.policy import Policy
@@ -217,30 +219,44 @@ class Fold:
             case _:
                 self._apply_identity(entry, received_at)
 
+    def check_enrolment(self, enrolment: Enrolment) -> frozenset[bytes]:
+        """Refuse a device that is in, or one of whose keys is somebody's. Raises ConfigError.
+
+        Returns:
+            Thumbprints of the keys that it brings: its own, and those of its history.
+        """
+        self.registry.check_new_device(enrolment)
+        keys = [PublicKey.from_cose_key(span.key) for span in self._brought(enrolment)]
+        for key in keys:
+            self.registry.check_new_key(key)
+        return frozenset((enrolment.key.thumbprint, *(key.thumbprint for key in keys)))
+
+    def _brought(self, enrolment: Enrolment) -> list[KeySpan]:
+        """Keys of a new device's history that count beside its own, which may have ended."""
+        known = self.identity.histories.get(enrolment.did)
+        if known is None:
+            return []
+        own, spans = enrolment.key.cose_key, by_key(known.spans)
+        return [span for span in spans if span.until is None or span.key == own]
+
     def _enrol(self, enrolment: Enrolment, ref: bytes, since: int) -> None:
-        registry, known = self.registry, self.identity.histories.get(enrolment.did)
-        registry.check_new_device(enrolment)
-        # Keys of its history that count beside the one it was enrolled with.
-        spans = [] if known is None else [span for span in known.spans if span.until is None]
-        own = enrolment.key.cose_key
-        for span in spans:
-            if span.key != own:
-                registry.check_new_key(PublicKey.from_cose_key(span.key))
+        self.check_enrolment(enrolment)
         subject = self.state.add_subject(enrolment.did, ref)
-        registry.enrol(enrolment, subject, since)
+        self.registry.enrol(enrolment, subject, since)
+        spans = self._brought(enrolment)
         later = [span._replace(since=max(since, span.since)) for span in spans]
-        registry.follow(enrolment.did, later)
+        self.registry.follow(enrolment.did, later)
 
     def _forget(self, did: str, refs: tuple[bytes, ...]) -> None:
-        if self.registry.device(did) is None:
-            # An owner: a reference of his own, and subjects that gateways signed for under it.
-            subjects = [self.state.subjects.with_ref(ref) for ref in refs]
-            self.state.forget([index for index in subjects if index is not None])
-            self.identity.forget_owner(did, refs)
-            return
-        self.registry.erase(did)
-        self.state.forget([self.state.by_ref[ref] for ref in refs])
-        self.identity.forget_device(did)
+        found = {ref: self.state.subjects.with_ref(ref) for ref in refs}
+        self.state.forget([index for index in found.values() if index is not None])
+        if self.registry.device(did) is not None:
+            self.registry.erase(did)
+            self.identity.forget_device(did)
+        # An owner: a reference of his own, and subjects that gateways signed for under his DID.
+        own = [ref for ref, index in found.items() if index is None]
+        if own or self.registry.device(did) is None:
+            self.identity.forget_owner(did, own)
 
     def _apply_identity(self, entry: IdentityEntry, received_at: int) -> None:
         holder = ""
@@ -252,9 +268,13 @@ class Fold:
             case Rescored(_, _, _, readings):
                 self.tally.readings -= readings
             case HistoryTaken(did, scid, spans=spans):
-                for name in dict.fromkeys((did, *self.identity.names_of(scid))):
-                    if self.registry.device(name) is not None:
-                        self.registry.follow(name, spans)
+                names = dict.fromkeys((did, *self.identity.names_of(scid)))
+                devices = [name for name in names if self.registry.device(name) is not None]
+                if len(devices) > 1:
+                    raise _two_devices(devices)
+                grace = self.policy.identity.rotation_grace_s * 1000
+                for name in devices:
+                    self.registry.follow(name, spans, grace)
         self.identity.apply(entry, holder)
         if isinstance(entry, CapabilityTaken):
             prune(self.identity, holder, received_at)
@@ -305,6 +325,14 @@ class Fold:
             )
         self._card = new
         self.card_bytes = card
+
+
+def _two_devices(names: Sequence[str]) -> ConfigError:
+    return ConfigError(
+        "registry.duplicate_device",
+        f"{names[0][:100]} and {names[1][:100]} are one DID that moved, and two devices",
+        hint="a key belongs to one device for ever: give one of the two a DID of its own",
+    )
 
 
 def _no_genesis() -> StateError:

@@ -31,6 +31,7 @@ from verify.entry_private import Private
 from verify.fold import Fold
 from verify.identity import entries as identity
 from verify.identity.owners_review import OwnersReview
+from verify.identity.rescoring_review import RescoringReview
 from verify.identity.review import EvidenceReview
 from verify.leaf import AdminLeaf, EnvelopeLeaf, Leaf, commitment, parse_leaf
 from verify.replay import OpenedEntry, Opener, journal_lookup
@@ -120,7 +121,8 @@ class Reappraiser:
         self.ticks: list[tuple[int, int, bytes]] = []
         self.erased_refs: dict[bytes, int] = {}
         self.forgotten: set[bytes] = set()
-        self._reviews = (EvidenceReview(), OwnersReview())
+        self._evidence, self._owners = EvidenceReview(), OwnersReview()
+        self._rescoring = RescoringReview(journal)
 
     def take(self, stored: StoredEntry) -> None:
         """Check one entry and apply it.
@@ -139,14 +141,17 @@ class Reappraiser:
         opened = self._open(stored)
         self._check_time(opened)
         self._check_begin(opened)
-        for review in self._reviews:
-            wrong = review.take(self.fold, opened.entry, opened.at)
-            if wrong:
-                raise Difference(stored.index, "evidence", "what the entry stands on", wrong)
+        for review in (self._evidence, self._owners, self._rescoring):
+            _stands(stored.index, review.take(self.fold, opened.entry, opened.at))
         if isinstance(opened.entry, Judged):
             self._take_judged(opened, opened.entry, parse_leaf(stored.leaf))
         else:
             self._take_admin(opened, opened.entry, parse_leaf(stored.leaf))
+
+    def finish(self) -> None:
+        """After the last entry: nothing is left that another one has to follow on."""
+        wrong = self._evidence.finish(self.fold) or self._owners.finish()
+        _stands(self.fold.size - 1, wrong or self._rescoring.finish())
 
     def _open(self, stored: StoredEntry) -> OpenedEntry:
         try:
@@ -374,6 +379,11 @@ def _proof_in(leaf: Leaf) -> bytes | None:
         return None
     proof = body[2] if leaf.kind in (ENROL, ROTATE) and len(body) > 2 else body[-1]
     return proof if isinstance(proof, bytes) and len(proof) == 32 else None
+
+
+def _stands(index: int, wrong: str) -> None:
+    if wrong:
+        raise Difference(index, "evidence", "what the entry stands on", wrong)
 
 
 def _same(index: int, what: str, expected: bytes | None, found: bytes | None) -> None:

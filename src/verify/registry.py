@@ -22,7 +22,7 @@ from depin_id.errors import ConfigError, EncodingError
 from depin_id.keys import PublicKey
 from verify.dense import Buffer, Column, HashIndex, fill, pieces
 from verify.device_columns import POINT, THUMBPRINT, DeviceColumns, KeyColumns
-from verify.identity.entries import KeySpan
+from verify.identity.entries import KeySpan, by_key
 
 MAX_CANDIDATES = 4
 """How many keys with one kid are tried; further ones are refused at enrolment."""
@@ -266,13 +266,18 @@ class Registry:
         self._end(self.devices.last[row], since if until is None else until)
         self._add_key(row, key, since)
 
-    def follow(self, did: str, spans: Iterable[KeySpan]) -> None:
+    def follow(self, did: str, spans: Iterable[KeySpan], grace: int = 0) -> None:
         """Give a device the keys of its DID's history: new ones are added, old ones end.
+
+        Args:
+            grace: how long (ms) a key counts before its time, for a device that turned first, and
+                after its end, for what was under way.
 
         Raises ConfigError, ``registry.duplicate_key`` for a key of another device.
         """
         row = self._known(did)
-        found = [(span, PublicKey.from_cose_key(span.key)) for span in spans]
+        first = self.devices.first[row]
+        found = [(span, PublicKey.from_cose_key(span.key)) for span in by_key(spans)]
         held = [self._key_row(key.thumbprint) for _, key in found]
         for (_, key), at in zip(found, held, strict=True):
             # All of them before anything changes.
@@ -281,9 +286,9 @@ class Registry:
         for (span, key), at in zip(found, held, strict=True):
             if at is None:
                 at = len(self.keys.device)
-                self._add_key(row, key, span.since)
+                self._add_key(row, key, max(self.keys.since[first], span.since - grace))
             if span.until is not None:
-                self._end(at, span.until)
+                self._end(at, span.until + grace)
 
     def compromise(self, thumbprint: bytes, since: int) -> None:
         """Accept nothing under a key from receipt time ``since`` (ms) on, for ever."""

@@ -39,6 +39,7 @@ from tests.identity.delegated import (
 from tests.identity.factory import Maker, Plant, moment, refused
 from tests.owners.people import WALLETS, Evm, Solana, bind
 from tests.verify.net import Net, level
+from verify.checks.capability import purse_of
 
 BUYER = Party.of_key(signer("buyer"))
 WALLET = WALLETS["eip155"]
@@ -212,7 +213,7 @@ def test_the_owners_quota_follows_the_owner(tmp_path: Path) -> None:
         assert told == ["accepted", "accepted", "quota.exceeded"]
         _transfer(net, _passed(first, OWNER_PARTY, BUYER.did))
         assert net.codes(first, first.next([level(50, NOW - 9)])) == ["accepted"]
-        assert set(net.fold.state.owners) == {OWNER_DID, BUYER.did}
+        assert set(net.fold.state.owners) == {purse_of(OWNER_DID), purse_of(BUYER.did)}
         sound(net)
 
 

@@ -12,6 +12,9 @@ from functools import lru_cache
 from typing import Final
 
 from depin_id.capability import Capability, Operation
+from depin_id.did.jwk import parse_did_jwk
+from depin_id.did.key import parse_did_key
+from depin_id.errors import DepinError
 from verify.checks import quota
 from verify.identity.chains import read as read_capability
 from verify.identity.chains import withdrawn_as
@@ -41,10 +44,34 @@ def find_capability(auth: Authenticated, cap: bytes, world: World) -> Capability
     return _rejected("capability.subject", auth.envelope.claims.sub or "", why) if why else found
 
 
+@lru_cache(maxsize=4096)
+def _thumbprint(did: str) -> bytes | None:
+    """Of the key that a DID is, 32 bytes."""
+    try:
+        if did.startswith("did:jwk:"):
+            return parse_did_jwk(did).thumbprint
+        return parse_did_key(did).thumbprint if did.startswith("did:key:") else None
+    except DepinError:
+        return None
+
+
+def _has_key(did: str, world: World) -> bool:
+    """Whether a DID is a device's: its own, another name of its key, or one it had or has since."""
+    registry, histories = world.registry, world.identity.histories
+    thumbprint, known = _thumbprint(did), histories.get(did)
+    if registry.device(did) is not None:
+        return True
+    if thumbprint is not None and registry.key(thumbprint) is not None:
+        return True
+    if known is None:
+        return False
+    return any(registry.device(name) for name in world.identity.names_of(known.scid))
+
+
 def _not_covered(found: Capability, subject: str, world: World) -> str:
     """Why the subject is not what the capability is for; empty when it is."""
     did, _, name = subject.partition("#")
-    if world.registry.device(did) is not None:
+    if _has_key(did, world):
         return "it has a key of its own"
     if Operation.SIGN_FOR not in found.operations:
         return "the capability is not for signing"
@@ -76,6 +103,11 @@ def voucher(found: Capability) -> bytes:
     return _digest(found.issuer)
 
 
+def purse_of(owner: str) -> str:
+    """What the quota of an owner is kept under, whose name rests sealed."""
+    return _digest(owner).hex()
+
+
 def refuse_use(
     found: Capability, auth: Authenticated, receipt: Receipt, world: World
 ) -> Rejected | None:
@@ -97,9 +129,8 @@ def refuse_use(
         owner=found.issuer,
     )
     if why == "capability.region":
-        place = claims.place
-        where = "no place" if place is None else f"{place.lat_e7} {place.lon_e7}"
-        return _rejected("capability.region", where)
+        # Where it was said to be stays sealed with the envelope.
+        return _rejected("capability.region", "no place" if claims.place is None else "outside")
     return _rejected("capability.subject", claims.sub or "", why) if why else None
 
 

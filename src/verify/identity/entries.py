@@ -7,7 +7,7 @@ that it is about; when that key is destroyed, ``private`` is None and the entry 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -49,6 +49,18 @@ class KeySpan(NamedTuple):
     until: int | None
     version_id: str
     method: str
+
+
+def by_key(spans: Iterable[KeySpan]) -> list[KeySpan]:
+    """One span for each key: a key may stand under several methods, and counts under any."""
+    found: dict[bytes, KeySpan] = {}
+    for span in spans:
+        held = found.setdefault(span.key, span)
+        until = None
+        if held.until is not None and span.until is not None:
+            until = max(held.until, span.until)
+        found[span.key] = held._replace(since=min(held.since, span.since), until=until)
+    return list(found.values())
 
 
 def _digest(data: bytes) -> bytes:

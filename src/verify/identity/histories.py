@@ -1,9 +1,10 @@
 """Taking a DID's verified history: which of its keys count, from which receipt time to which.
 
 The controller of a DID says when a version began; the aggregator says from when on it believes it.
-A key counts from a grace before its version's time, for a device that turned first, but no
-further back than parked bytes may be; it ends at the time of the version that dropped it, and a
-grace later for what was under way.
+A key counts from its version's time, but no further back than parked bytes may be; it ends at the
+time of the version that dropped it. Devices have a grace on both sides (:mod:`verify.registry`):
+one may turn before its version is published, and have things under way. What owners and
+manufacturers sign has none, or a thief could use it.
 """
 
 from __future__ import annotations
@@ -52,15 +53,13 @@ def check_extends(history: History, known: KnownHistory) -> None:
 
 
 def spans_of(
-    history: History, known: KnownHistory | None, *, now: int, back: int, grace: int
+    history: History, known: KnownHistory | None, *, now: int, back: int
 ) -> tuple[KeySpan, ...]:
     """When each key of a history counts, by receipt time; what was taken before stays as it was.
 
     Args:
         now: receipt time, ms since 1970.
         back: how far back (ms) new keys count at most.
-        grace: how long (ms) a key counts before the version that brought it, and after the one
-            that dropped it.
     """
     first = 0 if known is None else known.number
     spans: dict[tuple[bytes, str], KeySpan] = {}
@@ -71,10 +70,10 @@ def spans_of(
         active = {(item.key.cose_key, item.id) for item in version.keys.get("assertionMethod", ())}
         for pair, span in spans.items():
             if span.until is None and pair not in active:
-                spans[pair] = span._replace(until=max(span.since, at + grace))
+                spans[pair] = span._replace(until=max(span.since, at))
         for key, method in sorted(active - spans.keys()):
             # The first history that is taken is believed for all of its time.
-            since = at if known is None else max(at - grace, now - back)
+            since = at if known is None else max(at, now - back)
             spans[key, method] = KeySpan(key, since, None, version.version_id, method)
     if len(spans) > MAX_SPANS:
         raise ConfigError("did.too_many_keys", f"over {MAX_SPANS} keys in one history")
@@ -102,14 +101,8 @@ def take_history(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str
         check_extends(history, known)
         if known.number == history.last.number:
             return {"did": history.did, "changed": False, "version": known.version_id}
-    policy = fold.policy
-    spans = spans_of(
-        history,
-        known,
-        now=now,
-        back=policy.time.max_age_s * 1000,
-        grace=policy.identity.rotation_grace_s * 1000,
-    )
+    back = fold.policy.time.max_age_s * 1000
+    spans = spans_of(history, known, now=now, back=back)
     entry = HistoryTaken(
         history.did,
         history.scid,

@@ -49,7 +49,8 @@ def key_at(identity: IdentityState, method: str, did: str, at: int) -> PublicKey
         )
     if (own := literal_key(did)) is not None:
         return own
-    for span in _history_of(identity, did).spans:
+    # Newest first: a name that a new key took over is the new key's, also while the old one ends.
+    for span in reversed(_history_of(identity, did).spans):
         if span.method == method and span.since <= at and (span.until is None or at < span.until):
             return PublicKey.from_cose_key(span.key)
     raise _not_now(f"{method[:160]} does not count now")

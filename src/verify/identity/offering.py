@@ -15,7 +15,7 @@ from depin_id.credentials.wire import read
 from depin_id.errors import CredentialError
 from verify.identity.entries import BatchTaken, StatusTaken
 from verify.identity.issuers import key_at
-from verify.identity.trust import StatusLists, keys_now, keys_then
+from verify.identity.trust import StatusLists, keys_now, store_then
 from verify.requests import hexed, text
 
 if TYPE_CHECKING:
@@ -86,9 +86,7 @@ def take_status_list(aggregator: Aggregator, request: Mapping[str, Any]) -> dict
     if held is not None:
         if held.data == data:
             return answer | {"changed": False}
-        store = StatusStore(key_of=keys_then(identity))
-        store.add(held.data)
-        store.add(data)
+        store_then(identity, (held.data, data))
     elif len(identity.status) >= MAX_LISTS:
         raise CredentialError("status.many", f"there are {MAX_LISTS} lists already")
     entry = StatusTaken(url, found.issuer, found.issued_ms, found.expires_ms, data)

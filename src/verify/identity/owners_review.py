@@ -7,6 +7,7 @@ from typing import Any, Final
 import cbor2
 
 from depin_id.errors import DepinError
+from depin_id.owners.claim import Claim
 from verify.entries import Admin, Judged, Rotated
 from verify.fold import Fold
 from verify.identity.entries import CapabilityTaken, OwnerSet, Succeeded, WalletBound
@@ -17,13 +18,15 @@ from verify.identity.succeeding import check_succession
 from verify.identity.succeeding import read_statement as read_succession
 
 _OTHER: Final = "it says something else than what was shown"
+_NO_ROTATION: Final = "a succession without its rotation"
+_NO_CLAIM: Final = "a wallet that no claim names"
 
 
 class OwnersReview:
     """Takes the entries of a journal one after the other, each before it is applied."""
 
     def __init__(self) -> None:
-        self._claim = b""
+        self._claim: bytes | None = None
         self._owed: Rotated | None = None
 
     def take(self, fold: Fold, entry: Admin | Judged, at: int) -> str:
@@ -32,43 +35,36 @@ class OwnersReview:
         Args:
             fold: as of the entry before. at: the entry's receipt time, ms since 1970.
         """
-        claim, self._claim = self._claim, b""
+        claim, self._claim = self._claim, None
         owed, self._owed = self._owed, None
         if owed is not None and entry != owed:
-            return "a succession without its rotation"
+            return _NO_ROTATION
+        if claim is not None and not (isinstance(entry, OwnerSet) and entry.how == "claim"):
+            return _NO_CLAIM
         try:
             match entry:
                 case CapabilityTaken(private=bytes()):
                     return _capability(fold, entry, at)
                 case OwnerSet(private=bytes()):
-                    return self._owner(fold, entry, at)
+                    return _owner(fold, entry, claim, at)
+                case OwnerSet() if claim:
+                    # The device was erased; what its owner has of the claim is still here.
+                    return _claimed(fold, entry, read_claim(fold, claim, at))
+                case WalletBound(nonce=b"", private=None):
+                    self._claim = b""
                 case WalletBound(private=bytes()):
-                    return _wallet(fold, entry, claim, at)
+                    return self._wallet(fold, entry, at)
                 case Succeeded(private=bytes()):
                     return self._succession(fold, entry, at)
         except DepinError as error:
             return f"{error.code}: {error.message}"
         return ""
 
-    def _owner(self, fold: Fold, entry: OwnerSet, at: int) -> str:
-        device, owner, shown, digest = _open(entry.private)
-        said: tuple[Any, ...]
-        if entry.how == "claim":
-            found = read_claim(fold, shown, at)
-            held = check_claim(fold, found, at)
-            said = (held.did, found.owner, found.nonce, b"")
-            self._claim = shown
-        elif entry.how == "transfer":
-            held, new, named = check_transfer(fold, shown, at)
-            said = (held.did, new, named, named)
-        elif entry.how == "operator":
-            held = fold.registry.known(device)
-            said = (device, owner, b"", b"")
-        else:
-            return "nobody becomes owner in this way"
-        ref = fold.state.subjects.ref(held.subject)
-        meant = (device, owner, entry.nonce, digest)
-        return "" if (said, ref, at) == (meant, entry.ref, entry.since) else _OTHER
+    def finish(self) -> str:
+        """What is wrong with the end of the journal; empty when nothing is."""
+        if self._owed is not None:
+            return _NO_ROTATION
+        return _NO_CLAIM if self._claim is not None else ""
 
     def _succession(self, fold: Fold, entry: Succeeded, at: int) -> str:
         statement, *chain = _open(entry.private)
@@ -79,6 +75,24 @@ class OwnersReview:
         meant = (entry.ref, entry.voucher, entry.nonce)
         return "" if (ref, voucher, found.nonce) == meant else _OTHER
 
+    def _wallet(self, fold: Fold, entry: WalletBound, at: int) -> str:
+        """Whose wallet it is; that he owned something then may have been erased with his device."""
+        owner, account, shown = _open(entry.private)
+        if entry.nonce:
+            payout = check_payout(fold, shown, at)
+            bound, said = payout.verified_wallet(), payout.owner
+            nonce = payout.nonce
+        else:
+            # Of a claim that the next entry takes; it answers the challenge.
+            found = read_claim(fold, shown, at)
+            wallet = found.verified_wallet()
+            if wallet is None:
+                return _NO_CLAIM
+            bound, said, nonce = wallet, found.owner, b""
+            self._claim = shown
+        meant = (owner, account, entry.nonce)
+        return "" if (said, bound.account, nonce) == meant else _OTHER
+
 
 def _capability(fold: Fold, entry: CapabilityTaken, at: int) -> str:
     chain, proof = _open(entry.private)
@@ -86,22 +100,34 @@ def _capability(fold: Fold, entry: CapabilityTaken, at: int) -> str:
     return "" if (found.id, ref, nonce) == (entry.id, entry.ref, entry.nonce) else _OTHER
 
 
-def _wallet(fold: Fold, entry: WalletBound, claim: bytes, at: int) -> str:
-    """Whose wallet it is; that he owned something then may have been erased with his device."""
-    owner, account, shown = _open(entry.private)
-    if entry.nonce:
-        payout = check_payout(fold, shown, at)
-        bound, said = payout.verified_wallet(), payout.owner
-        nonce = payout.nonce
+def _owner(fold: Fold, entry: OwnerSet, claim: bytes | None, at: int) -> str:
+    device, owner, shown, digest = _open(entry.private)
+    said: tuple[Any, ...]
+    if entry.how == "claim":
+        # One that binds a wallet rests with the wallet; both are empty when that was erased.
+        shown = shown or claim
+        if shown == b"":
+            return ""
+        found = read_claim(fold, shown or b"", at)
+        held = check_claim(fold, found, at)
+        said = (held.did, found.owner, found.nonce, b"")
+    elif entry.how == "transfer":
+        held, new, named = check_transfer(fold, shown, at)
+        said = (held.did, new, named, named)
+    elif entry.how == "operator":
+        held = fold.registry.known(device)
+        said = (device, owner, b"", b"")
     else:
-        # Of the claim before it, whose challenge it answered too.
-        found = read_claim(fold, shown, at)
-        wallet = found.verified_wallet() if shown == claim else None
-        if wallet is None:
-            return "a wallet that no claim names"
-        bound, said, nonce = wallet, found.owner, b""
-    meant = (owner, account, entry.nonce)
-    return "" if (said, bound.account, nonce) == meant else _OTHER
+        return "nobody becomes owner in this way"
+    ref = fold.state.subjects.ref(held.subject)
+    meant = (device, owner, entry.nonce, digest)
+    return "" if (said, ref, at) == (meant, entry.ref, entry.since) else _OTHER
+
+
+def _claimed(fold: Fold, entry: OwnerSet, found: Claim) -> str:
+    held = fold.registry.known(found.device)
+    said = (fold.state.subjects.ref(held.subject), found.nonce)
+    return "" if said == (entry.ref, entry.nonce) else _OTHER
 
 
 def _open(private: bytes | None) -> tuple[Any, ...]:

@@ -129,7 +129,7 @@ def check_claim(fold: Fold, found: Claim, now: int) -> Device:
             "owner.code", "the claim code is not that of this device", hint="is it another's label?"
         )
     # After the code: whoever has none learns nothing about the owner.
-    if identity.owned(device.did) is not None:
+    if _owned(fold, device.did, now) not in ("", found.owner) or identity.owned(device.did):
         raise CredentialError(
             "owner.claimed",
             "the device has an owner already",
@@ -138,24 +138,32 @@ def check_claim(fold: Fold, found: Claim, now: int) -> Device:
     return device
 
 
+def _owned(fold: Fold, device: str, now: int) -> str:
+    """Who could sign as the owner of a device: also whom the operator enrolled it for."""
+    owner = owner_now(fold, device, now)
+    return owner if owner.startswith("did:") else ""
+
+
 def _claim(aggregator: Aggregator, found: Claim, data: bytes, now: int) -> dict[str, Any]:
     device = check_claim(aggregator.fold, found, now)
     wallet = found.verified_wallet()
-    entries: list[OwnerSet | WalletBound] = [
+    entries: list[OwnerSet | WalletBound] = []
+    if wallet is not None:
+        entries.append(_bound(aggregator, wallet, b"", data))
+    entries.append(
         _owner_set(
             aggregator,
             device,
             found.owner,
             how="claim",
             nonce=found.nonce,
-            shown=data,
+            # One that names a wallet rests with it, under the owner's own key.
+            shown=data if wallet is None else b"",
             digest=b"",
             now=now,
         )
-    ]
-    if wallet is not None:
-        entries.append(_bound(aggregator, wallet, b"", data))
-    index = aggregator.administer(entries, at=now)
+    )
+    index = aggregator.administer(entries, at=now) + len(entries) - 1
     return {
         "device": device.did,
         "owner": found.owner,
@@ -172,7 +180,7 @@ def hear_claim(aggregator: Aggregator, parts: Sequence[bytes], now: int) -> Stat
     recipient = found.owner_key.thumbprint
 
     def work() -> StatementResult:
-        answer = _claim(aggregator, found, parts[0], aggregator.now())
+        answer = _claim(aggregator, found, parts[0], now)
         return StatementResult(ACCEPTED, recipient, answer["index"])
 
     return attempt(aggregator, recipient, work)
@@ -290,7 +298,7 @@ def check_transfer(fold: Fold, data: bytes, now: int) -> tuple[Device, str, byte
 def _check_issuer(fold: Fold, device: Device, claimed: OwnershipCredential, now: int) -> None:
     present = owner_now(fold, device.did, now)
     birth = fold.identity.births.get(device.did)
-    if fold.identity.owned(device.did) is None and birth is not None:
+    if not _owned(fold, device.did, now) and birth is not None:
         if claimed.issuer == birth.issuer in fold.policy.identity.manufacturers:
             return
     if not present.startswith("did:") or claimed.issuer != present:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import cbor2
 
@@ -13,6 +13,8 @@ from verify.fold import Fold
 from verify.identity.enrolling import PURPOSE, verify_evidence
 from verify.identity.entries import EvidenceTaken
 from verify.identity.state import Birth
+
+_NO_EVIDENCE: Final = "an enrolment without evidence, which the policy asks for"
 
 
 class EvidenceReview:
@@ -31,15 +33,22 @@ class EvidenceReview:
         """
         owed, self._owed = self._owed, None
         evidence = entry if isinstance(entry, EvidenceTaken) else None
+        if evidence is not None and evidence.purpose != PURPOSE:
+            return "evidence for nothing that is known"
         if owed is not None and (evidence is None or owed.ref != evidence.ref):
             if fold.policy.identity.enrolment == "evidence":
-                return "an enrolment without evidence, which the policy asks for"
+                return _NO_EVIDENCE
             owed = None
         if isinstance(entry, Enrolled):
             self._owed = entry
         if evidence is None or evidence.private is None:
             return ""
         return _wrong(fold, evidence, evidence.private, at, owed)
+
+    def finish(self, fold: Fold) -> str:
+        """What is wrong with the end of the journal; empty when nothing is."""
+        asked = fold.policy.identity.enrolment == "evidence"
+        return _NO_EVIDENCE if asked and self._owed is not None else ""
 
 
 def _wrong(

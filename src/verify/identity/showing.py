@@ -26,7 +26,9 @@ WITHDRAW: Final = "withdraw"
 """Statement: ``[chain that allows to administer, proof with the purpose "withdraw <id in hex>", id
 of the capability to withdraw]``; both chains are of one owner."""
 MAX_HELD: Final = 256
-"""Capabilities of one gateway that have not expired."""
+"""Capabilities of one gateway that are not over."""
+MAX_SHOWN: Final = 4096
+"""Capabilities of one gateway that are remembered: what was under way may still name one."""
 MAX_REASON: Final = 200
 _ID_BYTES: Final = 16
 
@@ -46,9 +48,13 @@ def show(aggregator: Aggregator, chain: bytes, proof: bytes) -> dict[str, Any]:
     answer = {"id": found.id.hex(), "holder": holder, "issuer": found.issuer}
     if found.id in fold.identity.capabilities:
         return answer | {"changed": False, "index": None}
-    chains = [data for item, data in fold.identity.capabilities.values() if item == holder]
-    if sum(now < read(data).expires_ms for data in chains) >= MAX_HELD:
-        raise CredentialError("delegation.many", f"{holder} has shown {MAX_HELD} capabilities")
+    held = [data for item, data in fold.identity.capabilities.values() if item == holder]
+    if len(held) >= MAX_SHOWN or sum(now < read(data).expires_ms for data in held) >= MAX_HELD:
+        raise CredentialError(
+            "delegation.many",
+            f"{holder} has shown {len(held)} capabilities",
+            hint="one of the same owner can be for many devices",
+        )
     private = cbor.encode_plain([chain, proof])
     index = aggregator.administer([CapabilityTaken(ref, found.id, nonce, private)], at=now)
     return answer | {"changed": True, "index": index}

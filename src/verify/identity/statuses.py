@@ -14,7 +14,7 @@ from depin_id.credentials.status import StatusResult, StatusStore
 from depin_id.errors import DepinError
 from verify.identity.entries import StatusTaken
 from verify.identity.state import IdentityState
-from verify.identity.trust import keys_then
+from verify.identity.trust import store_then
 
 _HELD: Final = 64
 _held: OrderedDict[tuple[bytes, int], StatusStore] = OrderedDict()
@@ -48,8 +48,9 @@ def _store(taken: StatusTaken, identity: IdentityState, max_age_ms: int) -> Stat
     if held is not None:
         return held
 
-    store = StatusStore(key_of=keys_then(identity), max_age_ms=max_age_ms, max_lists=1)
-    store.add(taken.data, issuer=taken.issuer)
+    store = store_then(
+        identity, [taken.data], issuer=taken.issuer, max_age_ms=max_age_ms, max_lists=1
+    )
     _held[taken.data, max_age_ms] = store
     if len(_held) > _HELD:
         _held.popitem(last=False)

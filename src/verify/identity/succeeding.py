@@ -172,7 +172,7 @@ def hear(aggregator: Aggregator, parts: Sequence[bytes], now: int) -> StatementR
     recipient, chain = found.new_key.thumbprint, parts[1] if len(parts) == 2 else None
 
     def work() -> StatementResult:
-        answer = _succeed(aggregator, found, parts[0], chain, aggregator.now())
+        answer = _succeed(aggregator, found, parts[0], chain, now)
         return StatementResult(ACCEPTED, recipient, answer["index"])
 
     return attempt(aggregator, recipient, work)

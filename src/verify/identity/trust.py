@@ -6,21 +6,22 @@ entry (a batch, a status list) stays good when its signer's key is replaced late
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from depin_id.credentials import BatchProof, BirthCertificate, ProductionBatch, verify_birth
 from depin_id.credentials import verify as verify_credential
 from depin_id.credentials.status import StatusResult, StatusStore
 from depin_id.credentials.verifying import Verified
 from depin_id.credentials.wire import read
-from depin_id.errors import CredentialError
+from depin_id.errors import CredentialError, DepinError
 from depin_id.keys import PublicKey
 from verify.identity.issuers import key_at
 from verify.identity.state import IdentityState
 from verify.policy import IdentityPolicy
 
 KeyOf = Callable[[str, str, str | None], PublicKey]
+_T = TypeVar("_T")
 
 
 def check_trusted(policy: IdentityPolicy, issuer: str) -> None:
@@ -43,19 +44,53 @@ def keys_now(identity: IdentityState, policy: IdentityPolicy, at: int) -> KeyOf:
     return key_of
 
 
-def keys_then(identity: IdentityState) -> KeyOf:
-    """Gives keys for what was verified when it was received: those that counted at any time."""
+def verified_then(identity: IdentityState, verify: Callable[[KeyOf], _T]) -> _T:
+    """Verify again what was verified when it was received: by keys that counted at any time.
+
+    A method may have named several keys, one after the other: the newest is tried first.
+
+    Raises: what ``verify`` raises with the oldest.
+    """
+    back = more = 0
 
     def key_of(method: str, issuer: str, _created: str | None) -> PublicKey:
+        nonlocal more
         known = identity.histories.get(issuer)
         if known is None:
             return key_at(identity, method, issuer, 0)
-        for span in reversed(known.spans):
-            if span.method == method:
-                return PublicKey.from_cose_key(span.key)
-        raise CredentialError("issuer.key", f"{method[:160]} is no key of {issuer[:120]}")
+        keys = dict.fromkeys(span.key for span in reversed(known.spans) if span.method == method)
+        if not keys:
+            raise CredentialError("issuer.key", f"{method[:160]} is no key of {issuer[:120]}")
+        more = len(keys) - 1
+        return PublicKey.from_cose_key([*keys][min(back, more)])
 
-    return key_of
+    while True:
+        try:
+            return verify(key_of)
+        except DepinError:
+            if back >= more:
+                raise
+            back += 1
+
+
+def store_then(
+    identity: IdentityState, lists: Iterable[bytes], *, issuer: str | None = None, **bounds: int
+) -> StatusStore:
+    """A store of lists that were taken, each verified as by :func:`verified_then`.
+
+    Args:
+        issuer: DID of whoever they have to be by. bounds: of the store.
+    """
+    keys: list[KeyOf] = []
+    store = StatusStore(key_of=lambda *asked: keys[-1](*asked), **bounds)
+    for data in lists:
+
+        def add(key_of: KeyOf, data: bytes = data) -> None:
+            keys.append(key_of)
+            store.add(data, issuer=issuer)
+
+        verified_then(identity, add)
+    return store
 
 
 class StatusLists:
@@ -73,10 +108,9 @@ class StatusLists:
         self, entry: Mapping[str, Any], *, now_ms: int, issuer: str | None = None
     ) -> StatusResult:
         """What the list says; see :class:`depin_id.credentials.StatusCheck`."""
-        store = StatusStore(key_of=keys_then(self._identity), max_age_ms=self._max_age_ms)
         taken = self._identity.status.get(_uri(entry))
-        if taken is not None:
-            store.add(taken.data)
+        lists = () if taken is None else (taken.data,)
+        store = store_then(self._identity, lists, max_age_ms=self._max_age_ms)
         return store.check(entry, now_ms=now_ms, issuer=issuer or self._issuer)
 
 
@@ -107,12 +141,12 @@ def verify_certificate(
     lists = StatusLists(identity, issuer, policy.status_max_age_s)
     batch = None
     if isinstance(certificate, BirthCertificate) and isinstance(parts.proof, BatchProof):
-        batch = verify_credential(
-            _batch(identity, parts.proof),
-            key_of=keys_then(identity),
-            now_ms=at,
-            expected_type=ProductionBatch,
-            status=lists,
+        taken = _batch(identity, parts.proof)
+        batch = verified_then(
+            identity,
+            lambda key_of: verify_credential(
+                taken, key_of=key_of, now_ms=at, expected_type=ProductionBatch, status=lists
+            ),
         )
     return verify_birth(
         data,
