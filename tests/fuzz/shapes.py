@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import Any, Final
 
@@ -50,7 +50,7 @@ def _lines(value: Any) -> bytes:
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     yield path
-    inner = value.items() if isinstance(value, dict) else ()
+    inner: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
     inner = enumerate(value) if isinstance(value, list) else inner
     inner = ((0, value.value),) if isinstance(value, cbor.Tag) else inner
     for name, item in inner:
@@ -72,7 +72,7 @@ def _changed(value: Any, draw: Random, pool: tuple[Any, ...]) -> Any:
         return inner
     if not value or draw.random() < 0.6:
         return draw.choice(pool)
-    made = value.copy() if isinstance(value, dict | list) else value
+    made: Any = value.copy() if isinstance(value, dict | list) else value
     if isinstance(value, dict):
         name = draw.choice(list(value))
         made[draw.choice((name, "x", 99))] = draw.choice(pool)
