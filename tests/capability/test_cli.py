@@ -67,6 +67,18 @@ def test_owner_gateway_agent(desk: Desk) -> None:
     assert "60 a minute" in desk.run("delegate", "show", desk.path("gateway.cap"))
 
 
+def test_a_gateway_passes_on_as_its_folder(desk: Desk) -> None:
+    shown = desk.json("device", "new", desk.path("gw"), "--name", "roof")
+    (desk.folder / "gateway.did").write_text(shown["did"])
+    made(desk, *WHOLE)
+    desk.run(
+        *("delegate", "attenuate", desk.path("gateway.cap"), "--as", desk.path("gw")),
+        *("--to", did(desk, "agent"), "--network", NETWORK, "-o", desk.path("agent.cap")),
+    )
+    found = desk.json("delegate", "verify", desk.path("agent.cap"), "--network", NETWORK)
+    assert found["audience"] == did(desk, "agent")
+
+
 def test_a_proof_that_a_verifier_takes(desk: Desk) -> None:
     made(desk, *WHOLE)
     challenges, now = Challenges(), wall_ms()

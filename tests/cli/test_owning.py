@@ -34,7 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     common = ("--model", "N1", "--hardware-revision", "B", "--key-protection", "software")
     checked = run("factory", "devices.csv", "--check", "--json", *common, cwd=folder)
     assert json.loads(checked.stdout)["devices"] == 2
-    out = ("--out", "batch", "--batch", "7", "--key", "maker", "--labels", "sheet", "--json")
+    out = ("--out", "batch", "--batch", "7", "--as", "maker", "--labels", "sheet", "--json")
     made = json.loads(
         run(
             "factory", "-", *out, *common, cwd=folder, data=(folder / "devices.csv").read_bytes()

@@ -67,6 +67,7 @@ def test_the_life_of_a_did(shell: Shell, tmp_path: Path) -> None:
     kept = shell.json("did", "rotate", folder, "--keep-signing-key", "--passphrase-file", word)
     assert kept["key"] == turned["key"]
 
+    assert shell.json("did", "show", folder) == kept
     listed = shell.json("did", "history", folder)
     assert [version["number"] for version in listed["versions"]] == [1, 2, 3]
     assert listed["versions"][0]["until"] == listed["versions"][1]["since"]
@@ -153,6 +154,7 @@ def test_what_is_wrong_is_said(shell: Shell, tmp_path: Path) -> None:
         (("resolve", "nonsense"), "did.malformed"),
         (("resolve", "did:other:x"), "methodNotSupported"),
         (("resolve", did), "did.not_found"),
+        (("resolve", did, "--log", site, "--at", "yesterday"), "hint: such as"),
         (("resolve", did, "--log", site, "--at", "2026-11-21T14:00:00Z"), "featureNotSupported"),
         (("resolve", did, "--log", tmp_path / "none"), "file.missing"),
         (("resolve", did, "--witness", site), "--log"),
