@@ -5,16 +5,16 @@ It holds nothing secret and proves nothing: the aggregator's operator decides wh
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NoReturn, get_args
 
+from depin_id import strict_json
 from depin_id.claims import Place
 from depin_id.did.key import did_key, parse_did_key
 from depin_id.did.syntax import parse_did
-from depin_id.errors import ConfigError, DepinError
+from depin_id.errors import ConfigError, DepinError, EncodingError
 from depin_id.keys import PublicKey
 
 TYPE: Final = "depin-enrolment/1"
@@ -209,18 +209,11 @@ def _json_place(value: dict[str, Any]) -> Place | None:
     return _place(parse_degrees(lat), parse_degrees(lon))
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        _wrong("a field occurs twice")
-    return result
-
-
 def _load(text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        _wrong(f"not JSON: {str(error)[:120]}")
+        return strict_json.parse(text, max_bytes=MAX_DOCUMENT)
+    except EncodingError as error:
+        _wrong(error.message)
 
 
 def _documents(text: str) -> Iterator[tuple[int, str]]:

@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-HASH_BYTES: Final = 32
 MAX_PATH: Final = 64
 """Hashes in the longest path looked at: a tree of 2^64 leaves."""
 

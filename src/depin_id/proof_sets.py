@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final, NoReturn
 
+from depin_id import rfc3339
 from depin_id.data_integrity import (
     ProofSigner,
     in_context,
@@ -183,11 +183,11 @@ def _texts(named: Any) -> list[Any]:
     return named if isinstance(named, list) and named else [named]
 
 
-def _milliseconds(moment: Any) -> float:
-    try:
-        return datetime.fromisoformat(moment).timestamp() * 1000
-    except (ValueError, TypeError, OverflowError):
+def _milliseconds(moment: Any) -> int:
+    found = rfc3339.milliseconds(moment)
+    if found is None:
         _refuse("proof.malformed", f"{str(moment)[:40]!r} is no moment")
+    return found
 
 
 def _fewer(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

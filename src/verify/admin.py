@@ -27,6 +27,7 @@ from verify.operating import check_successor, retire, settle, stage
 from verify.policy import Policy
 from verify.profile import find_profile, load_profiles
 from verify.registry import Device
+from verify.requests import hexed, text
 from verify.setup import policy_entry
 
 MAX_REASON = 200
@@ -66,13 +67,6 @@ def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
     return operation(aggregator, request)
 
 
-def _text(request: Mapping[str, Any], field: str) -> str:
-    value = request.get(field)
-    if not isinstance(value, str):
-        raise ConfigError("admin.request", f"the request has no text {field!r}")
-    return value
-
-
 def _device(aggregator: Aggregator, did: str) -> Device:
     return aggregator.fold.registry.known(did)
 
@@ -84,7 +78,7 @@ def _enrol(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]
     since = request.get("effective_from")
     if "proof" in request:
         return enrolling.enrol_with_evidence(aggregator, request)
-    documents = read_enrolments(_text(request, "documents"))
+    documents = read_enrolments(text(request, "documents"))
     return enrol(aggregator, documents, effective_from=since)
 
 
@@ -199,8 +193,8 @@ def check_enrolment(
 
 
 def _rotate(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
-    did = _text(request, "did")
-    key = parse_did_key(_text(request, "new_key"))
+    did = text(request, "did")
+    key = parse_did_key(text(request, "new_key"))
     _device(aggregator, did)
     aggregator.fold.registry.check_new_key(key)
     now, policy = aggregator.now(), aggregator.fold.policy
@@ -215,7 +209,7 @@ def _rotate(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
 
 
 def _revoke(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
-    did = _text(request, "did")
+    did = text(request, "did")
     if _device(aggregator, did).revoked_at is not None:
         # A second entry would change nothing: a revocation takes effect once, and for ever.
         return {"did": did, "changed": False}
@@ -228,7 +222,7 @@ def _revoke(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
 
 
 def _erase(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
-    did = _text(request, "did")
+    did = text(request, "did")
     if aggregator.fold.registry.device(did) is None:
         return {"did": did, "index": aggregator.erase_owner(did)}
     index = aggregator.erase(_device(aggregator, did))
@@ -239,10 +233,7 @@ def _erase(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _card(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        data = bytes.fromhex(_text(request, "card"))
-    except ValueError:
-        raise ConfigError("admin.request", "the card is not hexadecimal") from None
+    data = hexed(request, "card")
     workspace, current = aggregator.workspace, aggregator.fold.card
     card = read_card(data, network=current.network)
     check_successor(current, card, aggregator.now() // 1000)
@@ -264,7 +255,7 @@ def _retire(aggregator: Aggregator, _: Mapping[str, Any]) -> dict[str, Any]:
 def _policy(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
     folder = aggregator.workspace.profiles
     profiles = load_profiles(folder if folder.is_dir() else None)
-    policy = Policy.from_toml(_text(request, "toml"), profiles=profiles)
+    policy = Policy.from_toml(text(request, "toml"), profiles=profiles)
     if policy.digest == aggregator.fold.policy.digest:
         return {"digest": policy.digest.hex(), "changed": False}
     index = aggregator.administer([policy_entry(policy, profiles)])
@@ -273,12 +264,9 @@ def _policy(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
 
 
 def _resume(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
-    did = _text(request, "did")
+    did = text(request, "did")
     device = _device(aggregator, did)
-    try:
-        nonce = bytes.fromhex(_text(request, "nonce"))
-    except ValueError:
-        raise ConfigError("admin.request", "the nonce is not hexadecimal") from None
+    nonce = hexed(request, "nonce")
     if len(nonce) != NONCE_BYTES:
         raise ConfigError(
             "admin.request",

@@ -237,7 +237,8 @@ def encode_judged(entry: Judged) -> bytes:
 
 def _decode_judged(value: list[Any], did_of: Any) -> Judged:
     _, subject, new, stream, thumbprint, where, mark, bucket, owner, anchor, suspend, *rest = value
-    verdict, receipt_flags, sealed_by, *spent = rest
+    verdict, receipt_flags, sealed_by, *more = rest
+    (spent,) = more or (None,)
     epoch, n, identity, prev, consumes = where
     subject_did, parent, ref = new if new is not None else (did_of(subject), "", None)
     change = Change(
@@ -256,7 +257,7 @@ def _decode_judged(value: list[Any], did_of: Any) -> Judged:
         owner=None if owner is None else (owner[0], Bucket(*owner[1:])),
         anchor=None if anchor is None else Anchor(*anchor),
         suspend=suspend,
-        spent=Spending.unpack(*spent[0]) if spent else None,
+        spent=None if spent is None else Spending.unpack(*spent),
     )
     fields: list[Any] = [change, *verdict, tuple(receipt_flags), tuple(sealed_by), ref]
     return Judged(*fields)

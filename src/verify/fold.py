@@ -31,8 +31,10 @@ from verify.entries import (
     Tick,
 )
 from verify.entry_private import Private
+from verify.identity.chains import prune
 from verify.identity.entries import (
     BatchTaken,
+    CapabilityTaken,
     Compromised,
     HistoryTaken,
     IdentityEntry,
@@ -215,7 +217,7 @@ class Fold:
                 for _, code, count in rows:
                     self.tally.add(self.tally.counted, code, count)
             case _:
-                self._apply_identity(entry)
+                self._apply_identity(entry, received_at)
 
     def check_enrolment(self, enrolment: Enrolment) -> frozenset[bytes]:
         """Refuse a device that is in, or one of whose keys is somebody's. Raises ConfigError.
@@ -256,7 +258,7 @@ class Fold:
         if own or self.registry.device(did) is None:
             self.identity.forget_owner(did, own)
 
-    def _apply_identity(self, entry: IdentityEntry) -> None:
+    def _apply_identity(self, entry: IdentityEntry, received_at: int) -> None:
         holder = ""
         if not isinstance(entry, HistoryTaken | Withdrawn | StatusTaken | BatchTaken | WalletBound):
             holder = self.state.subjects[self.state.by_ref[entry.ref]].did
@@ -274,6 +276,8 @@ class Fold:
                 for name in devices:
                     self.registry.follow(name, spans, grace)
         self.identity.apply(entry, holder)
+        if isinstance(entry, CapabilityTaken):
+            prune(self.identity, holder, received_at)
 
     def restore_settings(
         self, card: bytes, asserted_time: bool, policy: bytes, profiles: Sequence[Any]

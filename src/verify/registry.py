@@ -270,11 +270,13 @@ class Registry:
         """Give a device the keys of its DID's history: new ones are added, old ones end.
 
         Args:
-            grace: how long (ms) after its end a key counts for what was under way.
+            grace: how long (ms) a key counts before its time, for a device that turned first, and
+                after its end, for what was under way.
 
         Raises ConfigError, ``registry.duplicate_key`` for a key of another device.
         """
         row = self._known(did)
+        first = self.devices.first[row]
         found = [(span, PublicKey.from_cose_key(span.key)) for span in by_key(spans)]
         held = [self._key_row(key.thumbprint) for _, key in found]
         for (_, key), at in zip(found, held, strict=True):
@@ -284,7 +286,7 @@ class Registry:
         for (span, key), at in zip(found, held, strict=True):
             if at is None:
                 at = len(self.keys.device)
-                self._add_key(row, key, span.since)
+                self._add_key(row, key, max(self.keys.since[first], span.since - grace))
             if span.until is not None:
                 self._end(at, span.until + grace)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -106,3 +108,26 @@ def test_what_is_canonical_reads_back(value: Any) -> None:
     except EncodingError:
         return
     assert jcs.canonicalize(back) == data
+
+
+@pytest.mark.parametrize("ends", ["", '"]', "\\"])
+def test_a_text_that_does_not_end_costs_time_in_its_length_alone(ends: str) -> None:
+    # Brackets enough for a look at how deep they nest, all of them inside of one text.
+    text = '["' + '\\"' * 200_000 + "[" * 65 + ends
+    began = time.process_time()
+    with contextlib.suppress(EncodingError):
+        strict_json.parse(text)
+    assert time.process_time() - began < 2
+
+
+def test_brackets_in_texts_do_not_nest() -> None:
+    for inside in ("[" * 99, '\\"' + "[" * 99, "\\\\", '\\\\\\"[[' * 40):
+        assert strict_json.parse('["' + inside + '",' + "[]," * 70 + "0]")[0]
+        with pytest.raises(EncodingError, match="nested deeper"):
+            strict_json.parse('["' + inside + '",' + "[" * 64 + "]" * 64 + "]")
+
+
+@pytest.mark.parametrize("number", ["1" * 400 + ".0", "-" + "9" * 310 + ".5", "1e309", "-1E999"])
+def test_a_number_beyond_what_a_double_holds_is_refused(number: str) -> None:
+    with pytest.raises(EncodingError, match="too large"):
+        strict_json.parse(f'{{"a":[{number}]}}')

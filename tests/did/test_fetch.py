@@ -137,6 +137,7 @@ def test_plain_addresses_are_taken(url: str, shown: str | None) -> None:
         "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "127.0.0.1", "127.255.0.9",
         "0.0.0.0", "0.1.2.3", "169.254.169.254", "100.64.0.1", "100.127.255.255", "192.0.0.8",
         "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.9", "192.88.99.1", "224.0.0.1",
+        "168.63.129.16",
         "239.255.255.250", "240.0.0.1", "255.255.255.255", "::", "::1", "::127.0.0.1",
         "::ffff:127.0.0.1", "::ffff:8.8.8.8", "::ffff:0:127.0.0.1", "64:ff9b::7f00:1",
         "64:ff9b::808:808", "64:ff9b:1::1", "100::1", "2001::1", "2001:10::1", "2001:db8::1",
@@ -233,6 +234,8 @@ OPEN = b"HTTP/1.1 200 OK\r\n\r\n"
         (answer(Content_Length="-2"), "fetch.malformed"),
         (answer(Content_Length="+2"), "fetch.malformed"),
         (answer(Transfer_Encoding="chunked"), "fetch.malformed"),
+        # A space that is none to others: the body would be taken with its chunks' lengths.
+        (CHUNKS[:-4] + b"\x0b\r\n\r\n2\r\n{}\r\n0\r\n\r\n", "fetch.malformed"),
         (CHUNKS + b"2\r\n{}\r\n", "fetch.malformed"),
         (CHUNKS + b"zz\r\n{}\r\n", "fetch.malformed"),
         (b"SSH-2.0-x\r\n", "fetch.malformed"),

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from depin_id.did import Resolver, folder
-from depin_id.did.approving import approve
+from depin_id.did.approving import APPROVED_FILE, approve
 from depin_id.did.folder import DidFolder
 from depin_id.did.keyring import SIGNING_FILE, Keyring
 from depin_id.did.making import DOCUMENT_FILE
-from depin_id.did.webvh import witness_rule
+from depin_id.did.webvh import Pins, create, verify_log, witness_rule
+from depin_id.did.webvh.authoring import update
 from depin_id.errors import DepinError, DIDError, StateError
+from depin_id.keys import SoftwareSigner
 
 
 @pytest.mark.parametrize("method", ["key", "jwk"])
@@ -202,7 +204,8 @@ def test_a_version_counts_when_its_witnesses_have_approved_it(tmp_path: Path) ->
         proofs = path / "did-witness.json"
         before = proofs.read_bytes() if proofs.exists() else None
         log = (path / "did.jsonl").read_bytes()
-        _, after = approve(log, before, witnesses[number].signer, now_ms=now_ms)
+        pins = Pins(tmp_path / "abc"[number] / APPROVED_FILE)
+        _, after = approve(log, before, witnesses[number].signer, now_ms=now_ms, pins=pins)
         proofs.write_bytes(after)
 
     for change in (made.rotate, made.deactivate):
@@ -244,5 +247,36 @@ def test_a_version_counts_when_its_witnesses_have_approved_it(tmp_path: Path) ->
     proofs = (path / "did-witness.json").read_bytes()
     for broken in (log[:-9], log + b"{}\n", b""):
         with pytest.raises(DIDError) as bad:
-            approve(broken, proofs, witnesses[0].signer, now_ms=NOW + 9 * DAY)
+            approve(broken, proofs, witnesses[0].signer, now_ms=NOW + 9 * DAY, pins=Pins())
         assert bad.value.code == "did.webvh.log"
+
+
+def test_a_witness_approves_one_of_two_histories(tmp_path: Path) -> None:
+    witness, maker = SoftwareSigner.generate(), SoftwareSigner.generate()
+    file = tmp_path / APPROVED_FILE
+    one = create("example.com", maker, now_ms=NOW, witness=witness_rule(1, [witness.public_key]))
+
+    def ask(log: bytes, proofs: bytes | None = None) -> bytes:
+        return approve(log, proofs, witness, now_ms=NOW + 9 * DAY, pins=Pins(file))[1]
+
+    def refused(log: bytes, proofs: bytes | None) -> str:
+        with pytest.raises(DIDError) as caught:
+            ask(log, proofs)
+        return caught.value.code
+
+    first = ask(one)
+    history = verify_log(one, witness=first, now_ms=NOW)
+    left, right = (
+        update(history, maker, now_ms=NOW + DAY, parameters={"ttl": ttl}) for ttl in (1, 2)
+    )
+    second = ask(one + left, first)
+    # The same again is the same answer; the other version of that number never gets one.
+    assert ask(one + left, first) == second
+    assert refused(one + right, first) == "did.log_forked"
+    assert refused(one, None) == "did.log_rolled_back"
+    grown = verify_log(one + left, witness=second, now_ms=NOW + DAY)
+    third = update(grown, maker, now_ms=NOW + 2 * DAY)
+    # Another witness of a fork is no way around it.
+    ask(one + left + third, second)
+    assert refused(one + right, first) == "did.log_rolled_back"
+    assert file.stat().st_mode & 0o077 == 0

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depin_id.did import Resolution, Resolver, did_key
+from depin_id.did import Resolution, Resolver, did_key, logged
 from depin_id.did.cache import Cache
 from depin_id.did.contents import check_document, method_key
 from depin_id.did.dereference import select, split_url
@@ -523,3 +523,89 @@ def test_published_examples_of_did_jwk() -> None:
         "QzdPUTFOei1EUThoYmVHZE5yZngtRkctSUswOCJ9"
     )
     assert Resolver().resolve(x25519).error == "unsupportedPublicKeyType"
+
+
+ENDED = ("2026-09-21T14:13:20Z", "2026-09-21T15:13:20+01:00", "2026-09-21T14:13:19.999Z")
+
+
+@pytest.mark.parametrize("name", ["expires", "revoked"])
+def test_a_method_ends_when_it_says_so(name: str) -> None:
+    def key_at(end: Any, now: int, version_time: int | None = None) -> Any:
+        method = {"id": "#a", "type": "Multikey", "controller": WEB, name: end,
+                  "publicKeyMultibase": encode_multikey(KEY)}  # fmt: skip
+        found = {"id": WEB, "verificationMethod": [method], "assertionMethod": ["#a"]}
+        files = {WEB: {"did.json": json.dumps(found).encode()}}
+        resolver = Resolver(files=files, now_ms=lambda: now)
+        return resolver.key(f"{WEB}#a", version_time=version_time)
+
+    for end in ENDED:
+        assert key_at(end, NOW - 2) == KEY
+        with pytest.raises(DIDError, match="has expired, or it was revoked"):
+            key_at(end, NOW + DAY)
+    wrong: list[Any] = ["never", None, 0, "2026-09-21", [ENDED[0]], "2026-09-21T14:13:20"]
+    for end in wrong:
+        with pytest.raises(DIDError, match="is no moment") as caught:
+            key_at(end, 0)
+        assert caught.value.code == "did.verification_method"
+
+
+def test_a_method_that_ends_by_itself_is_in_no_history() -> None:
+    update, key = SoftwareSigner.generate(), SoftwareSigner.generate().public_key
+    start = document_template("example.com", {"a": KEY, "b": key})
+    start["verificationMethod"][0]["revoked"] = "2026-01-01T00:00:00Z"
+    log = create("example.com", update, now_ms=NOW, document=start)
+    history = verify_log(log, now_ms=NOW)
+    assert history.key_at(NOW) == key and not history.was_active(KEY, NOW)
+    resolver = Resolver(files={history.did: {"did.jsonl": log}}, now_ms=lambda: NOW)
+    assert resolver.key(f"{history.did}#b") == key
+    for moment in (None, NOW):
+        with pytest.raises(DIDError, match="revoked"):
+            resolver.key(f"{history.did}#a", version_time=moment)
+
+
+def test_caches_are_bounded_in_weight() -> None:
+    cache: Cache[bytes] = Cache(lambda: 0, max_weight=10, weigh=len)
+
+    def kept() -> str:
+        found: dict[str, Any] = {name: entry[1] for name, entry in cache._entries.items()}
+        assert cache._weight == sum(map(len, found.values()))
+        return "".join(sorted(found))
+
+    for name in "abc":
+        cache.get(name, lambda: bytes(4))
+    assert kept() == "bc"
+    cache.get("b", lambda: bytes(6), fresh=True)
+    assert kept() == "bc"
+    cache.get("d", lambda: bytes(1))
+    assert kept() == "bd"
+    cache.get("a", lambda: bytes(11))
+    assert kept() == ""
+    cache.get("c", lambda: bytes(10))
+    cache.forget("c")
+    cache.forget("c")
+    assert kept() == "" and cache._weight == 0
+
+
+def test_histories_are_kept_up_to_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = [Log(f"example{number}.com") for number in range(4)]
+    files = {log.did: {"did.jsonl": log.two} for log in logs}
+    monkeypatch.setattr(logged, "MAX_KNOWN_BYTES", 2 * len(logs[0].two) + 100)
+    resolver = Resolver(files=files, now_ms=lambda: NOW + 2 * DAY, max_age_ms=0)
+    for log in [*logs, *logs]:
+        assert resolver.resolve(log.did).document_metadata["versionNumber"] == 2
+    method = resolver.method("webvh")
+    assert isinstance(method, logged.WebvhMethod)
+    assert len(method._known) == len(method._sizes) == 2
+
+
+@pytest.mark.parametrize("kind", [["Multikey"], {"Multikey": 1}, None, 1, True, {}])
+def test_a_method_of_any_type_is_no_way_out(kind: Any) -> None:
+    start = document_template("example.com", {"a": KEY})
+    start["verificationMethod"][0]["type"] = kind
+    log = create("example.com", SoftwareSigner.generate(), now_ms=NOW, document=start)
+    history = verify_log(log, now_ms=NOW)
+    assert history.key_at(NOW) is None
+    resolver = Resolver(files={history.did: {"did.jsonl": log}}, now_ms=lambda: NOW)
+    with pytest.raises(DIDError) as caught:
+        resolver.key(f"{history.did}#a")
+    assert caught.value.code == "did.key_not_supported"

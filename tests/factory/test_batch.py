@@ -273,3 +273,17 @@ def test_defaults_are_for_lines_that_say_nothing(tmp_path: Path) -> None:
         for one in certificates(tmp_path / "batch")
     ]
     assert models == ["N1", "own"]
+
+
+def test_a_folder_that_others_may_write_is_not_taken(tmp_path: Path) -> None:
+    beside = tmp_path / ".batch.unfinished"
+    for mode in (0o777, 0o770, 0o750):
+        beside.mkdir(exist_ok=True)
+        beside.chmod(mode)
+        (beside / "kept").write_text("x")
+        with pytest.raises(StateError) as caught:
+            make(lines(2), tmp_path / "batch")
+        assert caught.value.code == "state.permissions"
+        assert (beside / "kept").exists() and not (tmp_path / "batch").exists()
+    beside.chmod(0o700)
+    assert make(lines(2), tmp_path / "batch").size == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -140,6 +141,13 @@ def test_the_list_is_bounded_and_every_kind_is_in_it(tmp_path: Path) -> None:
     assert len(found.faults.listed) == MAX_LISTED + 1
     assert "and 480 more" in str(found) and "line 502" in str(found)
     assert json.loads(json.dumps(found.to_json()))["counts"]["factory.key"] == 500
+
+
+@pytest.mark.parametrize("curve", [[], {}, {1: [1]}, None, 1.5, "P-256", True])
+def test_a_curve_of_any_type_is_another_curve(curve: Any, tmp_path: Path) -> None:
+    text = cbor.encode({1: 1, -1: curve, -2: bytes(32)}).hex()
+    expected = "factory.key" if curve is True else "factory.curve"
+    assert faults(["serial,key", f"a,{text}"], tmp_path) == [(2, expected)]
 
 
 def test_the_makers_own_key_is_no_devices(tmp_path: Path) -> None:

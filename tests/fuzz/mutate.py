@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from random import Random
 
 from tests.fuzz.settings import MAX_INPUT
+from tests.fuzz.shapes import reshaped
 from tests.fuzz.target import Target
 
 _ODD = (
@@ -55,7 +56,10 @@ def run(target: Target, seconds: float, seed: int = 0) -> int:
     draw, corpus = Random(f"{target.name}/{seed}"), target.corpus()
     ends, count = time.monotonic() + seconds, 0
     while time.monotonic() < ends:
-        data = mutated(draw.choice(corpus), draw, corpus)
+        seed_input = draw.choice(corpus)
+        data = reshaped(seed_input, draw) if count % 2 else None
+        if data is None:
+            data = mutated(seed_input, draw, corpus)
         try:
             target.run(data)
         except BaseException as error:

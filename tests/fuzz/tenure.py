@@ -97,6 +97,6 @@ def take_payout(data: bytes) -> None:
 
 
 target("foreign-subject", take_foreign, [_ENVELOPE])
-target("entry-under-capability", take_spent, [_delta()])
+target("entry-under-capability", take_spent, [_delta(), b"\x90" + _delta()[1:] + b"\xf6"])
 target("held-chain", take_chain, [_CHAIN])
 target("payout", take_payout, [_PAYOUT])

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from depin_id import cbor
 from tests.fuzz.mutate import run
 from tests.fuzz.settings import CORPUS, MAX_KEPT
 from tests.fuzz.target import Target
@@ -34,6 +35,18 @@ def test_the_corpus_is_ours_and_small() -> None:
         lines = path.read_text().split()
         assert len(lines) == len(set(lines)) <= 200
         assert all(len(bytes.fromhex(line)) <= MAX_KEPT for line in lines)
+
+
+def test_types_are_changed_within_an_input() -> None:
+    """What no change of bytes finds soon: a text that became a list, inside of a signed payload."""
+
+    def fragile(data: bytes) -> None:
+        payload = cbor.decode(data)[0]
+        if isinstance(payload, bytes):
+            {cbor.decode(payload)[1]: "a list has no hash"}
+
+    with pytest.raises(TypeError):
+        run(Target("fragile", fragile, (cbor.encode([cbor.encode({1: "a"})]),)), 30)
 
 
 def test_a_find_is_found_and_told() -> None:

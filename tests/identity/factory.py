@@ -62,6 +62,7 @@ class Maker:
         valid_until: str | None = None,
         status: int | None = None,
         batch: str = "lot 1",
+        claim: bytes = b"\xab" * 32,
     ) -> credentials.BirthCertificate:
         entry: dict[str, Any] | None = None
         if status is not None:
@@ -79,7 +80,7 @@ class Maker:
             key_protection="secure-element",
             model="Meter 3",
             serial=serial,
-            claim_digest="ab" * 32,
+            claim_digest=claim.hex(),
         )
         return credentials.BirthCertificate(
             credential_status=entry,

@@ -185,6 +185,22 @@ def _widened(net: Plant, data: bytes, by: SoftwareSigner, audience: PublicKey) -
     return cbor.encode([*cbor.decode(data), block])
 
 
+def test_what_has_expired_is_forgotten_when_another_is_shown(net: Plant) -> None:
+    gateway, other = net.gateway(), net.gateway("other")
+    old, fresh = chain(net, gateway, expires=NOW + 5), chain(net, gateway, expires=NOW + 10**7)
+    theirs = chain(net, other, expires=NOW + 5)
+    for device, data in ((gateway, old), (other, theirs)):
+        _add(net, data, shown(net, device.signer, data))
+    net.advance(6 * 86_400)
+    _add(net, fresh, shown(net, gateway.signer, fresh))
+    assert len(net.fold.identity.capabilities) == 3
+    net.advance(2 * 86_400)
+    _add(net, more := chain(net, gateway, expires=NOW + 10**6), shown(net, gateway.signer, more))
+    found = {data for _, data in net.fold.identity.capabilities.values()}
+    assert found == {fresh, more, theirs}
+    sound(net)
+
+
 def test_withdrawn_by_the_operator_and_never_taken_again(net: Plant) -> None:
     gateway = net.gateway()
     data = chain(net, gateway)

@@ -21,9 +21,8 @@ from tests.verify.net import Net, level, picture
 from verify.admin import enrol
 from verify.entries import Enrolled
 from verify.identity import statuses
-from verify.identity.authority import issuer_key
 from verify.identity.entries import HistoryTaken, KeySpan
-from verify.identity.issuers import key_at
+from verify.identity.issuers import key_at, key_by_kid
 
 COMPANY = "did:example:maker"
 METHOD = f"{COMPANY}#key-1"
@@ -85,8 +84,8 @@ def test_a_stolen_key_of_an_owner_has_no_grace(net: Net) -> None:
     owner.take()
     refused("issuer.key", lambda: key_at(net.fold.identity, method, owner.did, net.now_ms))
     kid = owner.device.key.kid
-    refused("issuer.key", lambda: issuer_key(net.fold.identity, owner.did, kid, net.now_ms))
-    found = issuer_key(net.fold.identity, owner.did, fresh.key.kid, net.now_ms)
+    refused("issuer.key", lambda: key_by_kid(net.fold.identity, owner.did, kid, net.now_ms))
+    found = key_by_kid(net.fold.identity, owner.did, fresh.key.kid, net.now_ms)
     assert found == fresh.key
     sound(net)
 

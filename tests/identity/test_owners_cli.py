@@ -22,11 +22,12 @@ from tests.identity.delegated import signer
 from tests.identity.factory import Maker
 from tests.owners.people import Evm, bind
 from tests.verify.cli_site import Site
+from verify.admin import perform
+from verify.aggregator import Aggregator
 
 ME, BUYER, GATEWAY = signer("me"), signer("buyer"), signer("gateway of the cli")
 ME_DID, BUYER_DID = did_key(ME.public_key), did_key(BUYER.public_key)
-MAKER = Maker()
-IDENTITY = f'[identity]\nmanufacturers = ["{MAKER.did}"]\nsuccession = ["owner"]\n'
+IDENTITY = f'[identity]\nsuccession = ["owner"]\nmanufacturers = ["{ME_DID}"]\n'
 
 
 @pytest.fixture
@@ -102,19 +103,15 @@ def test_a_capability_from_owner_to_row(site: Site) -> None:
 
 def _certified(site: Site, device: Device, code: ClaimCode) -> None:
     """The device shows its birth certificate."""
-    body = MAKER.body(device.public_key)
-    subject = body.credential_subject.model_copy(
-        update={"claim_digest": code.digest(device.did).hex()}
-    )
-    certificate = site.folder / "birth.json"
-    certificate.write_bytes(MAKER.issue(body.model_copy(update={"credential_subject": subject})))
-    challenge, proof = site.folder / "challenge.cbor", site.folder / "proof.cbor"
-    site.ok("challenge", site.root, "--did", device.did, "-o", challenge)
+    maker = Maker(did=ME_DID)
+    maker.signer = ME
+    certificate = maker.birth(device.public_key, claim=code.digest(device.did))
     card = load_card(site.folder / "net" / "card.cbor")[0]
-    proof.write_bytes(
-        device.prove(challenge.read_bytes(), card=card, certificate=certificate.read_bytes())
-    )
-    site.ok("enrol", site.root, "--proof", proof, "--certificate", certificate)
+    with Aggregator(site.root) as aggregator:
+        asked = perform(aggregator, {"op": "challenge", "did": device.did})["challenge"]
+        proof = device.prove(bytes.fromhex(asked), card=card, certificate=certificate)
+        shown = {"proof": proof.hex(), "certificate": certificate.hex()}
+        assert perform(aggregator, {"op": "enrol", **shown})["known"]
 
 
 def test_claim_wallet_transfer_succession_erasure(site: Site) -> None:

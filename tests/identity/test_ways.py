@@ -12,6 +12,7 @@ import pytest
 
 from depin_id.ack import read_ack, read_challenge
 from depin_id.device import Device
+from depin_id.did.jwk import did_jwk
 from depin_id.network import topics
 from depin_id.possession import enrol_statement
 from depin_id.statements import CHALLENGE, write_statement
@@ -120,6 +121,14 @@ def test_over_http(tmp_path: Path) -> None:
             assert code(say(statement)) == code(say(statement)) == ACCEPTED
             (ack,) = acks_of(at.post(envelope).content, site.card, thumbprint)
             assert ack.items[0].code == ACCEPTED
+
+            used = httpx2.get(f"{at.url}/v1/challenge?did={device.did}", timeout=60)
+            assert used.status_code == 503 and used.json()["code"] == "challenge.used"
+            jwk = f"{at.url}/v1/challenge?did={did_jwk(device.public_key)}"
+            assert httpx2.get(jwk, timeout=60).json()["code"] == "challenge.used"
+            fresh = say(write_statement(CHALLENGE, thumbprint))
+            asked_again = read_challenge(fresh.content, card=site.card, recipient=thumbprint)
+            assert asked_again.nonce not in proof
 
             wrong = say(statement[:-1])
             assert wrong.status_code == 422 and "code" in wrong.json()

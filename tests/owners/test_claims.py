@@ -11,7 +11,7 @@ from depin_id.cose import parse_sign1, sign1
 from depin_id.errors import CredentialError, DepinError, DIDError, SignatureInvalid
 from depin_id.keys import PublicKey
 from depin_id.owners import ClaimCode, Party, make_claim, read_claim
-from depin_id.owners._twofold import seal_inner, seal_outer
+from depin_id.owners.twofold import seal_inner, seal_outer
 from tests.owners.people import CODE, NETWORK, NONCE, NOW, WALLETS, bind, party, signer
 
 DEVICE = party("device").did

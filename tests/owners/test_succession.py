@@ -18,7 +18,7 @@ from depin_id.owners import (
     read_succession,
     vouch,
 )
-from depin_id.owners._twofold import seal_inner, seal_outer
+from depin_id.owners.twofold import seal_inner, seal_outer
 from tests.owners.people import NETWORK, NONCE, NOW, party, signer
 
 OLD, NEW = party("old key"), signer("new key", "p256")

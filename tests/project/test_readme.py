@@ -83,7 +83,7 @@ def test_a_gateway_is_made_and_looked_over(tmp_path: Path) -> None:
 
 
 def test_every_marked_block_is_run() -> None:
-    assert set(BLOCKS) == {"session", "bridge", "device", "verify"}
+    assert set(BLOCKS) == {"session", "bridge", "identity", "device", "verify"}
     assert README.count("<!-- run:") == len(BLOCKS)
     assert README.count("```python") == 2, "Python that no test runs"
 
@@ -102,6 +102,19 @@ def test_it_names_the_two_commands_and_every_program() -> None:
     assert {"demo", "test"} <= set(targets)
     for program in project()["project"]["scripts"]:
         assert f"`{program} " in README
+
+
+def test_manufacturer_owner_and_aggregator_walk_the_whole_way(tmp_path: Path) -> None:
+    language, session = BLOCKS["identity"]
+    assert language == "sh"
+    shown = _bash(session, tmp_path)
+    assert re.search(r"^parked +accepted 1,", shown, re.MULTILINE), "what came before the enrolment"
+    assert re.search(r"^voucher +owner$", shown, re.MULTILINE)
+    assert re.search(r"^accepted +0$", shown, re.MULTILINE), "nobody knew the device"
+    assert len(re.findall(r"^accepted +1$", shown, re.MULTILINE)) == 2, "new board, owner's sensor"
+    assert "A later entry says that it counts no more." in shown
+    assert re.search(r"^readings +2$", shown, re.MULTILINE), "exported"
+    assert re.search(r"^ok +True$", shown, re.MULTILINE), "the audit"
 
 
 @pytest.mark.parametrize(

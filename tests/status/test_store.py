@@ -109,6 +109,18 @@ def test_a_list_of_the_future_decides_nothing() -> None:
         assert held.check(asked, now_ms=NOW_MS - 300_001).code == "status.stale"
 
 
+def test_a_list_of_the_same_second_takes_nothing_back() -> None:
+    before, after = bitstring({5: 1}), bitstring({5: 1, 7: 1})
+    held = store(before, after, after)
+    for data in (before, bitstring({7: 1, 9: 1}), bitstring({5: 1, 7: 1}, count=2 * COUNT)):
+        assert code_of(held, data) == "status.older"
+    assert held.check(entry(7), now_ms=NOW_MS).state == "revoked"
+    held.add(bitstring({5: 1}, now_ms=NOW_MS + 1000))
+    assert held.check(entry(7), now_ms=NOW_MS + 1000).ok
+    tokens = store(token({5: 1}))
+    assert code_of(tokens, token({5: 2})) == code_of(tokens, token()) == "status.older"
+
+
 def test_a_newer_list_replaces_and_an_older_does_not() -> None:
     """A list from before a revocation is good by itself: whoever holds a newer one refuses it."""
     old, new = bitstring(now_ms=NOW_MS - 1000), bitstring({5: 1})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import json
 import os
 import stat
@@ -19,9 +20,11 @@ from depin_id.did.webvh import (
     History,
     Pins,
     create,
+    document_template,
     extend,
     make_document,
     parse_version_time,
+    resource_url,
     rotate,
     update,
     verify_log,
@@ -31,7 +34,7 @@ from depin_id.did.webvh import verify as verify_module
 from depin_id.did.webvh.entry import make_entry
 from depin_id.did.webvh.proofs import check_proof
 from depin_id.did.webvh.times import format_time, milliseconds
-from depin_id.errors import DIDError, EncodingError, StateError
+from depin_id.errors import DepinError, DIDError, EncodingError, StateError
 from depin_id.jcs import canonicalize
 from depin_id.keys import SoftwareSigner
 from tests.webvh.author import DAY, PLACE, T, approve, history_of, remade, rotating, signer
@@ -326,3 +329,16 @@ def test_whatever_is_authored_is_verified(steps: list[str]) -> None:
         else:
             log += update(history, signer(f"p{key}"), now_ms=now, parameters={"ttl": number})
     assert len(history_of(log)) == len(steps) + 1
+
+
+@pytest.mark.parametrize("odd", [None, 1, [], {}, [[]], [{}], [{"id": []}], [{"id": {}}], ["", 1]])
+def test_a_document_may_hold_anything_and_is_shown(odd: Any) -> None:
+    for name in ("service", "alsoKnownAs", "verificationMethod", "assertionMethod", "@context"):
+        document = document_template(PLACE, {"key-1": signer("d").public_key}) | {name: odd}
+        history = history_of(create(PLACE, signer("u"), now_ms=T, document=document))
+        shown = history.last.resolved()
+        assert name == "service" or shown[name] == odd
+        assert history.last.did_web()["alsoKnownAs"] == [history.did] or name == "alsoKnownAs"
+        with contextlib.suppress(DepinError):
+            resource_url(history.did, history.last.document, "/whois")
+        assert history.key_at(T) is not None or "Method" in name

@@ -270,7 +270,8 @@ def _least(numbers: list[int | None]) -> int | None:
     return min((number for number in numbers if number is not None), default=None)
 
 
-def _effective(blocks: tuple[Block, ...]) -> Capability:
+def effective(blocks: tuple[Block, ...]) -> Capability:
+    """What blocks allow together; neither signatures nor time are looked at."""
     grants = tuple(block.grant for block in blocks)
     last = grants[-1]
     budgets = tuple(
@@ -341,7 +342,7 @@ def verify_chain(
         EncodingError, EnvelopeError, KeyRefused, DIDError.
     """
     blocks = read_chain(data)
-    capability = _effective(blocks)
+    capability = effective(blocks)
     _verify_signatures(blocks, network, owner_key(capability.issuer))
     check_now(capability, now_ms=now_ms, revoked=revoked)
     return capability

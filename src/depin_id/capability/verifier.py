@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from typing import Final
 
@@ -22,7 +23,8 @@ CACHED: Final = 4096
 
 
 class CapabilityVerifier:
-    """Verifies chains of one network and remembers those whose signatures are good.
+    """Verifies chains of one network and remembers those whose signatures are good. Any thread may
+    ask.
 
     Time, revocation and the owner's key are looked at each time: a verdict is kept for the key it
     was made with, and one that is not good is not kept at all.
@@ -45,6 +47,7 @@ class CapabilityVerifier:
         self._owner_key = owner_key
         self._revoked = revoked
         self._cached = cached
+        self._lock = threading.Lock()
         self._verdicts: OrderedDict[bytes, tuple[PublicKey, Capability]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -56,12 +59,15 @@ class CapabilityVerifier:
         if len(data) > MAX_BYTES:
             raise CredentialError("capability.too_large", f"it has more than {MAX_BYTES} bytes")
         mark = hashlib.sha256(data).digest()
-        kept = self._verdicts.get(mark)
+        with self._lock:
+            kept = self._verdicts.get(mark)
+            if kept is not None:
+                self._verdicts.move_to_end(mark)
         if kept is not None and self._owner_key(kept[1].issuer) == kept[0]:
-            self._verdicts.move_to_end(mark)
             check_now(kept[1], now_ms=now_ms, revoked=self._revoked)
             return kept[1]
-        self._verdicts.pop(mark, None)
+        with self._lock:
+            self._verdicts.pop(mark, None)
         return self._first(mark, data, now_ms)
 
     def _first(self, mark: bytes, data: bytes, now_ms: int) -> Capability:
@@ -78,7 +84,8 @@ class CapabilityVerifier:
             now_ms=now_ms,
             revoked=self._revoked,
         )
-        self._verdicts[mark] = used[-1], capability
-        if len(self._verdicts) > self._cached:
-            self._verdicts.popitem(last=False)
+        with self._lock:
+            self._verdicts[mark] = used[-1], capability
+            while len(self._verdicts) > self._cached:
+                self._verdicts.popitem(last=False)
         return capability

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,21 +13,30 @@ from depin_id.commands.common import (
     network_and_card,
     open_output,
     read_input,
-    read_passphrase,
     show,
 )
+from depin_id.commands.identity import (
+    SIGNS,
+    AsJson,
+    Network,
+    Nonce,
+    Output,
+    PassphraseFile,
+    binary_output,
+    key_finder,
+    open_party,
+    read_nonce,
+    wall_ms,
+)
 from depin_id.commands.inspect import moment
-from depin_id.commands.parties import HELP, open_party
 from depin_id.credentials.models import BirthCertificate
 from depin_id.credentials.wire import MAX_CREDENTIAL, read
-from depin_id.did.multikey import decode_multikey
 from depin_id.durable import create_file
 from depin_id.errors import ConfigError, CredentialError
 from depin_id.owners import labels
-from depin_id.owners._twofold import MAX_STATEMENT
 from depin_id.owners.claim import make_claim, read_claim
 from depin_id.owners.codes import MAX_TYPED, ClaimCode, Label, qr_text, read_label
-from depin_id.owners.party import KeyOf, key_in_did
+from depin_id.owners.twofold import MAX_TWOFOLD
 from depin_id.owners.wallets import MAX_MESSAGE, WalletBinding, WalletRequest, verify_wallet
 from depin_id.printable import json_text
 
@@ -46,43 +53,6 @@ LabelText = Annotated[
 DeviceDid = Annotated[
     str | None, typer.Option(metavar="DID", help="The device's DID; a scanned text says it.")
 ]
-NetworkOption = Annotated[str, typer.Option(metavar="CARD-OR-DID", help="The network it is for.")]
-Nonce = Annotated[str, typer.Option(metavar="HEX", help="Of the network's challenge.")]
-Output = Annotated[str, typer.Option("-o", "--out", metavar="FILE", help="- is stdout.")]
-PassphraseFile = Annotated[Path | None, typer.Option(help="Its first line opens the key file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
-def read_nonce(text: str) -> bytes:
-    """A nonce in hexadecimal. Raises ConfigError ``usage``."""
-    try:
-        found = bytes.fromhex(text)
-    except ValueError:
-        found = b""
-    if not 8 <= len(found) <= 32:
-        raise ConfigError(
-            "usage", "--nonce is 8 to 32 bytes in hexadecimal", hint="ask the network for one"
-        )
-    return found
-
-
-def key_finder(multikey: str | None) -> KeyOf:
-    """Keys that DIDs hold, or the one that is given."""
-    if multikey is None:
-        return key_in_did
-    key = decode_multikey(multikey)
-    return lambda method: key
-
-
-def binary_output(name: str) -> None:
-    """Refuse (ConfigError ``usage``) to write bytes to a terminal."""
-    if name == "-" and sys.stdout.isatty():
-        raise ConfigError("usage", "the statement is binary", hint="give -o FILE, or use a pipe")
 
 
 def _label(text: str, device: str | None) -> Label:
@@ -179,8 +149,11 @@ def check_code(
 @commands.command()
 def make(
     label: LabelText,
-    owner: Annotated[Path, typer.Option(help=f"The new owner. {HELP}")],
-    network: NetworkOption,
+    owner: Annotated[
+        Path,
+        typer.Option("--as", "--owner", metavar="KEY|FOLDER", help=f"The new owner. {SIGNS}"),
+    ],
+    network: Network,
     nonce: Nonce,
     device: DeviceDid = None,
     wallet_file: Annotated[
@@ -194,7 +167,7 @@ def make(
 
     The code itself is not in it: whoever sees the statement cannot claim with it.
 
-    Example: depin-id claim make DEPIN1:E7TM... --owner me --network card.cbor --nonce 00ff... -o
+    Example: depin-id claim make DEPIN1:E7TM... --as me --network card.cbor --nonce 00ff... -o
     claim.cbor
     """
     binary_output(out)
@@ -205,10 +178,10 @@ def make(
     data = make_claim(
         found.code,
         device=found.device,
-        owner=open_party(owner, read_passphrase(passphrase_file)),
+        owner=open_party(owner, passphrase_file),
         network=network_and_card(network)[0],
         nonce=read_nonce(nonce),
-        now=now_ms(),
+        now=wall_ms(),
         wallet=binding,
     )
     with open_output(out) as file:
@@ -218,7 +191,7 @@ def make(
 @commands.command("show")
 def show_claim(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The statement; - is stdin.")],
-    network: NetworkOption,
+    network: Network,
     digest: Annotated[
         str | None, typer.Option(metavar="HEX", help="claimDigest of the device's certificate.")
     ] = None,
@@ -232,7 +205,7 @@ def show_claim(
     Example: depin-id claim show claim.cbor --network card.cbor
     """
     found = read_claim(
-        read_input(file, max_bytes=MAX_STATEMENT),
+        read_input(file, max_bytes=MAX_TWOFOLD),
         network=network_and_card(network)[0],
         key_of=key_finder(key),
     )
@@ -264,7 +237,7 @@ def message(
         typer.Argument(metavar="ACCOUNT", help="CAIP-10: eip155:1:0x... or solana:...:..."),
     ],
     owner: Annotated[str, typer.Option(metavar="DID", help="The owner's DID.")],
-    network: NetworkOption,
+    network: Network,
     nonce: Nonce,
     out: Output = "-",
 ) -> None:
@@ -274,7 +247,7 @@ def message(
     card.cbor --nonce 00ff... -o message.txt
     """
     request = WalletRequest(
-        account, owner, network_and_card(network)[0], read_nonce(nonce), now_ms()
+        account, owner, network_and_card(network)[0], read_nonce(nonce), wall_ms()
     )
     with open_output(out) as file:
         # Without a line end: what is signed is exactly the file.

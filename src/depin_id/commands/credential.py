@@ -16,7 +16,7 @@ from depin_id.commands.credential_files import (
     sign_and_write,
     subject_of,
 )
-from depin_id.commands.identity import Dids, PassphraseFile, Signing
+from depin_id.commands.identity import AsJson, Dids, Output, PassphraseFile, Signing
 from depin_id.credentials import (
     BirthCertificate,
     Calibration,
@@ -30,9 +30,10 @@ from depin_id.credentials import (
 )
 from depin_id.credentials.models import BatchProof, Credential
 from depin_id.credentials.wire import MAX_CREDENTIAL, read
+from depin_id.did.literal import literal_key
 from depin_id.did.multikey import encode_multikey
-from depin_id.did.resolver import Resolver
 from depin_id.errors import ConfigError, DepinError
+from depin_id.keys import PublicKey
 
 commands = app("Credentials of devices: birth, ownership, calibration, location.")
 issue = app("Issue a credential, signed by a DID's folder or a key file.")
@@ -51,8 +52,6 @@ Status = Annotated[
     str | None,
     typer.Option("--status-entry", metavar="FILE", help="From `depin-id status give`."),
 ]
-Output = Annotated[str, typer.Option("-o", "--out", metavar="FILE", help="- is stdout.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @issue.command()
@@ -98,13 +97,13 @@ def birth(
     )
 
 
-def _only_key(did: str) -> Any:
-    if not did.startswith(("did:key:", "did:jwk:")):
+def _only_key(did: str) -> PublicKey:
+    key = literal_key(did)
+    if key is None:
         raise ConfigError(
             "usage", f"which key {did[:80]} has is not in the DID", hint='give "key" with --in'
         )
-    fragment = did.removeprefix("did:key:") if did.startswith("did:key:") else "0"
-    return Resolver().key(f"{did}#{fragment}")
+    return key
 
 
 @issue.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from depin_id.commands.common import open_output, read_input
-from depin_id.commands.identity import list_keys, open_identity, resolver_of, wall_ms
+from depin_id.commands.identity import list_keys, open_party, resolver_of, wall_ms
 from depin_id.credentials import Credential, KeyOf, format_moment, make, parse_moment
 from depin_id.credentials import issue as issue_credential
 from depin_id.credentials.status import StatusStore
@@ -57,7 +57,7 @@ def sign_and_write(
     out: str,
 ) -> None:
     """Issue a credential as the identity at ``signing``. Raises DepinError."""
-    issuer = open_identity(signing, passphrase_file)
+    issuer = open_party(signing, passphrase_file)
     members: dict[str, Any] = {"valid_from": format_moment(moment_of(since))}
     if until is not None:
         members["valid_until"] = format_moment(moment_of(until))

@@ -22,13 +22,16 @@ from depin_id.capability import (
 )
 from depin_id.commands.common import app, network_and_card, open_output, read_input, show
 from depin_id.commands.identity import (
+    AsJson,
     Dids,
+    Network,
+    Output,
     PassphraseFile,
     Signing,
     audience_key,
     key_of_did,
     list_keys,
-    open_identity,
+    open_party,
     resolver_of,
     wall_ms,
 )
@@ -46,13 +49,9 @@ HOUR_S: Final = 3600
 DAY_MS: Final = 86_400_000
 
 Chain = Annotated[str, typer.Argument(metavar="FILE", help="A capability; - is stdin.")]
-Network = Annotated[
-    str, typer.Option(metavar="DID|CARD", help="The network: its DID, or the file of its card.")
-]
 To = Annotated[
     str, typer.Option("--to", metavar="DID|MULTIKEY", help="Who may use it; has to hold the key.")
 ]
-Output = Annotated[str, typer.Option("-o", "--out", metavar="FILE", help="- is stdout.")]
 Allow = Annotated[
     list[str] | None,
     typer.Option(help="sign-for, read-data, claim-rewards or administer; repeat."),
@@ -75,7 +74,6 @@ Boxes = Annotated[
 Depth = Annotated[int | None, typer.Option(help="How many times it may be passed on, 0 to 3.")]
 StatusUrl = Annotated[str | None, typer.Option(help="URL of your list that can revoke it.")]
 StatusIndex = Annotated[int | None, typer.Option(help="Its index there: depin-id status give.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _usage(message: str, hint: str = "") -> ConfigError:
@@ -176,7 +174,7 @@ def new(
             "say which devices and what may be done",
             "--allow, and one of --device, --model and --all-devices",
         )
-    who = open_identity(signing, passphrase_file)
+    who = open_party(signing, passphrase_file)
     grant = Grant(audience=audience_key(to, resolver_of(dids)), issuer=who.did, **limits)
     _write(issue(grant, signer=who.signer, network=network_and_card(network)[0]), output)
 
@@ -212,7 +210,7 @@ def pass_on(
         *(allow, devices, models, everything, hours, count, rate, burst, boxes, depth),
         *(status_url, status_index),
     )
-    who = open_identity(signing, passphrase_file)
+    who = open_party(signing, passphrase_file)
     data = attenuate(
         read_input(file, max_bytes=MAX_BYTES),
         signer=who.signer,
@@ -331,7 +329,7 @@ def prove_possession(
         raise _usage("the nonce is not hexadecimal") from None
     data = prove(
         read_input(file, max_bytes=MAX_BYTES),
-        open_identity(signing, passphrase_file).signer,
+        open_party(signing, passphrase_file).signer,
         nonce=given,
         audience=audience,
         purpose=purpose,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,13 +88,17 @@ def new(
 @commands.command("show")
 def show_device(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help=f"Holds {DEVICE_FILE}.")],
+    did: Annotated[
+        str | None, typer.Option(help="Under this DID, whose history or certificate names its key.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The enrolment document.")] = False,
 ) -> None:
     """Print who the device is; with --json the enrolment document for the network.
 
     Example: depin-id device show dev --json > enrolment.json
     """
-    _print(read_device(directory), as_json)
+    enrolment = read_device(directory)
+    _print(enrolment if did is None else replace(enrolment, did=did), as_json)
 
 
 @commands.command()

@@ -9,14 +9,14 @@ import typer
 
 from depin_id.commands.common import app, read_input, read_passphrase, show
 from depin_id.commands.resolve import resolve
-from depin_id.did.approving import approve
+from depin_id.did.approving import APPROVED_FILE, approve
 from depin_id.did.folder import WITNESS_FILE, DidFolder, wall_ms
 from depin_id.did.key import parse_did_key
 from depin_id.did.making import LOG_FILE
 from depin_id.did.multikey import encode_multikey
 from depin_id.did.source import MAX_BYTES
-from depin_id.did.webvh import History, WitnessRule, log_url, verify_log, witness_rule
-from depin_id.durable import read_file, replace_file
+from depin_id.did.webvh import History, Pins, WitnessRule, log_url, verify_log, witness_rule
+from depin_id.durable import DirectoryLock, read_file, replace_file
 from depin_id.errors import ConfigError, DIDError
 from depin_id.printable import json_text, printable
 
@@ -26,6 +26,10 @@ commands.command("resolve")(resolve)
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The DID's folder.")]
 Passphrase = Annotated[
     Path | None, typer.Option(help="Its first line opens and seals the key files.")
+]
+Signing = Annotated[
+    str | None,
+    typer.Option(metavar="DID:KEY", help="The signing key is this one, kept in a device."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -97,6 +101,7 @@ def create(
     service: Annotated[
         list[str] | None, typer.Option(metavar="NAME=TYPE=ADDRESS", help="A service; repeat.")
     ] = None,
+    signing: Signing = None,
     passphrase_file: Passphrase = None,
     as_json: Json = False,
 ) -> None:
@@ -118,6 +123,7 @@ def create(
         watchers=watcher or (),
         witness=_rule(witness, threshold),
         services=[_service(text) for text in service or ()],
+        held=None if signing is None else parse_did_key(signing),
     )
     show(fields(made), as_json=as_json)
 
@@ -131,6 +137,7 @@ def rotate(
     curve: Annotated[
         str | None, typer.Option(help="Of the new signing key; that of the old one by default.")
     ] = None,
+    signing: Signing = None,
     passphrase_file: Passphrase = None,
     as_json: Json = False,
 ) -> None:
@@ -141,7 +148,11 @@ def rotate(
     Example: depin-id did rotate my-did
     """
     opened = DidFolder.open(directory, read_passphrase(passphrase_file))
-    turned = opened.rotate(signing=not keep_signing_key, curve=_curve(curve))
+    turned = opened.rotate(
+        signing=not keep_signing_key,
+        curve=_curve(curve),
+        held=None if signing is None else parse_did_key(signing),
+    )
     show(fields(turned), as_json=as_json)
 
 
@@ -196,21 +207,33 @@ def approve_next(
 ) -> None:
     """Approve the next version of somebody's log, as one of its witnesses.
 
-    Verifies the log, and adds the proof to did-witness.json, to be published before the log.
+    Verifies the log, and adds the proof to did-witness.json, to be published before the log. What
+    was approved stands in the witness's folder: it never approves another version of that number.
 
     Example: depin-id did witness my-did --as witness-did
     """
     log = source / LOG_FILE if source.is_dir() else source
     path = proofs or log.parent / WITNESS_FILE
     signer = DidFolder.open(witness, read_passphrase(passphrase_file)).signer
-    version_id, made = approve(
-        read_input(str(log), max_bytes=MAX_BYTES[LOG_FILE]),
-        read_file(path, max_bytes=MAX_BYTES[WITNESS_FILE]),
-        signer,
-        now_ms=wall_ms(),
-    )
+    with DirectoryLock(witness):
+        version_id, made = approve(
+            read_input(str(log), max_bytes=MAX_BYTES[LOG_FILE]),
+            read_file(path, max_bytes=MAX_BYTES[WITNESS_FILE]),
+            signer,
+            now_ms=wall_ms(),
+            pins=Pins(witness / APPROVED_FILE),
+        )
     replace_file(path, made, mode=0o644)
     show({"approved": version_id, "proofs": str(path)}, as_json=as_json)
+
+
+@commands.command("show")
+def show_folder(directory: Folder, as_json: Json = False) -> None:
+    """Show a folder's DID, its present key, and where its log is to be published.
+
+    Example: depin-id did show my-did
+    """
+    show(fields(DidFolder.open(directory)), as_json=as_json)
 
 
 def _history(source: str, witness: str | None) -> History:
@@ -222,7 +245,9 @@ def _history(source: str, witness: str | None) -> History:
             raise opened.pending
         if found is None:
             raise DIDError(
-                "did.folder", f"the DID in {source} is its key: it has no history", hint="use webvh"
+                "did.folder",
+                f"{opened.did} is its key: it has no history",
+                hint=f"`depin-id did show {source}` shows it",
             )
         return found
     proofs = read_input(witness, max_bytes=MAX_BYTES[WITNESS_FILE]) if witness else None

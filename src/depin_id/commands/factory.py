@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from depin_id.commands.common import read_passphrase, show
-from depin_id.commands.parties import HELP, open_party
+from depin_id.commands.common import show
+from depin_id.commands.identity import SIGNS, AsJson, PassphraseFile, open_party, wall_ms
 from depin_id.credentials.status.book import StatusBook
 from depin_id.errors import ConfigError, TransportError
 from depin_id.factory.batch import BatchOptions, Report, check_rows, make_batch
@@ -69,10 +68,10 @@ def factory(
         Path | None, typer.Option("-o", "--out", metavar="DIR", help="The folder to make.")
     ] = None,
     batch: Annotated[str, typer.Option(help="Name of the production batch.")] = "",
-    key: Annotated[Path | None, typer.Option(help=HELP)] = None,
-    passphrase_file: Annotated[
-        Path | None, typer.Option(help="Its first line opens the key file.")
+    key: Annotated[
+        Path | None, typer.Option("--as", "--key", metavar="KEY|FOLDER", help=SIGNS)
     ] = None,
+    passphrase_file: PassphraseFile = None,
     model: Annotated[str, typer.Option(help="For devices whose line names none.")] = "",
     hardware_revision: Annotated[str, typer.Option(help="Likewise.")] = "",
     key_protection: Annotated[
@@ -95,14 +94,14 @@ def factory(
         typer.Option(metavar="LIST", help="Record of a status list (depin-id status new)."),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the lines.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Issue a production batch, signed once; nothing of it when a line is wrong.
 
     Each line has serial and key (did:key, multikey, COSE_Key in hexadecimal, or raw hexadecimal
     with curve), and may have the columns named in docs/identity/factory.md.
 
-    Example: depin-id factory devices.csv --out batch-7 --batch 2026-47 --key maker --model N1
+    Example: depin-id factory devices.csv --out batch-7 --batch 2026-47 --as maker --model N1
     --hardware-revision B --key-protection secure-element --labels sheet
     """
     defaults = Defaults(model, hardware_revision, key_protection, profile, owner, role)
@@ -115,14 +114,14 @@ def factory(
             show({"devices": count, "columns": list(COLUMNS)}, as_json=as_json)
             return
         if out is None or key is None or not batch:
-            raise ConfigError("usage", "issuing needs --out, --batch and --key")
-        party = open_party(key, read_passphrase(passphrase_file))
+            raise ConfigError("usage", "issuing needs --out, --batch and --as")
+        party = open_party(key, passphrase_file)
         books = stack.enter_context(ExitStack())
         book = None if status is None else books.enter_context(StatusBook.change(status))
         options = BatchOptions(
             batch=batch,
             issuer=party,
-            now=time.time_ns() // 1_000_000,
+            now=wall_ms(),
             defaults=defaults,
             claims=not no_claims,
             earlier=tuple(earlier or ()),

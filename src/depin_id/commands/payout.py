@@ -7,9 +7,15 @@ from typing import Annotated
 
 import typer
 
-from depin_id.commands.claim import NetworkOption, Output, PassphraseFile, binary_output
-from depin_id.commands.common import network_and_card, open_output, read_input, read_passphrase
-from depin_id.commands.parties import HELP, open_party
+from depin_id.commands.common import network_and_card, open_output, read_input
+from depin_id.commands.identity import (
+    SIGNS,
+    Network,
+    Output,
+    PassphraseFile,
+    binary_output,
+    open_party,
+)
 from depin_id.owners.payout import make_payout
 from depin_id.owners.wallets import MAX_MESSAGE, WalletBinding
 
@@ -18,18 +24,20 @@ def payout(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="From `depin-id claim wallet bind`; - is stdin.")
     ],
-    owner: Annotated[Path, typer.Option(help=f"The owner. {HELP}")],
-    network: NetworkOption,
+    owner: Annotated[
+        Path, typer.Option("--as", "--owner", metavar="KEY|FOLDER", help=f"The owner. {SIGNS}")
+    ],
+    network: Network,
     out: Output = "-",
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Name a payout wallet after the claim, or another one: the owner signs what the wallet signed.
 
-    Example: depin-id payout wallet.json --owner me --network card.cbor -o payout.cbor
+    Example: depin-id payout wallet.json --as me --network card.cbor -o payout.cbor
     """
     binary_output(out)
     binding = WalletBinding.from_json(read_input(file, max_bytes=2 * MAX_MESSAGE))
-    party = open_party(owner, read_passphrase(passphrase_file))
+    party = open_party(owner, passphrase_file)
     data = make_payout(binding, owner=party, network=network_and_card(network)[0])
     with open_output(out) as stream:
         stream.write(data)

@@ -77,6 +77,7 @@ def _fail(found: Resolution | Dereferenced) -> None:
         raise DIDError(
             metadata.get("code", "did.internal"),
             f"{metadata['error']}: {metadata.get('message', '')}",
+            hint=metadata.get("hint", ""),
         )
 
 

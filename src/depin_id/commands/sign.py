@@ -12,7 +12,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from depin_id.commands.common import network_and_card, open_output, read_passphrase
+from depin_id.commands.common import network_and_card, open_output, read_input, read_passphrase
 from depin_id.device import Device
 from depin_id.errors import ConfigError, TransportError
 from depin_id.readings import Reading, read_stream
@@ -44,7 +44,11 @@ def sign(
     ] = "-",
     batch: Annotated[int, typer.Option(help="Readings in one envelope.")] = 60,
     subject: Annotated[
-        str | None, typer.Option(help="#name of a sensor this gateway signs for.")
+        str | None,
+        typer.Option(help="#name of a sensor this gateway signs for; with --capability DID#name."),
+    ] = None,
+    capability: Annotated[
+        str | None, typer.Option(metavar="FILE", help="What lets it sign for an owner's sensor.")
     ] = None,
     clock_error: Annotated[
         int, typer.Option(help="Error bound of this machine's clock in seconds.")
@@ -67,6 +71,7 @@ def sign(
     if clock_error < 0:
         raise ConfigError("usage", "--clock-error is not negative")
     did, card = network_and_card(network)
+    shown = None if capability is None else _identity(capability)
     with ExitStack() as stack:
         device = stack.enter_context(
             Device.open(directory, passphrase=read_passphrase(passphrase_file))
@@ -81,8 +86,19 @@ def sign(
         clock = None if no_clock else clock_error
         with open_output(output) as file:
             for found in _with_first(first, _batches(readings, batch)):
-                file.write(device.sign(found, network=did, subject=subject, clock=clock))
+                signed = device.sign(
+                    found, network=did, subject=subject, capability=shown, clock=clock
+                )
+                file.write(signed)
                 file.flush()
+
+
+def _identity(name: str) -> bytes:
+    """Identity of the capability in a file, 16 bytes."""
+    # Most devices sign for nobody else, and load nothing of this.
+    from depin_id.capability import MAX_BYTES, read_chain
+
+    return read_chain(read_input(name, max_bytes=MAX_BYTES))[-1].id
 
 
 def _with_first(first: list[Reading], others: Iterator[list[Reading]]) -> Iterator[list[Reading]]:

@@ -9,11 +9,12 @@ import typer
 
 from depin_id.commands.common import app, open_output, read_input, show
 from depin_id.commands.identity import (
+    AsJson,
     Dids,
     PassphraseFile,
     Signing,
     list_keys,
-    open_identity,
+    open_party,
     resolver_of,
     wall_ms,
 )
@@ -42,7 +43,6 @@ EXIT_REVOKED, EXIT_UNDECIDED = 1, 3
 _WORDS: Final = {"valid": 0, "revoked": 1, "suspended": 2}
 
 Book = Annotated[Path, typer.Argument(metavar="FILE", help="The record of the list.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _book_fields(book: StatusBook) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def sign(
     """
     if not 0 < days <= 36_500:
         raise ConfigError("usage", "a list is good for more than 0 and at most 36,500 days")
-    book, who, now = StatusBook.open(file), open_identity(signing, passphrase_file), wall_ms()
+    book, who, now = StatusBook.open(file), open_party(signing, passphrase_file), wall_ms()
     until = now + int(days * DAY_MS)
     if book.kind == "token":
         data = issue_token(

@@ -8,31 +8,31 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from depin_id.commands.claim import (
-    AsJson,
-    NetworkOption,
-    Nonce,
-    Output,
-    PassphraseFile,
-    binary_output,
-    key_finder,
-    now_ms,
-    read_nonce,
-)
 from depin_id.commands.common import (
     app,
     network_and_card,
     open_output,
     read_input,
-    read_passphrase,
     show,
 )
+from depin_id.commands.identity import (
+    SIGNS,
+    AsJson,
+    Network,
+    Nonce,
+    Output,
+    PassphraseFile,
+    binary_output,
+    key_finder,
+    open_party,
+    read_nonce,
+    wall_ms,
+)
 from depin_id.commands.inspect import moment
-from depin_id.commands.parties import HELP, open_party
 from depin_id.did.key import did_key, parse_did_key
 from depin_id.errors import ConfigError
-from depin_id.owners._twofold import MAX_STATEMENT
 from depin_id.owners.succession import Reason, Role, offer_succession, read_succession, vouch
+from depin_id.owners.twofold import MAX_TWOFOLD
 
 commands = app("Say that the key of a device was replaced, and who vouches for it.")
 
@@ -56,9 +56,9 @@ def _last(text: str | None) -> tuple[int, int] | None:
 
 @commands.command()
 def offer(
-    key: Annotated[Path, typer.Argument(metavar="NEW", help=f"The new key. {HELP}")],
+    key: Annotated[Path, typer.Argument(metavar="NEW", help=f"The new key. {SIGNS}")],
     device: Annotated[str, typer.Option(metavar="DID", help="As the network knows the device.")],
-    network: NetworkOption,
+    network: Network,
     nonce: Nonce,
     old: Annotated[
         str | None, typer.Option(help="The key that ends: did:key or thumbprint; or the device's.")
@@ -79,13 +79,13 @@ def offer(
     if reason not in get_args(Reason):
         raise ConfigError("usage", f"--reason is one of {', '.join(get_args(Reason))}")
     data = offer_succession(
-        open_party(key, read_passphrase(passphrase_file)).signer,
+        open_party(key, passphrase_file).signer,
         device=device,
         old=_thumbprint(old or device),
         reason=cast(Reason, reason),
         network=network_and_card(network)[0],
         nonce=read_nonce(nonce),
-        now=now_ms(),
+        now=wall_ms(),
         last=_last(last),
     )
     with open_output(out) as file:
@@ -97,23 +97,24 @@ def vouch_for(
     file: Annotated[
         str, typer.Argument(metavar="OFFER", help="From `depin-id succession offer`; - is stdin.")
     ],
-    key: Annotated[Path, typer.Option(help=f"Who vouches. {HELP}")],
-    role: Annotated[str, typer.Option("--as", help="old, owner or manufacturer.")],
-    network: NetworkOption,
+    key: Annotated[Path, typer.Option(help=f"Who vouches. {SIGNS}")],
+    role: Annotated[str, typer.Option("--role", "--as", help="old, owner or manufacturer.")],
+    network: Network,
     out: Output = "-",
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Vouch for the new key, as the old key, the owner or the manufacturer.
 
-    Example: depin-id succession vouch offer.cbor --key me --as owner --network card.cbor -o s.cbor
+    Example: depin-id succession vouch offer.cbor --key me --role owner --network card.cbor -o
+    s.cbor
     """
     binary_output(out)
     if role not in get_args(Role):
-        raise ConfigError("usage", f"--as is one of {', '.join(get_args(Role))}")
+        raise ConfigError("usage", f"--role is one of {', '.join(get_args(Role))}")
     data = vouch(
-        read_input(file, max_bytes=MAX_STATEMENT),
+        read_input(file, max_bytes=MAX_TWOFOLD),
         role=cast(Role, role),
-        voucher=open_party(key, read_passphrase(passphrase_file)),
+        voucher=open_party(key, passphrase_file),
         network=network_and_card(network)[0],
     )
     with open_output(out) as opened:
@@ -123,7 +124,7 @@ def vouch_for(
 @commands.command("show")
 def show_succession(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The statement; - is stdin.")],
-    network: NetworkOption,
+    network: Network,
     key: Annotated[
         str | None, typer.Option(metavar="MULTIKEY", help="Of a voucher whose DID holds no key.")
     ] = None,
@@ -134,7 +135,7 @@ def show_succession(
     Example: depin-id succession show s.cbor --network card.cbor
     """
     found = read_succession(
-        read_input(file, max_bytes=MAX_STATEMENT),
+        read_input(file, max_bytes=MAX_TWOFOLD),
         network=network_and_card(network)[0],
         key_of=key_finder(key),
     )

@@ -7,17 +7,16 @@ with a :class:`BatchProof` in place of a signature.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from depin_id import merkle
+from depin_id import base64url, merkle
 from depin_id.credentials.issuing import issue
 from depin_id.credentials.models import BatchProof, BirthCertificate, ProductionBatch
 from depin_id.credentials.protocol import KeyOf, StatusCheck
 from depin_id.credentials.verifying import Verified, check_parts, check_signature, verify
 from depin_id.credentials.wire import Parts, make, read, write
-from depin_id.errors import CredentialError
+from depin_id.errors import CredentialError, EncodingError
 from depin_id.jcs import canonicalize
 from depin_id.keys import Signer
 
@@ -37,18 +36,16 @@ def leaf_hash(body: Mapping[str, Any] | BirthCertificate | bytes) -> bytes:
 
 def encode_path(path: Sequence[bytes]) -> str:
     """Hashes one behind the other, as multibase base64url."""
-    return "u" + base64.urlsafe_b64encode(b"".join(path)).rstrip(b"=").decode()
+    return "u" + base64url.encode(b"".join(path))
 
 
 def _decode_path(text: str) -> list[bytes]:
     try:
-        joined = base64.b64decode(
-            text[1:] + "=" * (-len(text[1:]) % 4), altchars=b"-_", validate=True
-        )
-    except ValueError:
+        joined = base64url.decode(text[1:])
+    except EncodingError:
         joined = b"\0"
     path = [joined[i : i + 32] for i in range(0, len(joined), 32)]
-    if len(joined) % 32 or encode_path(path) != text:
+    if len(joined) % 32 or text[:1] != "u":
         raise CredentialError("batch.path", "the path is not whole hashes in multibase base64url")
     return path
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from depin_id import rfc3339
 from depin_id.errors import CredentialError
 
 PATTERN: Final = (
     "^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
     "T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"
 )
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_MS: Final = 253_402_300_799_999
 """The last moment that four digits of a year can say."""
 
@@ -22,15 +22,14 @@ def parse_moment(text: str) -> int:
     Raises:
         CredentialError: ``credential.malformed``, there is no such day or time.
     """
-    try:
-        since = datetime.fromisoformat(text) - _EPOCH
-    except (ValueError, TypeError):
+    found = rfc3339.milliseconds(text)
+    if found is None:
         raise CredentialError(
             "credential.malformed",
             f"{str(text)[:40]!r} is no moment",
             hint="write 2026-11-21T09:30:00Z",
-        ) from None
-    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
+        )
+    return found
 
 
 def format_moment(milliseconds: int) -> str:

@@ -31,6 +31,8 @@ MAX_CREDENTIAL: Final = 1 << 16
 """Bound on a credential, in bytes."""
 _CONTEXT: Final = b'"@context":' + canonicalize(list(CONTEXT)) + b","
 _HEAD: Final = b"{" + _CONTEXT
+_MOST_SAID: Final = 8
+"""How many faults of a document are named."""
 _TYPE: Final = b'"type":["VerifiableCredential","'
 _PROOF: Final = b',"proof":{'
 _FROM: Final = len(b'"validFrom":"2026-11-20T00:00:00Z"}')
@@ -114,9 +116,9 @@ def _refuse(code: str, what: str, hint: str = "") -> NoReturn:
 
 
 def _malformed(error: ValidationError) -> NoReturn:
-    found = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in found["loc"])
-    _refuse("credential.malformed", f"{where[:120]}: {found['msg'][:200]}")
+    found = error.errors(include_url=False, include_input=False)[:_MOST_SAID]
+    said = (f"{'.'.join(map(str, one['loc']))[:120]}: {one['msg'][:200]}" for one in found)
+    _refuse("credential.malformed", "; ".join(said))
 
 
 def make(kind: type[_Made], **members: Any) -> _Made:

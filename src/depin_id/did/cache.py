@@ -20,6 +20,7 @@ class Cache(Generic[T]):
         max_failure_ms: how long a failure is repeated without asking again.
         max_entries: the one not used for longest goes first.
         clock: milliseconds that only go forward.
+        max_weight: of all answers together. weigh: what one weighs, such as its bytes.
         age: how long an answer itself says that it is good, in milliseconds; it cannot be longer
             than ``max_age_ms``.
     """
@@ -31,6 +32,8 @@ class Cache(Generic[T]):
         max_age_ms: int = 300_000,
         max_failure_ms: int = 10_000,
         max_entries: int = 1024,
+        max_weight: int = 1 << 26,
+        weigh: Callable[[T], int] | None = None,
         age: Callable[[T], int] | None = None,
     ) -> None:
         self._clock = clock
@@ -38,6 +41,7 @@ class Cache(Generic[T]):
         self._max_failure = min(max_failure_ms, max_age_ms)
         self._most = max_entries
         self._age = age
+        self._heaviest, self._weigh, self._weight = max_weight, weigh, 0
         self._entries: OrderedDict[str, tuple[int, T | DepinError]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -71,15 +75,23 @@ class Cache(Generic[T]):
     def forget(self, key: str) -> None:
         """Ask again next time."""
         with self._lock:
-            self._entries.pop(key, None)
+            self._drop(key)
+
+    def _drop(self, key: str) -> None:
+        gone = self._entries.pop(key, None)
+        self._weight -= 0 if gone is None else self._heavy(gone[1])
+
+    def _heavy(self, value: T | DepinError) -> int:
+        return 0 if self._weigh is None or isinstance(value, DepinError) else self._weigh(value)
 
     def _keep(self, key: str, until: int, value: T | DepinError) -> None:
         with self._lock:
-            self._entries.pop(key, None)
+            self._drop(key)
             if until > self._clock():
                 self._entries[key] = (until, value)
-            while len(self._entries) > self._most:
-                self._entries.popitem(last=False)
+                self._weight += self._heavy(value)
+            while len(self._entries) > self._most or self._weight > self._heaviest:
+                self._drop(next(iter(self._entries)))
 
 
 def _again(error: DepinError) -> DepinError:

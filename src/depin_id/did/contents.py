@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
+from depin_id import base64url
 from depin_id.did.multikey import decode_multikey
+from depin_id.did.resolution import parse_version_time
 from depin_id.did.syntax import parse_did_url
-from depin_id.errors import DIDError
+from depin_id.errors import DIDError, EncodingError
 from depin_id.keys import Curve, PublicKey, admit
 
 RELATIONSHIPS: Final = (
@@ -25,6 +26,8 @@ _SECRETS: Final = frozenset(
     "d p q dp dq qi oth k secretKeyMultibase privateKeyMultibase privateKeyJwk secretKeyJwk"
     " privateKeyBase58 privateKeyHex".split()
 )
+ENDS: Final = ("expires", "revoked")
+"""Members by which a verification method ends (Controlled Identifiers 1.0 section 2.2)."""
 _MULTIKEYS: Final = frozenset(
     ("Multikey", "Ed25519VerificationKey2020", "EcdsaSecp256r1VerificationKey2019")
 )
@@ -41,12 +44,8 @@ def _refuse(code: str, message: str, hint: str = "") -> NoReturn:
 def _coordinate(jwk: dict[str, Any], name: str) -> bytes:
     text = jwk.get(name)
     if isinstance(text, str) and len(text) == 43:
-        try:
-            found = base64.b64decode(text + "=", altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            found = b""
-        if base64.urlsafe_b64encode(found).rstrip(b"=").decode() == text:
-            return found
+        with contextlib.suppress(EncodingError):
+            return base64url.decode(text)
     _refuse("did.verification_method", f"{name} of a publicKeyJwk is not 32 bytes in base64url")
 
 
@@ -64,24 +63,39 @@ def method_key(method: Any, *, allow_published: bool = False) -> PublicKey:
     multikey, jwk = method.get("publicKeyMultibase"), method.get("publicKeyJwk")
     if multikey is not None and jwk is not None:
         _refuse("did.verification_method", "a verification method has two keys")
-    if isinstance(multikey, str) and method.get("type") in _MULTIKEYS:
+    kind = method.get("type")
+    if isinstance(multikey, str) and isinstance(kind, str) and kind in _MULTIKEYS:
         return decode_multikey(multikey, allow_published=allow_published)
     if not isinstance(jwk, dict):
         _refuse(
             "did.key_not_supported",
-            f"a verification method of type {str(method.get('type'))[:40]!r} has no key known here",
+            f"a verification method of type {str(kind)[:40]!r} has no key known here",
             "use Multikey or JsonWebKey",
         )
     if not _SECRETS.isdisjoint(jwk):
         _refuse("did.verification_method", "a publicKeyJwk holds a private key")
-    kind = (jwk.get("kty"), jwk.get("crv"))
-    curve = _JWKS.get(kind) if all(isinstance(item, str) for item in kind) else None
+    named = (jwk.get("kty"), jwk.get("crv"))
+    curve = _JWKS.get(named) if all(isinstance(item, str) for item in named) else None
     if curve is None:
         _refuse("did.key_not_supported", "a JWK of this type cannot be used here", "Ed25519, P-256")
     raw = _coordinate(jwk, "x")
     if curve == "p256":
         raw = b"\x04" + raw + _coordinate(jwk, "y")
     return admit(curve, raw, allow_published=allow_published)
+
+
+def method_end(method: Mapping[str, Any]) -> int | None:
+    """From when on nothing is verified with a verification method, in milliseconds since 1970.
+
+    Raises:
+        DIDError: ``did.verification_method``: ``expires`` or ``revoked`` is no moment.
+    """
+    try:
+        return min(
+            (parse_version_time(method[name]) for name in ENDS if name in method), default=None
+        )
+    except DIDError:
+        _refuse("did.verification_method", "the end of a verification method is no moment")
 
 
 def absolute(did: str, reference: Any) -> str | None:

@@ -162,6 +162,8 @@ def _check_head(answer: http.client.HTTPResponse, types: Collection[str], most: 
             "fetch.encoded", "the answer is compressed", hint="serve it as it is (identity)"
         )
     length = _one(answer, "Content-Length", "fetch.malformed")
+    if transfer and not answer.chunked:
+        raise FetchError("fetch.malformed", "the answer's transfer coding is not plain")
     if length is not None and (transfer or not (length.isascii() and length.isdigit())):
         raise FetchError("fetch.malformed", "the answer's length is not plain")
     if length is not None and (len(length) > 12 or int(length) > most):
@@ -280,7 +282,11 @@ class Fetcher:
             finally:
                 _LOOKUPS.release()
 
-        threading.Thread(target=look_up, name="did-look-up", daemon=True).start()
+        try:
+            threading.Thread(target=look_up, name="did-look-up", daemon=True).start()
+        except RuntimeError:  # the machine has no room for one more
+            _LOOKUPS.release()
+            raise FetchError("fetch.slow", "no name can be looked up now") from None
         try:
             answer = answers.get(timeout=seconds)
         except queue.Empty:

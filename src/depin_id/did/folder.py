@@ -125,6 +125,7 @@ class DidFolder:
         watchers: Sequence[str] = (),
         witness: WitnessRule | None = None,
         services: Sequence[Mapping[str, Any]] = (),
+        held: PublicKey | None = None,
         now_ms: int | None = None,
     ) -> DidFolder:
         """Make a folder with fresh keys.
@@ -138,6 +139,7 @@ class DidFolder:
             portable: whether a did:webvh may move to another place later.
             watchers, services: of a did:webvh; ``{SCID}`` may stand in services.
             witness: who has to approve its versions: :func:`~depin_id.did.webvh.witness_rule`.
+            held: the key that signs for a did:webvh, where it is kept elsewhere, as in a device.
             now_ms: milliseconds since 1970; None is now.
 
         Raises:
@@ -153,16 +155,18 @@ class DidFolder:
                 needed_place(place),
                 update,
                 now_ms=moment(None, wall_ms() if now_ms is None else now_ms),
-                document=first_document(needed_place(place), signer.public_key, services),
+                document=first_document(needed_place(place), held or signer.public_key, services),
                 next_keys=[following.public_key],
                 watchers=watchers,
                 witness=witness,
                 portable=portable,
             )
-            keys = {UPDATE_FILE: update, NEXT_FILE: following, SIGNING_FILE: signer}
+            keys = {UPDATE_FILE: update, NEXT_FILE: following}
+            if held is None:
+                keys[SIGNING_FILE] = signer
             files = {LOG_FILE: log}
         else:
-            if place or portable or watchers or services or witness:
+            if place or portable or watchers or services or witness or held:
                 refuse("did.folder", f"a did:{method} has nothing but its key", "use webvh")
             document, _ = document_of(method, signer.public_key)
             keys = {SIGNING_FILE: signer}
@@ -223,6 +227,7 @@ class DidFolder:
         *,
         signing: bool = True,
         curve: Curve | None = None,
+        held: PublicKey | None = None,
         now_ms: int | None = None,
     ) -> DidFolder:
         """A new version of a did:webvh: the announced key takes over, another one is announced.
@@ -230,6 +235,7 @@ class DidFolder:
         Args:
             signing: whether the key that signs for the DID is a new one too.
             curve: of that key; None keeps the curve.
+            held: that key, where it is kept elsewhere, as in a device.
             now_ms: milliseconds since 1970; None is now.
 
         Returns:
@@ -244,7 +250,9 @@ class DidFolder:
             method, public = self._opened(now_ms)._active()
             update, following = self._keyring.announced(history), SoftwareSigner.generate()
             document, key = None, None
-            if signing:
+            if held is not None:
+                document = replaced(history, method, held)
+            elif signing:
                 key = SoftwareSigner.generate(curve or public.curve)
                 document = replaced(history, method, key.public_key)
             now = wall_ms() if now_ms is None else now_ms

@@ -6,45 +6,36 @@ its key, in the order and spelling that :func:`did_jwk` writes: one key has one 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from typing import Final, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from depin_id.base64url import decode, encode
 from depin_id.did.document import key_document
 from depin_id.did.resolution import Options, Resolution, unversioned
 from depin_id.did.syntax import Did, parse_did
-from depin_id.errors import DIDError
+from depin_id.errors import DIDError, EncodingError
 from depin_id.keys import PublicKey, admit
 
 NAME: Final = "jwk"
 _MAX_ID: Final = 512
 
 
-def _b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _unb64(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-
-
 def public_jwk(key: PublicKey) -> dict[str, str]:
     """The public JWK, required members only, in lexicographic order (as RFC 7638 hashes it)."""
     if key.curve == "ed25519":
-        return {"crv": "Ed25519", "kty": "OKP", "x": _b64(key.raw)}
+        return {"crv": "Ed25519", "kty": "OKP", "x": encode(key.raw)}
     point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), key.raw).public_bytes(
         Encoding.X962, PublicFormat.UncompressedPoint
     )
-    return {"crv": "P-256", "kty": "EC", "x": _b64(point[1:33]), "y": _b64(point[33:])}
+    return {"crv": "P-256", "kty": "EC", "x": encode(point[1:33]), "y": encode(point[33:])}
 
 
 def did_jwk(public: PublicKey) -> str:
     """The did:jwk of an admitted key."""
-    return f"did:jwk:{_b64(json.dumps(public_jwk(public), separators=(',', ':')).encode())}"
+    return f"did:jwk:{encode(json.dumps(public_jwk(public), separators=(',', ':')).encode())}"
 
 
 def _malformed(message: str) -> NoReturn:
@@ -68,7 +59,7 @@ def parse_did_jwk(did: str, *, allow_published: bool = False) -> PublicKey:
     if len(parsed.id) > _MAX_ID:
         _malformed(f"is longer than {_MAX_ID} characters")
     try:
-        jwk = json.loads(_unb64(parsed.id))
+        jwk = json.loads(decode(parsed.id))
         if not isinstance(jwk, dict) or not all(isinstance(value, str) for value in jwk.values()):
             _malformed("is not a key of text members")
         kind = (jwk.get("kty", ""), jwk.get("crv", ""))
@@ -79,10 +70,10 @@ def parse_did_jwk(did: str, *, allow_published: bool = False) -> PublicKey:
                 "a JWK of this type cannot be used here",
                 hint="use Ed25519 or P-256",
             )
-        raw = _unb64(jwk.get("x", ""))
+        raw = decode(jwk.get("x", ""))
         if curve == "p256":
-            raw = b"\x04" + raw + _unb64(jwk.get("y", ""))
-    except (ValueError, RecursionError, binascii.Error):
+            raw = b"\x04" + raw + decode(jwk.get("y", ""))
+    except (ValueError, RecursionError, EncodingError):
         _malformed("is not base64url of a JSON Web Key")
     key = admit(curve, raw, allow_published=allow_published)
     if did_jwk(key) != did:

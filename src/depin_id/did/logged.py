@@ -19,7 +19,7 @@ from depin_id.did.webvh import (
     log_url,
     may_need_witnesses,
     parse_location,
-    verify_log,
+    verify_prefix,
     witness_url,
 )
 from depin_id.errors import DIDError
@@ -27,6 +27,8 @@ from depin_id.errors import DIDError
 NAME: Final = "webvh"
 MAX_KNOWN: Final = 1024
 """Verified histories that are kept, so that only what is new has to be verified."""
+MAX_KNOWN_BYTES: Final = 1 << 26
+"""Of their logs together; in memory they take several times that."""
 
 
 def describe(history: History, version: Version) -> dict[str, Any]:
@@ -48,6 +50,11 @@ def describe(history: History, version: Version) -> dict[str, Any]:
 def time_to_live(history: History) -> int:
     """How long its controller lets a history be kept, in milliseconds."""
     return history.last.parameters.ttl * 1000
+
+
+def log_bytes(history: History) -> int:
+    """How many bytes its log has."""
+    return history.prefix[0]
 
 
 def select(history: History, options: Options) -> Version:
@@ -89,20 +96,42 @@ class WebvhMethod:
         self._pins = pins
         self._now = now_ms
         self._known: OrderedDict[str, History] = OrderedDict()
+        self._sizes: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def resolve(self, did: Did, options: Options) -> Resolution:
         """A version of the document, out of the verified history.
 
+        Where a log is good up to an entry, versions before it are found by name (did:webvh 1.0,
+        "Read (Resolve)", step 11), and by a time before the last of them.
+
         Raises:
             DIDError: ``did.webvh.*``, ``did.log_rolled_back``, ``did.log_forked``,
                 ``did.not_found``. FetchError, StateError.
         """
-        history = self.history(str(did), fresh=options.no_cache)
-        version = select(history, options)
+        try:
+            history = self.history(str(did), fresh=options.no_cache)
+            version = select(history, options)
+        except DIDError as error:
+            history, version = self._good(str(did), options, error)
         return Resolution(
             version.resolved(), describe(history, version), {"contentType": MEDIA_TYPE}
         )
+
+    def _good(self, did: str, options: Options, error: DIDError) -> tuple[History, Version]:
+        """What is asked for out of the good versions of a log that ends in a bad one."""
+        if not options.versioned or not error.code.startswith("did.webvh."):
+            raise error
+        known = self._known.get(parse_location(did).scid)
+        if known is None or all(version.did != did for version in known.versions):
+            raise error
+        try:
+            version = select(known, options)
+        except DIDError:
+            raise error from None
+        if options.version_time is not None and version is known.last:
+            raise error  # nobody can say until when it held
+        return known, version
 
     def history(self, did: str, *, fresh: bool = False) -> History:
         """The verified history of a DID, at most as old as the cache allows.
@@ -136,21 +165,33 @@ class WebvhMethod:
         scid = parse_location(did).scid
         known = self._known.get(scid)
         if known is None:
-            history = verify_log(
-                log,
-                did=did,
-                witness=witness,
-                now_ms=self._now(),
-                allow_published=self._allow_published,
-            )
+            history = self._first(scid, did, log, witness)
         else:
             history = extend(known, log, witness=witness, now_ms=self._now())
             if all(version.did != did for version in history.versions):
                 raise DIDError("did.not_found", f"the log of this SCID was never that of {did}")
         self._pins.accept(history)
-        with self._lock:
-            self._known[scid] = history
-            self._known.move_to_end(scid)
-            while len(self._known) > MAX_KNOWN:
-                self._known.popitem(last=False)
+        self._keep(scid, history, len(log))
         return history
+
+    def _first(self, scid: str, did: str, log: bytes, witness: bytes | None) -> History:
+        """The history of a log that is not known yet; of a bad one the good versions are kept."""
+        history, error = verify_prefix(
+            log, did=did, witness=witness, now_ms=self._now(), allow_published=self._allow_published
+        )
+        if error is not None:
+            if history is not None:
+                self._pins.check(history)
+                self._keep(scid, history, len(log))
+            raise error
+        if history is None:
+            raise DIDError("did.not_found", f"the log of {did} is empty")
+        return history
+
+    def _keep(self, scid: str, history: History, size: int) -> None:
+        with self._lock:
+            self._known[scid], self._sizes[scid] = history, size
+            self._known.move_to_end(scid)
+            while len(self._known) > MAX_KNOWN or sum(self._sizes.values()) > MAX_KNOWN_BYTES:
+                oldest, _ = self._known.popitem(last=False)
+                del self._sizes[oldest]

@@ -7,11 +7,11 @@ text writes an address in their place, in an object after RFC 9457, which is how
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from depin_id import rfc3339
 from depin_id.errors import DepinError, DIDError, KeyRefused
 
 MEDIA_TYPE: Final = "application/did"
@@ -63,9 +63,6 @@ _CODES: Final = {
     "fetch.not_found": "notFound",
     "key.not_admissible": "invalidPublicKey",
 }
-_TIME: Final = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 MAX_VERSION_ID: Final = 256
@@ -91,14 +88,12 @@ def parse_version_time(text: object) -> int:
     Raises:
         DIDError: ``did.options``.
     """
-    if isinstance(text, str) and _TIME.fullmatch(text):
-        try:
-            return (datetime.fromisoformat(text.upper()) - _EPOCH) // _MS
-        except (ValueError, OverflowError):
-            pass
-    raise DIDError(
-        "did.options", "the versionTime is not a time", hint="such as 2026-11-21T14:00:00Z"
-    )
+    found = rfc3339.milliseconds(text.upper() if isinstance(text, str) else None)
+    if found is None:
+        raise DIDError(
+            "did.options", "the versionTime is not a time", hint="such as 2026-11-21T14:00:00Z"
+        )
+    return found
 
 
 def show_time(milliseconds: int) -> str:
@@ -234,8 +229,8 @@ class Dereferenced:
 
 def failure(error: DepinError) -> dict[str, str]:
     """Resolution metadata of an error."""
-    hint = f" ({error.hint})" if error.hint else ""
-    return {"error": error_code(error), "message": error.message + hint, "code": error.code}
+    found = {"error": error_code(error), "message": error.message, "code": error.code}
+    return found | {"hint": error.hint} if error.hint else found
 
 
 def problem(metadata: dict[str, str]) -> dict[str, Any]:
@@ -243,7 +238,8 @@ def problem(metadata: dict[str, str]) -> dict[str, Any]:
     if "error" not in metadata:
         return dict(metadata)
     address, title = PROBLEMS[metadata["error"]]
-    error = {"type": address, "title": title, "detail": metadata.get("message", "")}
+    hint = f" ({metadata['hint']})" if "hint" in metadata else ""
+    error = {"type": address, "title": title, "detail": metadata.get("message", "") + hint}
     return {"error": error | ({"code": metadata["code"]} if "code" in metadata else {})}
 
 

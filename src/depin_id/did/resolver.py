@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from depin_id.did.cache import Cache
-from depin_id.did.contents import method_key
+from depin_id.did.contents import method_end, method_key
 from depin_id.did.dereference import select, split_url, url_options
 from depin_id.did.jwk import JwkMethod
 from depin_id.did.key import KeyMethod
@@ -78,13 +78,15 @@ def builtin_methods(
         ConfigError: ``config.dids``.
     """
     # A device that only knows did:key is not to load an HTTP client.
-    from depin_id.did.logged import WebvhMethod, time_to_live
+    from depin_id.did.logged import WebvhMethod, log_bytes, time_to_live
     from depin_id.did.source import make_source
     from depin_id.did.web import WebMethod
     from depin_id.did.webvh import Pins
 
     source = make_source(dids, files=files, fetcher=fetcher)
-    histories: Cache[History] = Cache(clock, max_age_ms=max_age_ms, age=time_to_live)
+    histories: Cache[History] = Cache(
+        clock, max_age_ms=max_age_ms, age=time_to_live, weigh=log_bytes
+    )
     documents: Cache[Resolution] = Cache(clock, max_age_ms=max_age_ms)
     pins = Pins() if pins is None else pins
     return [
@@ -169,6 +171,7 @@ class Resolver:
     ) -> None:
         self._methods: dict[str, Method] = {}
         self._allow_published = allow_published
+        self._now = now_ms
         if methods is None:
             builtin = builtin_methods(
                 dids=dids,
@@ -267,7 +270,8 @@ class Resolver:
         Args:
             did_url: a DID is one too.
             relationship: what the verification method has to be for, such as ``assertionMethod``;
-                then keys of a deactivated DID are refused.
+                then keys of a deactivated DID are refused, and those that have ended
+                (``expires``, ``revoked``).
             version_id, version_time, version_number, accept, no_cache: as :meth:`resolve`.
         """
         try:
@@ -280,9 +284,13 @@ class Resolver:
         self, did_url: str, options: Options, relationship: str | None
     ) -> Dereferenced:
         url, parameters = split_url(did_url)
-        found = self._resolve(str(url.did), url_options(parameters, options))
+        options = url_options(parameters, options)
+        found = self._resolve(str(url.did), options)
         if found.error is not None or found.document is None:
-            raise DIDError("did.not_found", found.resolution_metadata.get("message", "no document"))
+            said = found.resolution_metadata
+            raise DIDError(
+                "did.not_found", said.get("message", "no document"), hint=said.get("hint", "")
+            )
         metadata = found.document_metadata
         if relationship is not None and found.deactivated and "nextVersionId" not in metadata:
             raise DIDError(
@@ -295,7 +303,16 @@ class Resolver:
                 hint="see depin_id.peaq.trust: an issuer, a birth certificate or an enrolment",
             )
         content, kind = select(url, parameters, found.document, relationship)
+        if relationship is not None:
+            self._check_end(content, options.version_time)
         return Dereferenced(content, metadata, {"contentType": kind})
+
+    def _check_end(self, method: dict[str, Any], at: int | None) -> None:
+        end = method_end(method)
+        if end is not None and end <= (self._now() if at is None else at):
+            raise DIDError(
+                "did.relationship", "the verification method has expired, or it was revoked"
+            )
 
     def history(self, did: str, *, no_cache: bool = False) -> History:
         """The verified history of a did:webvh: which key was active at which time.
@@ -326,7 +343,8 @@ class Resolver:
         """The admitted key of a verification method.
 
         Args:
-            did_url: of the verification method.
+            did_url: of the verification method, without path and query: whoever signs does not
+                say himself which version of the document counts.
             relationship: what it has to be for.
             version_time: when: milliseconds since 1970, or RFC 3339; None is now.
 
@@ -334,6 +352,13 @@ class Resolver:
             DIDError: ``did.not_found``, ``did.verification_method``, ``did.relationship`` and
                 others. KeyRefused, FetchError, StateError.
         """
+        url, _ = split_url(did_url)
+        if url.path or url.query is not None:
+            raise DIDError(
+                "did.verification_method",
+                f"{did_url[:120]!r} has a path or a query, and so is not the name of a key",
+                hint="ask for another version with version_time",
+            )
         options = _options(None, version_time, None, None, False)
         found = self._dereference(did_url, options, relationship)
         return method_key(found.content, allow_published=self._allow_published)

@@ -44,6 +44,7 @@ _REFUSED_4: Final = tuple(
             "10.0.0.0/8",
             "100.64.0.0/10",
             "127.0.0.0/8",
+            "168.63.129.16/32",
             "169.254.0.0/16",
             "172.16.0.0/12",
             "192.0.0.0/24",
@@ -57,6 +58,7 @@ _REFUSED_4: Final = tuple(
         ),
     )
 )
+"""Special purpose (IANA), and the one address that is each Azure machine's own host."""
 _GLOBAL_6: Final = ipaddress.IPv6Network("2000::/3")
 """All that is given out for unicast: loopback, mapped, NAT64, unique local, link-local and
 multicast addresses lie outside."""

@@ -67,7 +67,7 @@ class BatchOptions:
         now: of the certificates, milliseconds since 1970.
         defaults: for what lines do not say.
         claims: whether devices get claim codes.
-        earlier: folders of earlier batches, whose serials, keys and addresses must not come again.
+        earlier: folders of earlier batches, whose serials and keys must not come again.
         max_devices: bound on the size of the batch.
         credential_status: entry of a status list, for the batch as a whole.
         status: gives the entry of a status list for the next device, which is only its own.

@@ -24,7 +24,8 @@ def new_folder(path: Path) -> Iterator[Path]:
         path: must not exist.
 
     Raises:
-        StateError: ``state.exists``, ``state.locked``, ``state.full``, ``state.io``.
+        StateError: ``state.exists``, ``state.locked``, ``state.permissions``, ``state.full``,
+            ``state.io``.
     """
     path = Path(os.path.abspath(path))
     _refuse_existing(path)
@@ -68,6 +69,7 @@ def _hold(path: Path) -> int:
             except FileNotFoundError:
                 continue  # another process has just finished with it
             if _lock(handle, path):
+                _check_own(handle, path)
                 return handle
             os.close(handle)
     except OSError as error:
@@ -88,6 +90,18 @@ def _lock(handle: int, path: Path) -> bool:
     except FileNotFoundError:
         return False
     return os.path.samestat(there, os.fstat(handle))
+
+
+def _check_own(handle: int, path: Path) -> None:
+    """Refuse a folder that somebody else put there: he could exchange what is written into it."""
+    about = os.fstat(handle)
+    if about.st_uid != os.geteuid() or about.st_mode & 0o077:
+        os.close(handle)
+        raise StateError(
+            "state.permissions",
+            f"{path} is there, and is not this user's alone",
+            hint="remove it, and write where nobody else may",
+        )
 
 
 def _empty(path: Path) -> None:

@@ -23,7 +23,8 @@ _NAMES: Final[dict[str, Curve]] = {
 _DID: Final = "did:key:"
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})+")
 _SIZES: Final[dict[Curve, tuple[int, ...]]] = {"ed25519": (32,), "p256": (33, 65)}
-_COSE_CURVES: Final[dict[object, Curve]] = {6: "ed25519", 1: "p256"}
+_COSE_CURVES: Final = (6, 1)
+"""Ed25519 and P-256, as COSE numbers them."""
 
 
 class KeyFault(Exception):

@@ -3,6 +3,7 @@
 from depin_id.owners.claim import Claim, make_claim, read_claim
 from depin_id.owners.codes import ClaimCode, Label, claim_digest, qr_text, read_label, read_qr
 from depin_id.owners.party import KeyOf, Party, key_in_did
+from depin_id.owners.payout import Payout, make_payout, read_payout
 from depin_id.owners.succession import (
     Offer,
     Succession,
@@ -28,6 +29,7 @@ __all__ = [
     "Label",
     "Offer",
     "Party",
+    "Payout",
     "Succession",
     "Wallet",
     "WalletBinding",
@@ -35,6 +37,7 @@ __all__ = [
     "claim_digest",
     "key_in_did",
     "make_claim",
+    "make_payout",
     "make_succession",
     "offer_succession",
     "parse_account",
@@ -42,6 +45,7 @@ __all__ = [
     "read_claim",
     "read_label",
     "read_offer",
+    "read_payout",
     "read_qr",
     "read_succession",
     "verify_wallet",

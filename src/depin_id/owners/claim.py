@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from depin_id.did.syntax import parse_did
 from depin_id.keys import PublicKey, admit
-from depin_id.owners import _twofold
-from depin_id.owners._twofold import malformed
+from depin_id.owners import twofold
 from depin_id.owners.codes import ClaimCode, claim_digest
 from depin_id.owners.party import KeyOf, Party, did_of, key_in_did
+from depin_id.owners.twofold import malformed
 from depin_id.owners.wallets import Wallet, WalletBinding, verify_wallet
 
 KIND: Final = "claim"
@@ -101,20 +101,20 @@ def make_claim(
     if request is not None:
         if (request.owner, request.network, request.nonce) != (owner.did, network, nonce):
             malformed("the wallet signed for another owner, network or challenge")
-    inner = _twofold.seal_inner(
+    inner = twofold.seal_inner(
         {
             _DEVICE: device,
             _KEY: code.signer.public_key.raw,
             _OWNER: owner.did,
-            _NONCE: _twofold.blob(nonce, "the nonce", 8, 32),
-            _TIME: _twofold.uint(now, "the time"),
+            _NONCE: twofold.blob(nonce, "the nonce", 8, 32),
+            _TIME: twofold.uint(now, "the time"),
             _WALLET: None if wallet is None else wallet.to_list(),
         },
         kind=KIND_CODE,
         network=network,
         signer=code.signer,
     )
-    return _twofold.seal_outer(inner, kind=KIND, network=network, party=owner)
+    return twofold.seal_outer(inner, kind=KIND, network=network, party=owner)
 
 
 def read_claim(data: bytes, *, network: str, key_of: KeyOf = key_in_did) -> Claim:
@@ -132,10 +132,10 @@ def read_claim(data: bytes, *, network: str, key_of: KeyOf = key_in_did) -> Clai
         CredentialError: ``statement.malformed``. EnvelopeError, EncodingError, DIDError,
         KeyRefused; SignatureInvalid for either signature.
     """
-    owner_key, identity, parts = _twofold.open_outer(
+    owner_key, identity, parts = twofold.open_outer(
         data, 2, kind=KIND, network=network, key_of=key_of
     )
-    fields = _twofold.open_inner(parts[1], kind=KIND_CODE, network=network, key_of=_claim_key)
+    fields = twofold.open_inner(parts[1], kind=KIND_CODE, network=network, key_of=_claim_key)
     if not _LABELS - {_WALLET} <= set(fields) <= _LABELS:
         malformed("the fields are not those of a claim")
     owner = _did(fields[_OWNER], "the owner")
@@ -149,8 +149,8 @@ def read_claim(data: bytes, *, network: str, key_of: KeyOf = key_in_did) -> Clai
         owner=owner,
         method=parts[0],
         owner_key=owner_key,
-        nonce=_twofold.blob(fields[_NONCE], "the nonce", 8, 32),
-        time=_twofold.uint(fields[_TIME], "the time"),
+        nonce=twofold.blob(fields[_NONCE], "the nonce", 8, 32),
+        time=twofold.uint(fields[_TIME], "the time"),
         wallet=None
         if wallet is None
         else WalletBinding.from_list(wallet, owner=owner, network=network),
@@ -159,7 +159,7 @@ def read_claim(data: bytes, *, network: str, key_of: KeyOf = key_in_did) -> Clai
 
 
 def _claim_key(fields: dict[Any, Any]) -> PublicKey:
-    return admit("ed25519", _twofold.blob(fields.get(_KEY), "the claim key", 32, 32))
+    return admit("ed25519", twofold.blob(fields.get(_KEY), "the claim key", 32, 32))
 
 
 def _did(value: Any, what: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from depin_id.did.jwk import parse_did_jwk
-from depin_id.did.key import did_key, parse_did_key
+from depin_id.did.key import did_key
+from depin_id.did.literal import literal_key
 from depin_id.did.syntax import parse_did_url
 from depin_id.errors import CredentialError, DIDError
 from depin_id.keys import PublicKey, Signer
@@ -63,18 +63,16 @@ def key_in_did(method: str) -> PublicKey:
     """
     did = did_of(method)
     kind, name = did.split(":", 2)[1:]
-    fragment = method.rpartition("#")[2]
-    if kind == "key" and fragment == name:
-        return parse_did_key(did)
-    if kind == "jwk" and fragment == "0":
-        return parse_did_jwk(did)
-    if kind in ("key", "jwk"):
+    key = literal_key(did)
+    if key is None:
+        raise DIDError(
+            "did.method_not_supported",
+            f"a did:{kind} does not hold its key",
+            hint="resolve it, and give the key of its verification method",
+        )
+    if method.rpartition("#")[2] != (name if kind == "key" else "0"):
         raise DIDError("did.malformed", f"{method[:80]!r} names no key of its DID")
-    raise DIDError(
-        "did.method_not_supported",
-        f"a did:{kind} does not hold its key",
-        hint="resolve it, and give the key of its verification method",
-    )
+    return key
 
 
 def check_party(party: Party) -> None:

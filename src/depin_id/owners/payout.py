@@ -12,9 +12,9 @@ from typing import Final
 
 from depin_id import cbor
 from depin_id.keys import PublicKey
-from depin_id.owners import _twofold
-from depin_id.owners._twofold import malformed
+from depin_id.owners import twofold
 from depin_id.owners.party import KeyOf, Party, did_of, key_in_did
+from depin_id.owners.twofold import malformed
 from depin_id.owners.wallets import Wallet, WalletBinding, verify_wallet
 
 KIND: Final = "payout"
@@ -62,7 +62,7 @@ def make_payout(binding: WalletBinding, *, owner: Party, network: str) -> bytes:
     if (binding.request.owner, binding.request.network) != (owner.did, network):
         malformed("the wallet signed for another owner or network")
     inner = cbor.encode(binding.to_list())
-    return _twofold.seal_outer(inner, kind=KIND, network=network, party=owner)
+    return twofold.seal_outer(inner, kind=KIND, network=network, party=owner)
 
 
 def read_payout(data: bytes, *, network: str, key_of: KeyOf = key_in_did) -> Payout:
@@ -75,7 +75,7 @@ def read_payout(data: bytes, *, network: str, key_of: KeyOf = key_in_did) -> Pay
         CredentialError: ``statement.malformed``, ``wallet.*``. EnvelopeError, EncodingError,
         DIDError, KeyRefused, SignatureInvalid.
     """
-    key, identity, parts = _twofold.open_outer(data, 2, kind=KIND, network=network, key_of=key_of)
+    key, identity, parts = twofold.open_outer(data, 2, kind=KIND, network=network, key_of=key_of)
     method, inner = parts
     if type(inner) is not bytes:
         malformed("the wallet's part is not bytes")

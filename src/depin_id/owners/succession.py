@@ -15,9 +15,9 @@ from depin_id.did.syntax import parse_did
 from depin_id.envelope import MAX_POSITION
 from depin_id.errors import CredentialError
 from depin_id.keys import PublicKey, Signer
-from depin_id.owners import _twofold
-from depin_id.owners._twofold import malformed
+from depin_id.owners import twofold
 from depin_id.owners.party import KeyOf, Party, did_of, key_in_did
+from depin_id.owners.twofold import malformed
 
 KIND: Final = "succession"
 KIND_KEY: Final = "succession-key"
@@ -106,7 +106,7 @@ def offer_succession(
     }
     _offer({label: item for label, item in fields.items() if item is not None})
     parse_did(network)
-    return _twofold.seal_inner(fields, kind=KIND_KEY, network=network, signer=signer)
+    return twofold.seal_inner(fields, kind=KIND_KEY, network=network, signer=signer)
 
 
 def read_offer(data: bytes, *, network: str) -> Offer:
@@ -116,7 +116,7 @@ def read_offer(data: bytes, *, network: str) -> Offer:
         CredentialError: ``statement.malformed``. EnvelopeError, EncodingError, DIDError,
         KeyRefused, SignatureInvalid.
     """
-    return _offer(_twofold.open_inner(data, kind=KIND_KEY, network=network, key_of=_new_key))
+    return _offer(twofold.open_inner(data, kind=KIND_KEY, network=network, key_of=_new_key))
 
 
 def vouch(offer: bytes, *, role: Role, voucher: Party, network: str) -> bytes:
@@ -131,7 +131,7 @@ def vouch(offer: bytes, *, role: Role, voucher: Party, network: str) -> bytes:
     """
     found = read_offer(offer, network=network)
     _check_voucher(found, role, voucher.method, voucher.signer.public_key)
-    return _twofold.seal_outer(offer, role, kind=KIND, network=network, party=voucher)
+    return twofold.seal_outer(offer, role, kind=KIND, network=network, party=voucher)
 
 
 def make_succession(
@@ -180,7 +180,7 @@ def read_succession(data: bytes, *, network: str, key_of: KeyOf = key_in_did) ->
         CredentialError: ``statement.malformed``, ``succession.voucher``. EnvelopeError,
         EncodingError, DIDError, KeyRefused, SignatureInvalid.
     """
-    key, identity, parts = _twofold.open_outer(data, 3, kind=KIND, network=network, key_of=key_of)
+    key, identity, parts = twofold.open_outer(data, 3, kind=KIND, network=network, key_of=key_of)
     method, role, inner = parts
     found = read_offer(inner, network=network)
     _check_voucher(found, role, method, key)
@@ -214,7 +214,7 @@ def _check_voucher(offer: Offer, role: Any, method: str, key: PublicKey) -> None
 
 
 def _new_key(fields: dict[Any, Any]) -> PublicKey:
-    return PublicKey.from_cose_key(_twofold.blob(fields.get(_NEW), "the new key", 1, 256))
+    return PublicKey.from_cose_key(twofold.blob(fields.get(_NEW), "the new key", 1, 256))
 
 
 def _offer(fields: dict[Any, Any]) -> Offer:
@@ -228,15 +228,15 @@ def _offer(fields: dict[Any, Any]) -> Offer:
     if last is not None:
         if not isinstance(last, list) or len(last) != 2:
             malformed("the last position is not epoch and n")
-        epoch, n = (_twofold.uint(item, "a position", MAX_POSITION) for item in last)
+        epoch, n = (twofold.uint(item, "a position", MAX_POSITION) for item in last)
         last = (epoch, n)
     found = Offer(
         device=str(parse_did(fields[_DEVICE])),
-        old=_twofold.blob(fields[_OLD], "the old thumbprint", 32, 32),
+        old=twofold.blob(fields[_OLD], "the old thumbprint", 32, 32),
         new_key=_new_key(fields),
         reason=reason,
-        time=_twofold.uint(fields[_TIME], "the time"),
-        nonce=_twofold.blob(fields[_NONCE], "the nonce", 8, 32),
+        time=twofold.uint(fields[_TIME], "the time"),
+        nonce=twofold.blob(fields[_NONCE], "the nonce", 8, 32),
         last=last,
     )
     if found.new_key.thumbprint == found.old:

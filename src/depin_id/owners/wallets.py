@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
-from depin_id import base58, strict_json
+from depin_id import base58, rfc3339, strict_json
 from depin_id.did.syntax import parse_did
 from depin_id.errors import CredentialError, DepinError, SignatureInvalid
 from depin_id.evm import checksum_address, parse_address, recover_address
@@ -148,11 +148,9 @@ class WalletRequest:
         match = _FORM.fullmatch(text) if type(text) is str and len(text) <= MAX_MESSAGE else None
         if match is None or len(match[4]) % 2:
             _refuse("wallet.message", "the text is not the message of a payout wallet")
-        try:
-            when = datetime.strptime(match[5], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        except ValueError:
+        issued_at = rfc3339.milliseconds(match[5])
+        if issued_at is None:
             _refuse("wallet.message", "the time of the message is none")
-        issued_at = int(when.timestamp()) * 1000
         found = cls(match[3], match[2], match[1], bytes.fromhex(match[4]), issued_at)
         if found.message != text:
             _refuse("wallet.message", "the message is not in its one spelling")

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final, Protocol
 
+from depin_id import rfc3339
 from depin_id.errors import EnvelopeError, StateError
 from depin_id.peaq.identifier import PeaqDid
 
 MAX_SEQUENCE: Final = (1 << 64) - 1
-_TIME: Final = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|\+00:00)",
-    re.ASCII,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +49,14 @@ def parse_moment(text: str) -> int:
     Raises:
         EnvelopeError: ``peaq.timestamp_malformed``.
     """
-    match = _TIME.fullmatch(text) if type(text) is str else None
-    try:
-        if match is not None:
-            moment = datetime.fromisoformat(match[1]).replace(tzinfo=UTC)
-            return int(moment.timestamp()) * 1000 + int((match[2] or "0").ljust(3, "0")[:3])
-    except (ValueError, OverflowError):
-        pass
-    raise EnvelopeError(
-        "peaq.timestamp_malformed",
-        "the timestamp is not a moment in UTC",
-        hint="write 2025-01-01T00:00:00Z",
-    )
+    found = rfc3339.milliseconds(text, utc=True)
+    if found is None:
+        raise EnvelopeError(
+            "peaq.timestamp_malformed",
+            "the timestamp is not a moment in UTC",
+            hint="write 2025-01-01T00:00:00Z",
+        )
+    return found
 
 
 class Memory(Protocol):

@@ -14,7 +14,6 @@ from depin_id.peaq import abi
 from depin_id.peaq.document import Document, decode_value
 
 MAINNET: Final = 3338
-AGUNG: Final = 9990
 DID: Final = (0x800).to_bytes(20, "big")
 STORAGE: Final = (0x801).to_bytes(20, "big")
 RBAC: Final = (0x802).to_bytes(20, "big")

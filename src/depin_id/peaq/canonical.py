@@ -13,6 +13,7 @@ import math
 import re
 from typing import Any, Final, Literal, NoReturn
 
+from depin_id import strict_json
 from depin_id.errors import EncodingError
 from depin_id.jcs import canonicalize
 
@@ -32,33 +33,10 @@ def _refuse(what: str) -> NoReturn:
     raise EncodingError("json.malformed", what, hint="one JSON object, names once, finite numbers")
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        _refuse("an object names a member twice")
-    return found
-
-
-def _constant(name: str) -> NoReturn:
-    _refuse(f"{name} is not a JSON value")
-
-
 def _integer(text: str) -> int:
     if len(text) > MAX_DIGITS:
         _refuse(f"an integer has over {MAX_DIGITS} digits")
     return int(text)
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        _refuse("a number is too large")
-    return value
-
-
-_decode = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant
-).decode
 
 
 def parse(data: bytes | str, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
@@ -67,14 +45,7 @@ def parse(data: bytes | str, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     Raises:
         EncodingError: ``json.too_large``, ``json.malformed``.
     """
-    if len(data) > max_bytes:
-        raise EncodingError("json.too_large", f"{len(data)} bytes, at most {max_bytes} are read")
-    try:
-        value = _decode(data if isinstance(data, str) else bytes(data).decode())
-    except RecursionError:
-        _refuse("nested too deeply")
-    except ValueError as error:
-        _refuse(f"not JSON: {error}"[:200])
+    value = strict_json.parse(data, max_bytes=max_bytes, integer=_integer)
     if not isinstance(value, dict):
         _refuse("not an object")
     return value

@@ -7,15 +7,13 @@ key, is asked here. The chip signs no reading.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from depin_id import strict_json
+from depin_id import base64url, strict_json
 from depin_id.errors import CredentialError, EncodingError, EnvelopeError, SignatureInvalid
 from depin_id.evm import keccak256, parse_address, recover_address
 from depin_id.jcs import canonicalize
@@ -276,10 +274,10 @@ def _certified(
 ) -> PublicKey:
     text = value["certificate"]["leafDerBase64url"]
     try:
-        leaf = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        leaf = base64url.decode(text)
+    except EncodingError:
         leaf = b""
-    if base64.urlsafe_b64encode(leaf).rstrip(b"=").decode() != text or not leaf[:MAX_LEAF] == leaf:
+    if not 0 < len(leaf) <= MAX_LEAF:
         _refuse("the certificate is not base64url, or too large")
     fingerprint = _bytes(value["certificate"]["fingerprintSha256"], 32, "fingerprintSha256")
     if not hashlib.sha256(leaf).digest() == fingerprint == transcript.fingerprint:

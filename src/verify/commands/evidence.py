@@ -7,10 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from depin_id.commands.common import app, open_output, read_input, show
-from depin_id.credentials import MAX_CREDENTIAL
 from depin_id.credentials.status.signed import MAX_SIGNED
-from depin_id.errors import ConfigError
-from verify.commands.common import AsJson, Directory
+from verify.commands.common import AsJson, Directory, read_text
 from verify.control import perform_on
 
 batch = app("Production batches that manufacturers signed.")
@@ -55,12 +53,7 @@ def add_batch(
 
     Example: depin-verify batch add agg batch.json
     """
-    data = read_input(file, max_bytes=MAX_CREDENTIAL)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError("usage", f"{file} is not UTF-8 text") from error
-    show(perform_on(directory, {"op": "batch", "data": text}), as_json=as_json)
+    show(perform_on(directory, {"op": "batch", "data": read_text(file)}), as_json=as_json)
 
 
 @status_list.callback()

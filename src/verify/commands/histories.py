@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from depin_id.commands.common import show
-from verify.commands.common import AsJson, Directory, parse_moment, read_text
+from verify.commands.common import AsJson, Directory, flat, parse_moment, read_text
 from verify.control import perform_on
 from verify.reading import Reader
 
@@ -32,7 +32,8 @@ def history(
     if log is not None:
         proofs = None if witness is None else read_text(witness)
         request = {"op": "history", "log": read_text(log), "witness": proofs}
-        show(perform_on(directory, request), as_json=as_json)
+        answer = perform_on(directory, request)
+        show(answer if as_json else flat(answer), as_json=as_json)
         return
     with Reader(directory) as reader:
         known = reader.fold.identity.histories

@@ -9,21 +9,19 @@ import typer
 
 from depin_id.capability import MAX_BYTES
 from depin_id.commands.common import app, read_input, show
-from depin_id.credentials import MAX_CREDENTIAL
-from depin_id.errors import ConfigError
+from depin_id.owners.twofold import MAX_TWOFOLD
 from depin_id.printable import json_text, printable
-from verify.commands.common import AsJson, Directory
+from verify.commands.common import AsJson, Directory, read_text
 from verify.control import perform_on
 
 capability = app("Capabilities: on whose behalf gateways sign, within which bounds.")
 owner = app("Owners: whose devices are, and which wallets they are paid to.")
 
-MAX_STATEMENT = 16_384
 Statement = Annotated[str, typer.Argument(metavar="FILE", help="The statement; - is stdin.")]
 Did = Annotated[str, typer.Argument(metavar="DID", help="A device's DID.")]
 
 
-def _hex(name: str, limit: int = MAX_STATEMENT) -> str:
+def _hex(name: str, limit: int = MAX_TWOFOLD) -> str:
     return read_input(name, max_bytes=limit).hex()
 
 
@@ -141,12 +139,7 @@ def transfer(
 
     Example: depin-verify owner transfer agg ownership.json
     """
-    data = read_input(file, max_bytes=MAX_CREDENTIAL)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError("usage", f"{file} is not UTF-8 text") from error
-    show(perform_on(directory, {"op": "transfer", "credential": text}), as_json=as_json)
+    show(perform_on(directory, {"op": "transfer", "credential": read_text(file)}), as_json=as_json)
 
 
 @owner.command()

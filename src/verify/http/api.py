@@ -13,7 +13,6 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from depin_id.ack import Challenge, challenge_nonce, sign_challenge
-from depin_id.did.key import parse_did_key
 from depin_id.envelope import MAX_BUNDLE
 from depin_id.errors import DepinError
 from depin_id.statements import MAX_STATEMENT, is_statement
@@ -30,7 +29,7 @@ from verify.http.limits import (
 from verify.http.log_files import LogFiles
 from verify.http.problem import Problem, not_found
 from verify.http.receipts import ReceiptDesk
-from verify.identity.challenges import CHALLENGE_S
+from verify.identity.challenges import CHALLENGE_S, key_in
 from verify.identity.desk import OVER
 from verify.ingest.http import Answer, RequestSource
 from verify.reading import Peek
@@ -201,11 +200,17 @@ class Api:
                 503, "challenge.none", "there is no checkpoint to make one from yet", retry_s=2
             )
         size, root = standing.beacon
-        challenge = Challenge(
-            thumbprint,
-            challenge_nonce(size, root, thumbprint),
-            self._clock() // 1000 + CHALLENGE_S,
-        )
+        nonce = challenge_nonce(size, root, thumbprint)
+        # What was used once stays used: that may be looked up while the state goes on.
+        if nonce in standing.fold.identity.nonces:
+            raise Problem(
+                503,
+                "challenge.used",
+                "this key answered the challenge of the newest checkpoint",
+                hint="post the statement challenge to /v1/statements, which gives a fresh one",
+                retry_s=10,
+            )
+        challenge = Challenge(thumbprint, nonce, self._clock() // 1000 + CHALLENGE_S)
         # The signer may be a call to a KMS.
         data = await asyncio.to_thread(
             sign_challenge, challenge, network=standing.card.network, signer=standing.signer
@@ -279,7 +284,7 @@ def _thumbprint(request: Request) -> bytes:
         raise _query("a challenge is asked for with either ?did= or ?thumbprint=")
     if did:
         try:
-            return parse_did_key(did).thumbprint
+            return key_in(did).thumbprint
         except DepinError as error:
             raise _query(f"the DID is refused: {error.code}") from error
     if len(thumbprint) != 64 or any(c not in "0123456789abcdef" for c in thumbprint):
@@ -288,4 +293,6 @@ def _thumbprint(request: Request) -> bytes:
 
 
 def _query(what: str) -> Problem:
-    return Problem(400, "http.query", what, hint="name the did:key of the key that signs")
+    return Problem(
+        400, "http.query", what, hint="name the did:key or did:jwk of the key that signs"
+    )

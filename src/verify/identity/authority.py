@@ -20,14 +20,11 @@ from depin_id.capability import (
 )
 from depin_id.claims import Place
 from depin_id.credentials.status import StatusResult
-from depin_id.did.jwk import parse_did_jwk
-from depin_id.did.key import parse_did_key
 from depin_id.errors import CredentialError
-from depin_id.keys import PublicKey
 from verify.fold import Fold
 from verify.identity.chains import withdrawn_as
 from verify.identity.challenges import check_nonce
-from verify.identity.state import IdentityState
+from verify.identity.issuers import key_by_kid
 from verify.identity.statuses import status_of
 
 HINT: Final = "ask the owner for a capability that allows it"
@@ -43,33 +40,6 @@ def owner_now(fold: Fold, device: str, at: int) -> str:
         return fold.identity.owner_of(device, at)
     held = fold.registry.device(device)
     return held.enrolment.owner if held is not None and not held.erased else ""
-
-
-def issuer_key(identity: IdentityState, issuer: str, kid: bytes, at: int) -> PublicKey:
-    """The key of an owner's DID that counts at a receipt time and has this kid.
-
-    Raises:
-        CredentialError: ``issuer.unknown``, ``issuer.key``. DIDError, KeyRefused.
-    """
-    if issuer.startswith("did:key:"):
-        return parse_did_key(issuer)
-    if issuer.startswith("did:jwk:"):
-        return parse_did_jwk(issuer)
-    known = identity.histories.get(issuer)
-    if known is None or known.deactivated:
-        raise CredentialError(
-            "issuer.unknown",
-            f"the history of {issuer[:120]} is not known here, or it was deactivated",
-            hint="`depin-verify history DIR did.jsonl` takes it",
-        )
-    for key in known.keys_at(at):
-        if key.kid == kid:
-            return key
-    raise CredentialError(
-        "issuer.key",
-        f"no key of {issuer[:120]} that counts now signed it",
-        hint="sign with a key of the newest version of the DID",
-    )
 
 
 def verify_capability(fold: Fold, data: bytes, now: int) -> Capability:
@@ -91,7 +61,7 @@ def verify_capability(fold: Fold, data: bytes, now: int) -> Capability:
     found = verify_chain(
         data,
         network=fold.card.network,
-        owner_key=lambda issuer: issuer_key(identity, issuer, kid, now),
+        owner_key=lambda issuer: key_by_kid(identity, issuer, kid, now),
         now_ms=now,
         revoked=revoked,
     )

@@ -9,17 +9,15 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from depin_id.capability import Budget, Capability, read_chain
+from depin_id.capability import Capability, effective, read_chain
 from depin_id.did.key import did_key
 from verify.identity.state import IdentityState
 from verify.identity.statuses import status_of
 from verify.policy import IdentityPolicy
 
 _CACHED: Final = 4096
-
-
-def _least(numbers: list[int | None]) -> int | None:
-    return min((number for number in numbers if number is not None), default=None)
+EXPIRED_MS: Final = 7 * 86_400_000
+"""How long what has expired is still told from what was never shown."""
 
 
 @lru_cache(maxsize=_CACHED)
@@ -29,30 +27,15 @@ def read(data: bytes) -> Capability:
     Raises:
         CredentialError, EncodingError, EnvelopeError, KeyRefused: it is no chain.
     """
-    blocks = read_chain(data)
-    grants = tuple(block.grant for block in blocks)
-    last = grants[-1]
-    budgets = tuple(
-        Budget(block.id, block.grant.max_count, *(block.grant.rate or (None, None)))
-        for block in blocks
-    )
-    return Capability(
-        id=blocks[-1].id,
-        ids=tuple(block.id for block in blocks),
-        issuer=grants[0].issuer or "",
-        audience=last.audience,
-        operations=frozenset.intersection(*(grant.operations for grant in grants)),
-        selector=last.selector,
-        region=last.region,
-        max_count=_least([budget.max_count for budget in budgets]),
-        rate_per_minute=_least([budget.rate_per_minute for budget in budgets]),
-        burst=_least([budget.burst for budget in budgets]),
-        not_before_ms=max(grant.not_before or 0 for grant in grants) * 1000,
-        expires_ms=min(grant.expires for grant in grants) * 1000,
-        depth=last.depth,
-        budgets=budgets,
-        grants=grants,
-    )
+    return effective(read_chain(data))
+
+
+def prune(identity: IdentityState, holder: str, at: int) -> None:
+    """Forget a holder's capabilities that expired long before a receipt time: he shows new ones."""
+    held = [item for item in identity.capabilities.items() if item[1][0] == holder]
+    for key, (_, data) in held:
+        if read(data).expires_ms + EXPIRED_MS <= at:
+            del identity.capabilities[key]
 
 
 def withdrawn_as(

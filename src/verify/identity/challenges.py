@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from depin_id.ack import NONCE_BYTES, Challenge, challenge_nonce, sign_challenge
-from depin_id.did.jwk import parse_did_jwk
-from depin_id.did.key import parse_did_key
-from depin_id.errors import ConfigError, CredentialError, DepinError, StateError
+from depin_id.ack import NONCE_BYTES, Challenge, challenge_nonce, read_challenge, sign_challenge
+from depin_id.did.literal import literal_key
+from depin_id.errors import ConfigError, CredentialError, DepinError, DIDError, StateError
 from depin_id.keys import PublicKey
 from verify.fold import Fold
 from verify.identity.desk import StatementResult, attempt
@@ -110,13 +109,19 @@ def challenge(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, A
     """The operation ``challenge``: for the key of a did:key or did:jwk, or for a thumbprint."""
     thumbprint = _asked(request)
     data = make_challenge(aggregator, thumbprint)
-    return {"thumbprint": thumbprint.hex(), "challenge": data.hex(), "seconds": CHALLENGE_S}
+    made = read_challenge(data, card=aggregator.fold.card, recipient=thumbprint)
+    return {
+        "thumbprint": thumbprint.hex(),
+        "nonce": made.nonce.hex(),
+        "challenge": data.hex(),
+        "seconds": CHALLENGE_S,
+    }
 
 
 def _asked(request: Mapping[str, Any]) -> bytes:
     did, thumbprint = request.get("did"), request.get("thumbprint")
     if isinstance(did, str) and thumbprint is None:
-        return _key(did).thumbprint
+        return key_in(did).thumbprint
     if isinstance(thumbprint, str) and did is None and len(thumbprint) == 64:
         try:
             return bytes.fromhex(thumbprint)
@@ -127,8 +132,16 @@ def _asked(request: Mapping[str, Any]) -> bytes:
     )
 
 
-def _key(did: str) -> PublicKey:
-    return parse_did_jwk(did) if did.startswith("did:jwk:") else parse_did_key(did)
+def key_in(did: str) -> PublicKey:
+    """The key of a did:key or did:jwk. Raises DIDError, KeyRefused."""
+    key = literal_key(did)
+    if key is None:
+        raise DIDError(
+            "did.method_not_supported",
+            f"{did[:80]} does not hold its key",
+            hint="give a did:key or did:jwk of the key that answers, or its thumbprint",
+        )
+    return key
 
 
 def _newest(fold: Fold) -> tuple[int, int, bytes] | None:

@@ -25,6 +25,7 @@ from verify.identity.desk import StatementResult, attempt
 from verify.identity.entries import EvidenceTaken
 from verify.identity.state import Birth, evidence
 from verify.identity.trust import verify_certificate
+from verify.requests import hexed
 from verify.verdict import ACCEPTED
 
 if TYPE_CHECKING:
@@ -204,12 +205,5 @@ def hear(aggregator: Aggregator, parts: Sequence[bytes], _now: int) -> Statement
 
 def enrol_with_evidence(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
     """The operation ``enrol`` with ``proof`` and ``certificate`` (hexadecimal)."""
-    documents = (_bytes(request, "proof"), _bytes(request, "certificate"))
+    documents = (hexed(request, "proof"), hexed(request, "certificate"))
     return enrol_proven(aggregator, documents, effective_from=request.get("effective_from"))
-
-
-def _bytes(request: Mapping[str, Any], field: str) -> bytes:
-    try:
-        return bytes.fromhex(str(request.get(field) or ""))
-    except ValueError:
-        raise ConfigError("admin.request", f"{field} is not hexadecimal") from None

@@ -2,8 +2,9 @@
 
 The controller of a DID says when a version began; the aggregator says from when on it believes it.
 A key counts from its version's time, but no further back than parked bytes may be; it ends at the
-time of the version that dropped it. What devices had under way has a grace (:mod:`verify.fold`);
-what owners and manufacturers sign has none, or a thief could use it.
+time of the version that dropped it. Devices have a grace on both sides (:mod:`verify.registry`):
+one may turn before its version is published, and have things under way. What owners and
+manufacturers sign has none, or a thief could use it.
 """
 
 from __future__ import annotations

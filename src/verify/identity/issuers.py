@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from depin_id.did.jwk import parse_did_jwk
-from depin_id.did.key import parse_did_key
+from depin_id.did.literal import literal_key
 from depin_id.enrolment import Enrolment
 from depin_id.errors import CredentialError, DepinError
 from depin_id.keys import PublicKey
-from verify.identity.state import IdentityState
+from verify.identity.state import IdentityState, KnownHistory
+
+
+def _history_of(identity: IdentityState, did: str) -> KnownHistory:
+    known = identity.histories.get(did)
+    if known is None or known.deactivated:
+        raise CredentialError(
+            "issuer.unknown",
+            f"the history of {did[:120]} is not known here, or it was deactivated",
+            hint="`depin-verify history DIR did.jsonl` takes it",
+        )
+    return known
+
+
+def _not_now(what: str) -> CredentialError:
+    return CredentialError(
+        "issuer.key", what, hint="sign with a key of the newest version of the DID"
+    )
 
 
 def key_at(identity: IdentityState, method: str, did: str, at: int) -> PublicKey:
@@ -30,26 +47,27 @@ def key_at(identity: IdentityState, method: str, did: str, at: int) -> PublicKey
             f"{method[:120]} is no key of {did[:120]}",
             hint="only keys of the issuer's own DID count",
         )
-    if did.startswith("did:key:"):
-        return parse_did_key(did)
-    if did.startswith("did:jwk:"):
-        return parse_did_jwk(did)
-    known = identity.histories.get(did)
-    if known is None or known.deactivated:
-        raise CredentialError(
-            "issuer.unknown",
-            f"the history of {did[:120]} is not known here, or it was deactivated",
-            hint="`depin-verify history DIR did.jsonl` takes it",
-        )
+    if (own := literal_key(did)) is not None:
+        return own
     # Newest first: a name that a new key took over is the new key's, also while the old one ends.
-    for span in reversed(known.spans):
+    for span in reversed(_history_of(identity, did).spans):
         if span.method == method and span.since <= at and (span.until is None or at < span.until):
             return PublicKey.from_cose_key(span.key)
-    raise CredentialError(
-        "issuer.key",
-        f"{method[:160]} does not count now",
-        hint="sign with a key of the newest version of the DID",
-    )
+    raise _not_now(f"{method[:160]} does not count now")
+
+
+def key_by_kid(identity: IdentityState, did: str, kid: bytes, at: int) -> PublicKey:
+    """The key of a DID that counts at a receipt time and has this kid, for what names no method.
+
+    Raises:
+        CredentialError: ``issuer.unknown``, ``issuer.key``. DIDError, KeyRefused.
+    """
+    if (own := literal_key(did)) is not None:
+        return own
+    for key in _history_of(identity, did).keys_at(at):
+        if key.kid == kid:
+            return key
+    raise _not_now(f"no key of {did[:120]} that counts now signed it")
 
 
 def names_key(identity: IdentityState, enrolment: Enrolment, at: int) -> bool:

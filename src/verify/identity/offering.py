@@ -12,10 +12,11 @@ from depin_id.credentials import ProductionBatch
 from depin_id.credentials import verify as verify_credential
 from depin_id.credentials.status import StatusStore
 from depin_id.credentials.wire import read
-from depin_id.errors import ConfigError, CredentialError
+from depin_id.errors import CredentialError
 from verify.identity.entries import BatchTaken, StatusTaken
 from verify.identity.issuers import key_at
 from verify.identity.trust import StatusLists, keys_now, store_then
+from verify.requests import hexed, text
 
 if TYPE_CHECKING:
     from verify.aggregator import Aggregator
@@ -30,7 +31,8 @@ def take_batch(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, 
         CredentialError: ``credential.untrusted`` and others of
             :func:`depin_id.credentials.verify`.
     """
-    data, fold, now = _data(request), aggregator.fold, aggregator.now()
+    data = text(request, "data").encode("utf-8", "surrogatepass")
+    fold, now = aggregator.fold, aggregator.now()
     policy = fold.policy.identity
     lists = StatusLists(fold.identity, read(data).credential.issuer, policy.status_max_age_s)
     found = verify_credential(
@@ -66,13 +68,9 @@ def take_status_list(aggregator: Aggregator, request: Mapping[str, Any]) -> dict
     """
     fold, now = aggregator.fold, aggregator.now()
     identity = fold.identity
-    try:
-        data = bytes.fromhex(str(request.get("data") or ""))
-    except ValueError:
-        raise ConfigError("admin.request", "the list is not hexadecimal") from None
-    found = StatusStore(key_of=lambda method, issuer, _: key_at(identity, method, issuer, now)).add(
-        data
-    )
+    store = StatusStore(key_of=lambda method, issuer, _: key_at(identity, method, issuer, now))
+    data = hexed(request, "data")
+    found = store.add(data)
     url = str(request.get("url") or found.uri)
     if found.uri != url:
         raise CredentialError(
@@ -93,10 +91,3 @@ def take_status_list(aggregator: Aggregator, request: Mapping[str, Any]) -> dict
         raise CredentialError("status.many", f"there are {MAX_LISTS} lists already")
     entry = StatusTaken(url, found.issuer, found.issued_ms, found.expires_ms, data)
     return answer | {"changed": True, "index": aggregator.administer([entry])}
-
-
-def _data(request: Mapping[str, Any]) -> bytes:
-    value = request.get("data")
-    if not isinstance(value, str):
-        raise ConfigError("admin.request", "the request has no text 'data'")
-    return value.encode("utf-8", "surrogatepass")

@@ -28,9 +28,9 @@ from verify.identity.challenges import check_nonce
 from verify.identity.desk import StatementResult, attempt
 from verify.identity.entries import OwnerSet, WalletBound
 from verify.identity.issuers import key_at
-from verify.identity.requests import hexed, text
 from verify.identity.trust import StatusLists
 from verify.registry import Device
+from verify.requests import hexed, text
 from verify.verdict import ACCEPTED
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from verify.entries import Judged, decode_delta
 from verify.identity.entries import MAX_RUNS, Compromised, Rescored
 from verify.registry import Device
 from verify.replay import leaf_time
+from verify.requests import text
 from verify.verdict import ACCEPTED
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def compromised(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str,
     Raises:
         ConfigError: ``admin.request``, ``registry.unknown_device``, ``registry.unknown_key``.
     """
-    device = aggregator.fold.registry.known(_text(request, "did"))
+    device = aggregator.fold.registry.known(text(request, "did"))
     since, first = _since(aggregator, request)
     reason = str(request.get("reason") or "")[:MAX_REASON]
     ref = aggregator.fold.state.subjects.ref(device.subject)
@@ -101,13 +102,6 @@ def compromised(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str,
         "rescored": len(indices),
         "readings": readings,
     }
-
-
-def _text(request: Mapping[str, Any], field: str) -> str:
-    value = request.get(field)
-    if not isinstance(value, str):
-        raise ConfigError("admin.request", f"the request has no text {field!r}")
-    return value
 
 
 def _since(aggregator: Aggregator, request: Mapping[str, Any]) -> tuple[int, int]:

@@ -32,8 +32,8 @@ class EvidenceReview:
         Where the evidence was erased, only that there was some is looked at.
         """
         owed, self._owed = self._owed, None
-        evidence = _evidence(entry)
-        if isinstance(entry, EvidenceTaken) and evidence is None:
+        evidence = entry if isinstance(entry, EvidenceTaken) else None
+        if evidence is not None and evidence.purpose != PURPOSE:
             return "evidence for nothing that is known"
         if owed is not None and (evidence is None or owed.ref != evidence.ref):
             if fold.policy.identity.enrolment == "evidence":
@@ -51,17 +51,11 @@ class EvidenceReview:
         return _NO_EVIDENCE if asked and self._owed is not None else ""
 
 
-def _evidence(entry: Admin | Judged) -> EvidenceTaken | None:
-    if isinstance(entry, EvidenceTaken) and entry.purpose == PURPOSE:
-        return entry
-    return None
-
-
 def _wrong(
     fold: Fold, entry: EvidenceTaken, private: bytes, at: int, enrolled: Enrolled | None
 ) -> str:
     birth, *documents = _open(private)
-    if len(documents) != 2:
+    if len(documents) != 2 or entry.purpose != PURPOSE:
         return "evidence of another form"
     try:
         proof = read_proof(documents[0], network=fold.card.network)

@@ -14,7 +14,7 @@ from verify.identity.authority import check_bearer, verify_capability
 from verify.identity.chains import read, withdrawn_as
 from verify.identity.desk import StatementResult, attempt
 from verify.identity.entries import CapabilityTaken, Withdrawn
-from verify.identity.requests import hexed, text
+from verify.requests import hexed, text
 from verify.verdict import ACCEPTED
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from verify.identity.challenges import check_nonce
 from verify.identity.desk import StatementResult, attempt
 from verify.identity.entries import Succeeded
 from verify.identity.owning import keys_of, living
-from verify.identity.requests import hexed
 from verify.policy import Voucher
 from verify.registry import Device
+from verify.requests import hexed
 from verify.verdict import ACCEPTED
 
 if TYPE_CHECKING:

@@ -153,8 +153,15 @@ _Look = Callable[[SignedList], StatusResult]
 def _check_newer(found: SignedList, held: SignedList) -> None:
     if found.issuer != held.issuer:
         refuse("issuer", f"the list of this URL is by {held.issuer[:120]}")
-    if found.issued_ms < held.issued_ms:
+    again = found.issued_ms == held.issued_ms
+    if found.issued_ms < held.issued_ms or again and _takes_back(found, held):
         refuse("older", "a newer list of this URL is held", "what was revoked stays revoked")
+
+
+def _takes_back(found: SignedList, held: SignedList) -> bool:
+    """Whether something that is set in one list is not in another of the same second."""
+    before, after = (int.from_bytes(one.packed, "big") for one in (held, found))
+    return len(found.packed) != len(held.packed) or bool(before & ~after)
 
 
 def _token(index: int) -> _Look:

@@ -48,10 +48,14 @@ def make_document(did: str, keys: Mapping[str, PublicKey]) -> dict[str, Any]:
     """A document of a DID whose keys sign assertions and authenticate."""
     names = [f"{did}#{name}" for name in keys]
     methods = [
-        {"id": name, "type": "Multikey", "controller": did,
-         "publicKeyMultibase": encode_multikey(key)}
+        {
+            "id": name,
+            "type": "Multikey",
+            "controller": did,
+            "publicKeyMultibase": encode_multikey(key),
+        }
         for name, key in zip(names, keys.values(), strict=True)
-    ]  # fmt: skip
+    ]
     return {
         "@context": list(CONTEXTS),
         "id": did,
@@ -70,9 +74,12 @@ def _sign(entry: dict[str, Any], signer: Signer) -> bytes:
     if signer.public_key.curve != "ed25519":
         refuse("key", "did:webvh 1.0 signs with Ed25519 only")
     proof = make_proof(
-        entry, signer, verification_method=f"did:key:{multikey}#{multikey}",
-        purpose=PURPOSE, created=entry["versionTime"],
-    )  # fmt: skip
+        entry,
+        signer,
+        verification_method=f"did:key:{multikey}#{multikey}",
+        purpose=PURPOSE,
+        created=entry["versionTime"],
+    )
     return (
         json.dumps({**entry, "proof": [proof]}, separators=(",", ":"), ensure_ascii=False).encode()
         + b"\n"
@@ -88,12 +95,19 @@ def _plain(value: Mapping[str, Any]) -> Any:
 
 
 def create(
-    place: str, signer: Signer, *, now_ms: int,
+    place: str,
+    signer: Signer,
+    *,
+    now_ms: int,
     document: Mapping[str, Any] | None = None,
-    update_keys: Sequence[PublicKey] = (), next_keys: Sequence[PublicKey] = (),
-    witness: WitnessRule | None = None, watchers: Sequence[str] = (),
-    portable: bool = False, ttl: int | None = None, allow_published: bool = False,
-) -> bytes:  # fmt: skip
+    update_keys: Sequence[PublicKey] = (),
+    next_keys: Sequence[PublicKey] = (),
+    witness: WitnessRule | None = None,
+    watchers: Sequence[str] = (),
+    portable: bool = False,
+    ttl: int | None = None,
+    allow_published: bool = False,
+) -> bytes:
     """The first line of a new DID's log.
 
     Args:
@@ -143,9 +157,13 @@ def create(
 
 
 def update(
-    history: History, signer: Signer, *, now_ms: int,
-    document: Mapping[str, Any] | None = None, parameters: Mapping[str, Any] | None = None,
-) -> bytes:  # fmt: skip
+    history: History,
+    signer: Signer,
+    *,
+    now_ms: int,
+    document: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> bytes:
     """The next line of a log.
 
     Args:
@@ -172,10 +190,14 @@ def update(
 
 
 def rotate(
-    history: History, signer: Signer, *, now_ms: int,
+    history: History,
+    signer: Signer,
+    *,
+    now_ms: int,
     update_keys: Sequence[PublicKey] | None = None,
-    next_keys: Sequence[PublicKey] | None = None, document: Mapping[str, Any] | None = None,
-) -> bytes:  # fmt: skip
+    next_keys: Sequence[PublicKey] | None = None,
+    document: Mapping[str, Any] | None = None,
+) -> bytes:
     """The line that replaces update keys, those announced, or keys of the document.
 
     Args:
@@ -209,9 +231,13 @@ def deactivate(history: History, signer: Signer, *, now_ms: int) -> bytes:
 
 
 def move(
-    history: History, signer: Signer, place: str, *, now_ms: int,
+    history: History,
+    signer: Signer,
+    place: str,
+    *,
+    now_ms: int,
     parameters: Mapping[str, Any] | None = None,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """The line that takes a portable DID to another place; SCID and history stay.
 
     Args:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from depin_id.did.contents import method_key
+from depin_id.did.contents import ENDS, method_key
 from depin_id.did.webvh.location import parse_location
 from depin_id.did.webvh.refusal import refuse
 from depin_id.errors import DepinError, DIDError
@@ -59,6 +59,8 @@ def _key(method: Mapping[str, Any], allow_published: bool) -> PublicKey | None:
     if isinstance(kind, str) and isinstance(text, str) and method.keys() <= _PLAIN:
         # Most versions keep the keys of the version before: each is admitted once.
         return cached_key(kind, text, allow_published)
+    if any(name in method for name in ENDS):
+        return None
     return _admitted(method, allow_published)
 
 
@@ -67,7 +69,8 @@ def document_keys(
 ) -> dict[str, tuple[MethodKey, ...]]:
     """The admitted keys of a document by relationship.
 
-    Keys of other types and keys that are not admissible are left out: they verify nothing here.
+    Left out are keys of other types, keys that are not admissible, and methods that end by a date
+    of their own: in a history keys end with a version. They verify nothing here.
     """
 
     def absolute(name: Any) -> str:
@@ -107,10 +110,10 @@ def with_services(did: str, document: Mapping[str, Any]) -> dict[str, Any]:
     base = parse_location(did).base
     services = made.get("service", [])
     services = list(services) if isinstance(services, list) else [services]
-    names = {service.get("id") for service in services if isinstance(service, dict)}
-    if not {"#files", f"{did}#files"} & names:
+    names = [service.get("id") for service in services if isinstance(service, dict)]
+    if "#files" not in names and f"{did}#files" not in names:
         services.append({"id": f"{did}#files", "type": "relativeRef", "serviceEndpoint": base})
-    if not {"#whois", f"{did}#whois"} & names:
+    if "#whois" not in names and f"{did}#whois" not in names:
         services.append(
             {
                 "@context": _LINKED_VP,
@@ -134,8 +137,9 @@ def did_web_document(did: str, document: Mapping[str, Any]) -> dict[str, Any]:
     text = canonicalize(with_services(did, document)).decode().replace(prefix, "did:web:")
     made: dict[str, Any] = parse(text)
     known = made.get("alsoKnownAs", [])
-    known = [*known, did] if isinstance(known, list) else [did]
-    made["alsoKnownAs"] = [name for name in dict.fromkeys(known) if name != location.did_web]
+    texts = [name for name in known if isinstance(name, str)] if isinstance(known, list) else []
+    names = dict.fromkeys([*texts, did])
+    made["alsoKnownAs"] = [name for name in names if name != location.did_web]
     return made
 
 

@@ -105,9 +105,16 @@ def make_entry(value: Any) -> Entry:
     except EncodingError as error:
         refuse("log", f"an entry cannot be canonicalized: {error.message}")
     return Entry(
-        value["versionId"], number, entry_hash, version_time, time,
-        value["parameters"], state, value["proof"], body,
-    )  # fmt: skip
+        value["versionId"],
+        number,
+        entry_hash,
+        version_time,
+        time,
+        value["parameters"],
+        state,
+        value["proof"],
+        body,
+    )
 
 
 def read_entry(line: bytes) -> Entry:

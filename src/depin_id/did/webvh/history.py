@@ -102,9 +102,12 @@ class History:
     """
 
     def __init__(
-        self, versions: tuple[Version, ...], rules: tuple[WitnessRule, ...],
-        times: tuple[int, ...], prefix: tuple[int, bytes],
-    ) -> None:  # fmt: skip
+        self,
+        versions: tuple[Version, ...],
+        rules: tuple[WitnessRule, ...],
+        times: tuple[int, ...],
+        prefix: tuple[int, bytes],
+    ) -> None:
         self.scid = versions[0].parameters.scid
         self.versions = versions
         self.rules, self.times, self.prefix = rules, times, prefix

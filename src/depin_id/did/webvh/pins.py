@@ -100,14 +100,42 @@ class Pins:
         """
         with self._lock:
             self.check(history)
-            pin = Pin(len(history), history.last.version_id)
-            if self._pins.get(history.scid) == pin:
-                return
-            if history.scid not in self._pins and len(self._pins) >= MAX_PINS:
-                raise StateError("state.full", f"there are {MAX_PINS} pins already")
-            if self._path is not None:
-                self._write(self._path, history.scid, pin)
-            self._pins[history.scid] = pin
+            self._put(history.scid, Pin(len(history), history.last.version_id))
+
+    def promise(self, history: History | None, scid: str, version_id: str) -> None:
+        """Pin a version before it is approved: no other of its number is approved afterwards.
+
+        Args:
+            history: what it goes on from, None for a first version.
+
+        Raises:
+            DIDError: ``did.log_forked``, ``did.log_rolled_back``. StateError: as :meth:`accept`.
+        """
+        pin = Pin(split_version_id(version_id)[0], version_id)
+        with self._lock:
+            before = self._pins.get(scid)
+            if before is not None and before != pin:
+                if before.number == pin.number:
+                    raise DIDError(
+                        "did.log_forked",
+                        f"another version {pin.number} was approved before",
+                        hint="a witness approves one: keep both as evidence",
+                    )
+                if history is None:
+                    raise DIDError(
+                        "did.log_rolled_back", f"version {before.number} was approved before"
+                    )
+                check_extends(history, scid, before.number, before.version_id)
+            self._put(scid, pin)
+
+    def _put(self, scid: str, pin: Pin) -> None:
+        if self._pins.get(scid) == pin:
+            return
+        if scid not in self._pins and len(self._pins) >= MAX_PINS:
+            raise StateError("state.full", f"there are {MAX_PINS} pins already")
+        if self._path is not None:
+            self._write(self._path, scid, pin)
+        self._pins[scid] = pin
 
     def _write(self, path: Path, scid: str, pin: Pin) -> None:
         if self._whole and self._lines < 2 * len(self._pins) + SPARE:

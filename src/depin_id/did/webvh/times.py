@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from depin_id import rfc3339
 from depin_id.did.webvh.refusal import refuse
 
-_TIME: Final = re.compile(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)", re.ASCII
-)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NS: Final = 1_000_000_000
 MAX_MS: Final = 253_402_300_799_999
 """The end of the year 9999."""
 
@@ -23,15 +19,10 @@ def parse_version_time(text: Any) -> int:
     Raises:
         DIDError: ``did.webvh.version_time``: not UTC in the form ``2026-11-21T14:00:00Z``.
     """
-    match = _TIME.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
+    found = rfc3339.nanoseconds(text, utc=True)
+    if found is None:
         refuse("version_time", f"{str(text)[:40]!r} is not a time in UTC")
-    try:
-        since = datetime.fromisoformat(match[1] + "+00:00") - _EPOCH
-    except ValueError:
-        refuse("version_time", f"{str(text)[:40]!r} is not a time")
-    seconds = since.days * 86_400 + since.seconds
-    return seconds * _NS + int((match[2] or "").ljust(9, "0"))
+    return found
 
 
 def milliseconds(nanoseconds: int) -> int:

@@ -66,7 +66,7 @@ class _Log:
                 entry.state,
                 after,
                 self.allow_published,
-            )  # fmt: skip
+            )
         )
         self.rules.append(rule_for(before, after))
         self.times.append(entry.time)
@@ -109,17 +109,22 @@ class _Log:
         numbers = {version.version_id: version.number for version in self.versions}
         keys = {key for rule in rules for key in rule.witnesses}
         last = approvals(
-            witness if witness is not None else b"[]", numbers, self.times,
-            witnesses=keys, allow_published=self.allow_published,
-        )  # fmt: skip
+            witness if witness is not None else b"[]",
+            numbers,
+            self.times,
+            witnesses=keys,
+            allow_published=self.allow_published,
+        )
         return approved(self.rules, last, first)
 
     def history(self, data: bytes, count: int) -> History:
         """What is verified of the log, up to a version."""
         return History(
-            tuple(self.versions[:count]), tuple(self.rules[:count]), tuple(self.times[:count]),
+            tuple(self.versions[:count]),
+            tuple(self.rules[:count]),
+            tuple(self.times[:count]),
             _prefix(data),
-        )  # fmt: skip
+        )
 
 
 def _ended(data: bytes) -> bytes:
@@ -158,9 +163,13 @@ def _finish(
 
 
 def verify_log(
-    data: bytes, *, did: str | None = None, witness: bytes | None = None, now_ms: int,
+    data: bytes,
+    *,
+    did: str | None = None,
+    witness: bytes | None = None,
+    now_ms: int,
     allow_published: bool = False,
-) -> History:  # fmt: skip
+) -> History:
     """Verify a whole log.
 
     Args:
@@ -181,9 +190,13 @@ def verify_log(
 
 
 def verify_prefix(
-    data: bytes, *, did: str | None = None, witness: bytes | None = None, now_ms: int,
+    data: bytes,
+    *,
+    did: str | None = None,
+    witness: bytes | None = None,
+    now_ms: int,
     allow_published: bool = False,
-) -> tuple[History | None, DIDError | None]:  # fmt: skip
+) -> tuple[History | None, DIDError | None]:
     """Verify as much of a log as is good: versions before the first refused one may be resolved.
 
     Takes what :func:`verify_log` takes.

@@ -51,9 +51,13 @@ def read_witness_file(data: bytes) -> list[tuple[str, list[Any]]]:
 
 
 def approvals(
-    data: bytes, numbers: Mapping[str, int], times: Sequence[int], *,
-    witnesses: Iterable[str], allow_published: bool,
-) -> dict[str, int]:  # fmt: skip
+    data: bytes,
+    numbers: Mapping[str, int],
+    times: Sequence[int],
+    *,
+    witnesses: Iterable[str],
+    allow_published: bool,
+) -> dict[str, int]:
     """The last version that each witness approved, and with it all before it.
 
     Args:

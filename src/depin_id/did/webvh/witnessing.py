@@ -34,9 +34,12 @@ def witness_proof(version_id: str, signer: Signer, *, now_ms: int) -> dict[str, 
         refuse("key", "did:webvh 1.0 signs with Ed25519 only")
     multikey = encode_multikey(signer.public_key)
     return make_proof(
-        {"versionId": version_id}, signer, verification_method=f"did:key:{multikey}#{multikey}",
-        purpose=PURPOSE, created=format_time(now_ms),
-    )  # fmt: skip
+        {"versionId": version_id},
+        signer,
+        verification_method=f"did:key:{multikey}#{multikey}",
+        purpose=PURPOSE,
+        created=format_time(now_ms),
+    )
 
 
 def _witness(proof: Any) -> str | None:
@@ -48,9 +51,13 @@ def _witness(proof: Any) -> str | None:
 
 
 def add_witness_proof(
-    data: bytes | None, version_id: str, proof: dict[str, Any], *, published: int,
+    data: bytes | None,
+    version_id: str,
+    proof: dict[str, Any],
+    *,
+    published: int,
     allow_published: bool = False,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """``did-witness.json`` with one more proof.
 
     Of each witness the last proof of a published version stays, and those of versions to come.

@@ -15,7 +15,8 @@ from depin_id.errors import CredentialError
 from depin_id.keys import PublicKey, Signer
 from depin_id.owners.party import KeyOf, Party, check_party, did_of
 
-MAX_STATEMENT: Final = 16_384
+MAX_TWOFOLD: Final = 16_384
+"""Bound on such a statement, in bytes."""
 MAX_TIME: Final = 1 << 53
 _ONLY_ALG: Final = {HEADER_ALG}
 
@@ -65,10 +66,10 @@ def open_inner(
     """
     if type(data) is not bytes:
         malformed("the inner object is not bytes")
-    sign = parse_sign1(data, max_bytes=MAX_STATEMENT)
+    sign = parse_sign1(data, max_bytes=MAX_TWOFOLD)
     if set(sign.headers) != _ONLY_ALG:
         malformed("a protected header of the inner object has more than the algorithm")
-    fields = cbor.decode(sign.payload, max_bytes=MAX_STATEMENT)
+    fields = cbor.decode(sign.payload, max_bytes=MAX_TWOFOLD)
     if not isinstance(fields, dict) or any(item is None for item in fields.values()):
         malformed("the inner object is not a map of fields")
     sign.verify(kind, network, key_of(fields))
@@ -84,10 +85,10 @@ def open_outer(
         CredentialError, EnvelopeError, EncodingError, DIDError, KeyRefused, SignatureInvalid; and
         whatever ``key_of`` raises.
     """
-    sign = parse_sign1(data, max_bytes=MAX_STATEMENT)
+    sign = parse_sign1(data, max_bytes=MAX_TWOFOLD)
     if set(sign.headers) != _ONLY_ALG:
         malformed("the protected header has more than the algorithm")
-    parts = cbor.decode(sign.payload, max_bytes=MAX_STATEMENT)
+    parts = cbor.decode(sign.payload, max_bytes=MAX_TWOFOLD)
     if not isinstance(parts, list) or len(parts) != count or type(parts[0]) is not str:
         malformed(f"the payload is not an array of {count} that begins with a DID URL")
     did_of(parts[0])
