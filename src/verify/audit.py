@@ -15,6 +15,7 @@ from depin_id.errors import DatasetError, DepinError
 from depin_id.network import load_card
 from verify.dataset import DatasetReport, verify_dataset
 from verify.entries import ERASE, Erased, decode_delta, delta_kind
+from verify.identity.histories_review import HistoriesReview
 from verify.log import Checkpoint, NoteKey, leaf_hash
 from verify.log.files import read_bounded
 from verify.log.merkle import EMPTY_ROOT, Frontier
@@ -38,6 +39,7 @@ class AuditReport:
     Attributes:
         entries: of the journal when it began; all were looked at unless there is a difference.
         counts: what they were.
+        histories: how many were held against their log.
         ticks: checkpoints named by entries, each compared with the tree at its size.
         files: of the journal.
         network: its DID.
@@ -51,6 +53,7 @@ class AuditReport:
 
     entries: int = 0
     counts: Counts = field(default_factory=Counts)
+    histories: HistoriesReview = field(default_factory=HistoriesReview)
     ticks: int = 0
     files: int = 0
     network: str = ""
@@ -75,6 +78,10 @@ class AuditReport:
             "policy": self.policy,
             "entries": self.entries,
             **asdict(self.counts),
+            "histories": {
+                "checked": self.histories.checked,
+                "unchecked": self.histories.unchecked,
+            },
             "ticks": self.ticks,
             "journal_files": self.files,
             "log": {"size": self.log_size, "root": self.log_root},
@@ -91,13 +98,14 @@ class AuditReport:
         return found
 
 
-def audit(root: Path, *, progress: Progress | None = None) -> AuditReport:
+def audit(root: Path, *, dids: Path | None = None, progress: Progress | None = None) -> AuditReport:
     """Audit an aggregator's directory, read-only.
 
     The journal's own chain; every verdict judged again; the Merkle tree against ticks, tiles and
     the signed checkpoint; the public segments against the log. Memory is that of the state.
 
     Args:
+        dids: a folder of DIDs' files, to hold the histories that were taken against.
         progress: called with (stage, done, in all) now and then.
 
     Returns:
@@ -118,7 +126,7 @@ def audit(root: Path, *, progress: Progress | None = None) -> AuditReport:
         report.stage, report.difference = "journal", difference_of(error, None)
         return report
     with journal, KeyStore.open(workspace.keys, read_only=True) as keys:
-        _run(_Audit(workspace, journal, keys, report, say), report)
+        _run(_Audit(workspace, journal, keys, report, say, dids), report)
     return report
 
 
@@ -155,19 +163,21 @@ class _Audit:
         keys: KeyStore,
         report: AuditReport,
         say: Progress,
+        dids: Path | None = None,
     ) -> None:
         self._workspace = workspace
         self._journal = journal
         self._keys = keys
         self._report = report
         self._say = say
-        self._work = Reappraiser(journal, keys)
+        self._work = Reappraiser(journal, keys, dids)
         self._roots: Mapping[int, bytes] = {}
         self.at: int | None = None
         report.entries = journal.size
         report.files = len(journal.files())
         report.network = journal.network
         report.counts = self._work.counts
+        report.histories = self._work.histories
 
     def check_journal(self) -> None:
         """The journal's own chain of digests."""

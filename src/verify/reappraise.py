@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from depin_id.errors import DepinError, StateError
 from verify.appraise import judge
@@ -30,6 +31,7 @@ from verify.entries import (
 from verify.entry_private import Private
 from verify.fold import Fold
 from verify.identity import entries as identity
+from verify.identity.histories_review import HistoriesReview
 from verify.identity.owners_review import OwnersReview
 from verify.identity.rescoring_review import RescoringReview
 from verify.identity.review import EvidenceReview
@@ -110,9 +112,10 @@ class Reappraiser:
         ticks: (index, size, root) of every tick.
         erased_refs: subjects whose content is gone, each with the first entry that shows it.
         forgotten: subjects that an entry of erasure names.
+        histories: what was held against the logs in ``dids``, a folder of DIDs' files.
     """
 
-    def __init__(self, journal: Journal, keys: KeyStore) -> None:
+    def __init__(self, journal: Journal, keys: KeyStore, dids: Path | None = None) -> None:
         self._journal = journal
         self._keys = keys
         self.fold = Fold()
@@ -122,7 +125,7 @@ class Reappraiser:
         self.erased_refs: dict[bytes, int] = {}
         self.forgotten: set[bytes] = set()
         self._evidence, self._owners = EvidenceReview(), OwnersReview()
-        self._rescoring = RescoringReview(journal)
+        self._rescoring, self.histories = RescoringReview(journal), HistoriesReview(dids)
 
     def take(self, stored: StoredEntry) -> None:
         """Check one entry and apply it.
@@ -141,7 +144,8 @@ class Reappraiser:
         opened = self._open(stored)
         self._check_time(opened)
         self._check_begin(opened)
-        for review in (self._evidence, self._owners, self._rescoring):
+        reviews = (self._evidence, self._owners, self._rescoring, self.histories)
+        for review in reviews:
             _stands(stored.index, review.take(self.fold, opened.entry, opened.at))
         if isinstance(opened.entry, Judged):
             self._take_judged(opened, opened.entry, parse_leaf(stored.leaf))

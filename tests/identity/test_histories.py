@@ -16,8 +16,9 @@ from depin_id.errors import ConfigError, CredentialError, DIDError
 from depin_id.keys import PublicKey
 from tests.verify.net import Net, level, picture
 from verify.admin import enrol, perform
-from verify.audit import audit
+from verify.audit import AuditReport, audit
 from verify.dataset import verify_dataset
+from verify.identity.entries import HistoryTaken, KeySpan
 from verify.identity.issuers import key_at
 
 CONTROL = [key_from_seed("webvh", f"update {n}") for n in range(4)]
@@ -220,3 +221,54 @@ def test_a_deactivated_did_ends_all_keys(net: Net, turning: Turning) -> None:
     with pytest.raises(CredentialError, match="issuer.unknown"):
         key_at(net.fold.identity, f"{turning.did}#key-1", turning.did, net.now_ms)
     _sound(net)
+
+
+def test_an_audit_holds_histories_against_their_logs(net: Net, turning: Turning) -> None:
+    net.advance(10)
+    turning.turned()
+    turning.take()
+    folder = net.path / "dids" / "turning"
+    folder.mkdir(parents=True)
+    log = folder / "did.jsonl"
+    log.write_bytes(turning.log)
+    net.aggregator.publish()
+
+    def found() -> AuditReport:
+        return audit(net.root, dids=folder.parent)
+
+    report = found()
+    assert report.ok and (report.histories.checked, report.histories.unchecked) == (2, 0)
+    without = audit(net.root)
+    assert without.ok and without.histories.unchecked == 2
+    # What the controller published later changes nothing about what was taken.
+    whole = turning.log
+    turning.turned(at_ms=net.now_ms + 1)
+    log.write_bytes(turning.log)
+    assert found().ok
+    log.write_bytes(whole.splitlines(keepends=True)[0])
+    assert "another than the one" in _difference(found())
+    # An operator writes a key of his own into the history of somebody's DID.
+    log.write_bytes(whole)
+    known = net.fold.identity.histories[turning.did]
+    planted = KeySpan(net.make("own").key.cose_key, 0, None, "9-Qm", f"{turning.did}#own")
+    net.aggregator.administer(
+        [
+            HistoryTaken(
+                turning.did,
+                known.scid,
+                known.number,
+                known.version_id,
+                known.log,
+                (*known.spans, planted),
+                False,
+            )
+        ]
+    )
+    net.aggregator.publish()
+    assert audit(net.root).ok
+    assert "other keys than its log has" in _difference(found())
+
+
+def _difference(report: AuditReport) -> str:
+    assert report.difference is not None
+    return f"{report.difference.what} {report.difference.expected} {report.difference.found}"

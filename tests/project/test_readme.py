@@ -115,6 +115,7 @@ def test_manufacturer_owner_and_aggregator_walk_the_whole_way(tmp_path: Path) ->
     assert "A later entry says that it counts no more." in shown
     assert re.search(r"^readings +2$", shown, re.MULTILINE), "exported"
     assert re.search(r"^ok +True$", shown, re.MULTILINE), "the audit"
+    assert re.search(r"^histories +checked 2, unchecked 0$", shown, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

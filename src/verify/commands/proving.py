@@ -32,13 +32,22 @@ def _show(report: dict[str, Any], as_json: bool) -> None:
         show(flat(report), as_json=False)
 
 
-def audit(directory: Directory, as_json: AsJson = False) -> None:
+def audit(
+    directory: Directory,
+    dids: Annotated[
+        Path | None,
+        typer.Option(help="A folder of DIDs' files: histories are held against their logs."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Judge the whole journal again and compare everything; exit 1 names the first difference.
 
-    Example: depin-verify audit agg
+    Example: depin-verify audit agg --dids published
     """
     with progress("entries") as report:
-        result = run_audit(directory, progress=lambda _, done, total: report(done, total))
+        result = run_audit(
+            directory, dids=dids, progress=lambda _, done, total: report(done, total)
+        )
     _show(result.to_json(), as_json)
     if not result.ok:
         sys.exit(1)

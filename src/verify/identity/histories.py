@@ -19,6 +19,7 @@ from depin_id.keys import PublicKey
 from verify.batch import Summary
 from verify.identity.entries import HistoryTaken, KeySpan
 from verify.identity.state import IdentityState, KnownHistory
+from verify.policy import Policy
 
 if TYPE_CHECKING:
     from verify.aggregator import Aggregator
@@ -80,6 +81,26 @@ def spans_of(
     return tuple(sorted(spans.values(), key=lambda span: (span.since, span.key)))
 
 
+def entry_of(
+    history: History, log: bytes, known: KnownHistory | None, policy: Policy, now: int
+) -> HistoryTaken:
+    """What is entered of a history that was verified at a receipt time.
+
+    Args:
+        log: the bytes that it was verified from. known: what was taken of it before.
+    """
+    spans = spans_of(history, known, now=now, back=policy.time.max_age_s * 1000)
+    return HistoryTaken(
+        history.did,
+        history.scid,
+        history.last.number,
+        history.last.version_id,
+        hashlib.sha256(log).digest(),
+        spans,
+        history.deactivated,
+    )
+
+
 def take_history(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
     """Verify a did:webvh log and take it: ``{"log": JSON lines, "witness": JSON or None}``.
 
@@ -101,24 +122,14 @@ def take_history(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str
         check_extends(history, known)
         if known.number == history.last.number:
             return {"did": history.did, "changed": False, "version": known.version_id}
-    back = fold.policy.time.max_age_s * 1000
-    spans = spans_of(history, known, now=now, back=back)
-    entry = HistoryTaken(
-        history.did,
-        history.scid,
-        history.last.number,
-        history.last.version_id,
-        hashlib.sha256(data).digest(),
-        spans,
-        history.deactivated,
-    )
-    index = aggregator.administer([entry])
-    taken = _take_up(aggregator, spans)
+    entry = entry_of(history, data, known, fold.policy, now)
+    index = aggregator.administer([entry], at=now)
+    taken = _take_up(aggregator, entry.spans)
     return {
         "did": entry.did,
         "changed": True,
         "version": entry.version_id,
-        "keys": sum(span.until is None for span in spans),
+        "keys": sum(span.until is None for span in entry.spans),
         "deactivated": entry.deactivated,
         "index": index,
         "parked": taken,
