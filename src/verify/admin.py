@@ -6,7 +6,6 @@ Requests are plain mappings, so that they can be handed to a running aggregator 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
@@ -122,7 +121,7 @@ def enrol(
         except DepinError as error:
             refused.append({"did": enrolment.did, "code": error.code, "message": error.message})
             continue
-        entries.append(Enrolled(os.urandom(16), since, enrolment))
+        entries.append(Enrolled(aggregator.randomness(16), since, enrolment))
     if entries:
         aggregator.administer(entries)
     parked = Summary()

@@ -91,7 +91,7 @@ class Aggregator(Closing):
         if steady is None and clock is wall_clock:
             steady = steady_clock
         self._time = ReceiptTime(clock, steady)
-        self._randomness = randomness
+        self.randomness = randomness
         self._closed = False
         self._broken: Exception | None = None
         self.unpublished: DepinError | None = None
@@ -110,7 +110,7 @@ class Aggregator(Closing):
     def _open(self, progress: Callable[[int, int], None] | None) -> None:
         self.fold: Fold = snapshot.load(self.workspace.snapshots, self.keys, self.journal)
         self._snapshots = SnapshotKeeper(
-            self.workspace.snapshots, self.keys, self.journal, self._randomness, self.fold.size
+            self.workspace.snapshots, self.keys, self.journal, self.randomness, self.fold.size
         )
         replay(self.journal, self.keys, self.fold, progress=progress)
         self._unmarked = self._time.open(self.fold.last_received_at, HEARTBEAT_MS + PUBLISH_MS)
@@ -334,7 +334,7 @@ class Aggregator(Closing):
                 f"an earlier commit failed: {self._broken}",
                 hint="open the aggregator again",
             )
-        return Batch(self.fold, journal_lookup(self.journal), self._randomness)
+        return Batch(self.fold, journal_lookup(self.journal), self.randomness)
 
     @contextmanager
     def _whole(self, batch: Batch) -> Iterator[None]:

@@ -7,7 +7,6 @@ certificate needs (a batch, a status list, a manufacturer's history) was taken a
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -162,7 +161,7 @@ def _enrol(
     entries: list[Admin] = []
     known = ref is not None
     if ref is None:
-        ref = os.urandom(16)
+        ref = aggregator.randomness(16)
         admin.check_enrolment(aggregator, enrolment)
         entries.append(Enrolled(ref, since, enrolment))
     private = evidence(shown.birth, *shown.documents)

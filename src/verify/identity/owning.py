@@ -6,7 +6,6 @@ the key signs which counts for his DID when it is received.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -190,7 +189,7 @@ def hear_claim(aggregator: Aggregator, parts: Sequence[bytes], now: int) -> Stat
 
 
 def _bound(aggregator: Aggregator, wallet: Wallet, nonce: bytes, shown: bytes) -> WalletBound:
-    ref = aggregator.fold.identity.owner_refs.get(wallet.owner) or os.urandom(16)
+    ref = aggregator.fold.identity.owner_refs.get(wallet.owner) or aggregator.randomness(16)
     private = cbor.encode_plain([wallet.owner, wallet.account, shown])
     return WalletBound(ref, nonce, private)
 
