@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -333,7 +334,7 @@ def test_headers_are_exact() -> None:
     key = OWNER.public_key
     for headers in ({}, {cose.HEADER_KID: key.kid, 3: "application/cwt"}):
         block = cose.sign1(headers, ROOT.encode(), kind=KIND, network=NETWORK, signer=OWNER)
-        assert code_of(lambda b=block: verify(cbor.encode([b]))) == "capability.malformed"  # type: ignore[misc]
+        assert code_of(partial(verify, cbor.encode([block]))) == "capability.malformed"
 
 
 def test_what_is_not_attenuated() -> None:

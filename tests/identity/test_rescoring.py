@@ -7,17 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from depin_id._testing.world import NOW
-from depin_id.errors import ConfigError
+from depin_id.errors import ConfigError, DatasetError
 from tests.verify.net import Net, level, picture
 from verify.admin import perform
 from verify.audit import audit
 from verify.dataset import verify_dataset
-from verify.dataset.export import export
+from verify.dataset.export import counting, export, runs_in
 from verify.explain import explain
+from verify.identity.entries import RESCORED
 from verify.identity.rescoring import runs_of
+from verify.leaf import AdminLeaf
 from verify.reading import Reader
 
 
@@ -53,7 +58,7 @@ def test_what_a_thief_signed_is_rescored_by_receipt_index(net: Net) -> None:
     assert (answer["rescored"], answer["readings"]) == (2, 2)
     for entry in list(net.aggregator.journal.entries())[: len(before)]:
         assert entry == before[entry.index]
-    mine = {index for index in stolen if before[index].leaf != b"" and index in _of(net, victim)}
+    mine = set(stolen) & set(_of(net, victim))
     assert sorted(set(paid) - mine) == _exported(net)
     assert _exported(net, rescored=True) == paid
     assert net.fold.tally.readings == 6
@@ -133,3 +138,22 @@ def test_a_request_that_says_too_little_changes_nothing(net: Net, wrong: dict[st
 def test_runs() -> None:
     assert runs_of([]) == []
     assert runs_of([3, 4, 5, 9, 11, 12]) == [(3, 3), (9, 1), (11, 2)]
+
+
+def test_a_leaf_that_names_no_entries_is_an_error_of_the_dataset() -> None:
+    for body in (None, [], [b"", ""], [b"", "", [1]], [b"", "", [[1, "2"]]], [b"", "", [[-1, 2]]]):
+        leaf = AdminLeaf(RESCORED, 1, body).encode()
+        with pytest.raises(DatasetError):
+            runs_in(leaf)
+    for data in (b"", AdminLeaf(RESCORED + 1, 1, [b"", "", [[1, 2]]]).encode()):
+        with pytest.raises(DatasetError):
+            runs_in(data)
+    assert runs_in(AdminLeaf(RESCORED, 1, [b"", "", [[1, 2], [7, 1]]]).encode()) == [(1, 2), (7, 1)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), max_size=8))
+def test_rows_in_no_run_are_left(runs: list[tuple[int, int]]) -> None:
+    batch = pa.record_batch([pa.array(range(64), pa.int64())], ["log_index"])
+    left = counting(batch, runs).column("log_index").to_pylist()
+    gone = {index for first, count in runs for index in range(first, first + count)}
+    assert left == [index for index in range(64) if index not in gone]

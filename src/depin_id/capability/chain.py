@@ -119,10 +119,11 @@ class Capability:
         for grant in self.grants:
             if not grant.selector.selects(subject, owned=owned, model=model):
                 return "capability.device"
-        for grant in self.grants:
-            if grant.region and not _inside(place, grant.region):
-                return "capability.region"
-        return ""
+        return "" if self.covers(place) else "capability.region"
+
+    def covers(self, place: Place | None) -> bool:
+        """Whether a place is within the region of each block; None only where there is no region."""
+        return all(not grant.region or _inside(place, grant.region) for grant in self.grants)
 
     def permits(
         self,

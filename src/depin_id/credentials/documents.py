@@ -20,7 +20,9 @@ def _document(model: type[Credential]) -> type[Credential]:
     proof: Any = Proof
     if model is BirthCertificate:
         proof = Annotated[Proof | BatchProof, Field(discriminator="type")]
-    kinds: Any = tuple[Literal["VerifiableCredential"], Literal[model.TYPE]]  # type: ignore[name-defined]
+    # A type that is only known now.
+    literal: Any = Literal
+    kinds: Any = tuple[literal["VerifiableCredential"], literal[model.TYPE]]
     return create_model(
         model.TYPE,
         __base__=model,

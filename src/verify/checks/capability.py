@@ -120,18 +120,11 @@ def refuse_use(
     code, why = withdrawn_as(found, world.identity, world.policy.identity, at)
     if code:
         return _rejected(code, why)
-    why = found.refusal(
-        Operation.SIGN_FOR,
-        claims.sub or "",
-        place=claims.place,
-        at_ms=at,
-        # That it may be signed for was looked at before a stream was opened for it.
-        owner=found.issuer,
-    )
-    if why == "capability.region":
+    # That it may be signed for was looked at before a stream was opened for it.
+    if not found.covers(claims.place):
         # Where it was said to be stays sealed with the envelope.
         return _rejected("capability.region", "no place" if claims.place is None else "outside")
-    return _rejected("capability.subject", claims.sub or "", why) if why else None
+    return None
 
 
 def spend(found: Capability, subject: str, receipt: Receipt, world: World) -> Spending | Rejected:

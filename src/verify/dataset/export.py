@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from depin_id.claims import is_uint
 from depin_id.durable import sync_directory
 from depin_id.errors import DatasetError, DepinError
 from depin_id.senml import Decimal64
@@ -89,7 +90,11 @@ def export(
 
 
 def rescored_runs(folder: Path) -> list[tuple[int, int]]:
-    """Entries that later entries say count no more, as (first index, how many)."""
+    """Entries that later entries say count no more, as (first index, how many).
+
+    Raises:
+        DatasetError: ``dataset.leaf``, or as reading a segment raises.
+    """
     runs: list[tuple[int, int]] = []
     for segment in segments_of(folder):
         with open_table(folder / segment.name(ENTRIES), ENTRIES) as table:
@@ -97,20 +102,33 @@ def rescored_runs(folder: Path) -> list[tuple[int, int]]:
                 kinds = batch.column("kind").to_pylist()
                 leaves = batch.column("leaf")
                 for row in (row for row, kind in enumerate(kinds) if kind == RESCORED):
-                    leaf = parse_leaf(leaves[row].as_py())
-                    if isinstance(leaf, AdminLeaf):
-                        runs += [(first, count) for first, count in leaf.body[2]]
+                    runs += runs_in(leaves[row].as_py())
     return runs
 
 
-def _counting(batch: Any, runs: list[tuple[int, int]]) -> Any:
+def runs_in(data: bytes) -> list[tuple[int, int]]:
+    """The runs that a leaf of re-scoring names; nobody has checked it against the log here."""
+    try:
+        leaf = parse_leaf(data)
+        body = leaf.body if isinstance(leaf, AdminLeaf) and leaf.kind == RESCORED else None
+        runs = [(first, count) for first, count in body[2]] if isinstance(body, list) else None
+    except (DepinError, TypeError, ValueError, LookupError):
+        runs = None
+    if runs is None or not all(is_uint(number) for run in runs for number in run):
+        raise DatasetError("dataset.leaf", "a leaf of re-scoring does not name entries")
+    return runs
+
+
+def counting(batch: Any, runs: list[tuple[int, int]]) -> Any:
     """The rows of a batch that are in none of the runs."""
     if not runs:
         return batch
     index = batch.column("log_index").to_numpy()
-    gone = np.zeros(len(index), dtype=bool)
-    for first, count in runs:
-        gone |= (index >= first) & (index < first + count)
+    firsts, counts = np.array(sorted(runs), dtype=np.int64).T
+    # Runs of an unchecked dataset may overlap: what counts is how far any before reaches.
+    ends = np.maximum.accumulate(firsts + counts)
+    place = np.searchsorted(firsts, index, side="right") - 1
+    gone = (place >= 0) & (index < ends[np.maximum(place, 0)])
     return batch.filter(pa.array(~gone))
 
 
@@ -119,7 +137,7 @@ def _batches(folder: Path, runs: list[tuple[int, int]], progress: Progress | Non
     for segment in segments:
         with open_table(folder / segment.name(READINGS), READINGS) as table:
             for batch in table.batches():
-                yield _with_exact(_counting(batch, runs))
+                yield _with_exact(counting(batch, runs))
         if progress is not None:
             progress(segment.end, segments[-1].end)
 

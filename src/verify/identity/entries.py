@@ -73,7 +73,6 @@ class HistoryTaken:
 
     Attributes:
         did: the DID. scid: what stays the same when it moves. version_id: the newest version.
-        head: hash of the newest entry of its log, as it stands in the version.
         log: SHA-256 of the log as it was verified. number: of the newest version.
         spans: its keys, oldest first.
         deactivated: whether it was deactivated.

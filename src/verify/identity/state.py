@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import cbor2
 
 from depin_id import cbor
+from depin_id.credentials.status.reference import uri_hash
 from depin_id.keys import PublicKey
 from verify.checks.quota import Bucket
 from verify.identity.entries import (
@@ -150,7 +151,8 @@ class IdentityState:
         wallets: owner DID to CAIP-10 account. owner_refs: owner DID to its random reference.
         capabilities: identity to (holder's DID, chain bytes). withdrawn: identity to since when.
         spent: by capability. nonces: challenges that were answered, in order.
-        status: by URL. batches: digest to issuer and the credential as it was signed.
+        status: by URL. hashed: a URL's hash, as capabilities name a list, to the URL.
+        batches: digest to issuer and the credential as it was signed.
         serials: (manufacturer's DID, serial number) to the device that showed it last.
         rescored: first index to how many, of entries that count no more.
         vouched: subjects that no DID of their own vouches for, and who does (see Spending).
@@ -167,6 +169,7 @@ class IdentityState:
     spent: dict[bytes, Spent] = field(default_factory=dict)
     nonces: dict[bytes, None] = field(default_factory=dict)
     status: dict[str, StatusTaken] = field(default_factory=dict)
+    hashed: dict[bytes, str] = field(default_factory=dict)
     batches: dict[bytes, tuple[str, bytes]] = field(default_factory=dict)
     rescored: dict[int, int] = field(default_factory=dict)
     vouched: dict[str, bytes] = field(default_factory=dict)
@@ -291,6 +294,7 @@ class IdentityState:
             },
             dict.fromkeys(nonces),
             {item[0]: StatusTaken(*item) for item in status},
+            {uri_hash(item[0]): item[0] for item in status},
             {key: (issuer, data) for key, issuer, data in batches},
             dict(rescored),
             dict(vouched),
@@ -340,6 +344,7 @@ class IdentityState:
                 self.use_nonce(nonce)
             case StatusTaken(url):
                 self.status[url] = entry
+                self.hashed[uri_hash(url)] = url
             case BatchTaken(digest, issuer, data):
                 self.batches[digest] = (issuer, data)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from depin_id.capability import StatusReference, uri_hash
+from depin_id.capability import StatusReference
 from depin_id.credentials.status import StatusResult, StatusStore
 from depin_id.errors import DepinError
 from verify.identity.entries import StatusTaken
@@ -17,7 +17,7 @@ from verify.identity.state import IdentityState
 from verify.identity.trust import store_then
 
 _HELD: Final = 64
-_held: OrderedDict[tuple[bytes, str, int], StatusStore] = OrderedDict()
+_held: OrderedDict[tuple[bytes, str, bytes, int], StatusStore] = OrderedDict()
 
 
 def status_of(
@@ -40,18 +40,22 @@ def status_of(
 
 
 def _taken(name: bytes, identity: IdentityState) -> StatusTaken | None:
-    return next((item for url, item in identity.status.items() if uri_hash(url) == name), None)
+    url = identity.hashed.get(name)
+    return None if url is None else identity.status.get(url)
 
 
 def _store(taken: StatusTaken, identity: IdentityState, max_age_ms: int) -> StatusStore:
-    held = _held.get((taken.data, taken.issuer, max_age_ms))
+    known = identity.histories.get(taken.issuer)
+    # Under another history it is verified anew: what is held must not decide anything.
+    key = (taken.data, taken.issuer, b"" if known is None else known.log, max_age_ms)
+    held = _held.get(key)
     if held is not None:
+        _held.move_to_end(key)
         return held
-
     store = store_then(
         identity, [taken.data], issuer=taken.issuer, max_age_ms=max_age_ms, max_lists=1
     )
-    _held[taken.data, taken.issuer, max_age_ms] = store
+    _held[key] = store
     if len(_held) > _HELD:
         _held.popitem(last=False)
     return store
