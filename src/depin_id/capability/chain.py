@@ -122,7 +122,7 @@ class Capability:
         return "" if self.covers(place) else "capability.region"
 
     def covers(self, place: Place | None) -> bool:
-        """Whether a place is within the region of each block; None only where there is no region."""
+        """Whether a place is in the region of each block; None only where there is no region."""
         return all(not grant.region or _inside(place, grant.region) for grant in self.grants)
 
     def permits(

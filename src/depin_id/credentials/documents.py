@@ -16,13 +16,16 @@ from depin_id.credentials.models import (
 )
 
 
+_BASE: Final = "VerifiableCredential"
+
+
 def _document(model: type[Credential]) -> type[Credential]:
     proof: Any = Proof
     if model is BirthCertificate:
         proof = Annotated[Proof | BatchProof, Field(discriminator="type")]
-    # A type that is only known now.
+    # What is only known now is no type to a type checker.
     literal: Any = Literal
-    kinds: Any = tuple[literal["VerifiableCredential"], literal[model.TYPE]]
+    kinds: Any = tuple[literal[_BASE], literal[model.TYPE]]
     return create_model(
         model.TYPE,
         __base__=model,
