@@ -15,7 +15,6 @@ from depin_id.credentials.models import (
     Proof,
 )
 
-
 _BASE: Final = "VerifiableCredential"
 
 
