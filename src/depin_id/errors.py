@@ -66,6 +66,10 @@ class CredentialError(DepinError):
     """A credential, capability, status list or proof has the wrong form, or is not good here."""
 
 
+class AttestationError(DepinError):
+    """Evidence of a device, an attestation result, or what either is judged by, is not good."""
+
+
 class NetworkError(DepinError):
     """A network card or a network's files are not what they should be."""
 

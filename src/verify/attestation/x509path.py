@@ -1,0 +1,301 @@
+"""Certificate chains of attestation (RFC 5280 section 6.1), leaf first, up to a pinned key.
+
+Two validators. :func:`verify_strict` is that of ``cryptography``, for chains that follow the Web
+PKI's rules. Devices' chains often do not (GeneralizedTime before 2050, no expiry, critical
+extensions of their own): :func:`verify_path` is for those, and says in :class:`PathRules` what it
+allows. Neither accepts a certificate that an end entity issued: loops over pairs would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Literal, TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
+from cryptography.x509 import verification
+from cryptography.x509.oid import ExtensionOID
+
+from verify.attestation.identifiers import spki_of
+from verify.attestation.materials import Anchor
+from verify.attestation.steps import Steps
+
+MAX_CHAIN: Final = 8
+MAX_CERTIFICATE: Final = 16_384
+MIN_RSA: Final = 2048
+_DER: Final = Encoding.DER
+_HASHES: Final = (SHA256, SHA384, SHA512)
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+_KNOWN: Final = frozenset(
+    (ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PathRules:
+    """What a format's chains may do that the strict validator refuses.
+
+    Attributes:
+        dates: ``check`` every certificate but the anchor; ``ignore`` for chains that are put into
+            devices at the factory and never renewed.
+        critical: dotted OIDs of critical extensions that the format itself reads.
+        leaf_may_be_ca: whether the leaf may have the CA bit (Open DICE's have).
+        key_usage: whether a CA without key usage is refused.
+    """
+
+    dates: Literal["check", "ignore"] = "check"
+    critical: frozenset[str] = frozenset()
+    leaf_may_be_ca: bool = False
+    key_usage: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A verified chain.
+
+    Attributes:
+        certificates: leaf first, as they came. anchor: what it ends at.
+        not_after: ms since 1970, the earliest end of those whose dates count; None without.
+    """
+
+    certificates: tuple[x509.Certificate, ...]
+    anchor: Anchor
+    not_after: int | None
+
+
+def read_certificates(chain: Sequence[bytes], name: str, steps: Steps) -> list[x509.Certificate]:
+    """Read DER certificates, bounded in count and size, extensions included.
+
+    Args:
+        name: of the step.
+
+    Raises AttestationError ``attestation.malformed``.
+    """
+    steps.require(0 < len(chain) <= MAX_CHAIN, name, "malformed", f"{len(chain)} certificates")
+    found: list[x509.Certificate] = []
+    for der in chain:
+        small = isinstance(der, bytes) and len(der) <= MAX_CERTIFICATE
+        steps.require(small, name, "malformed", "a certificate of bounded size")
+        with steps.typed(name), _unsupported(steps, name):
+            certificate = x509.load_der_x509_certificate(der)
+            if certificate.version is not x509.Version.v3:
+                steps.fail(name, "malformed", "a certificate is not of version 3")
+            # Reading refuses duplicates and what is not DER.
+            _ = certificate.extensions, certificate.subject, certificate.issuer
+            spki_of(certificate)
+            found.append(certificate)
+    fingerprints = {certificate.fingerprint(SHA256()) for certificate in found}
+    steps.require(len(fingerprints) == len(found), name, "malformed", "no certificate twice")
+    return found
+
+
+@contextmanager
+def _unsupported(steps: Steps, name: str) -> Iterator[None]:
+    """What ``cryptography`` does not know becomes a failed step."""
+    try:
+        yield
+    except (UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        steps.fail(name, "algorithm", type(error).__name__)
+
+
+def verify_strict(
+    certificates: Sequence[x509.Certificate],
+    anchors: Sequence[Anchor],
+    *,
+    at: int,
+    name: str,
+    steps: Steps,
+) -> Path:
+    """Verify a chain as the Web PKI does, but for what the leaf says.
+
+    Args:
+        certificates: leaf first, without the root or with it. anchors: those that are certificates
+            count. at: ms since 1970. name: prefix of the steps.
+
+    Raises:
+        AttestationError: ``attestation.chain``, ``.anchor``, ``.expired``.
+    """
+    roots = {anchor.certificate: anchor for anchor in anchors if anchor.certificate and anchor.spki}
+    if not roots:
+        steps.fail(f"{name}.anchor", "anchor", "no trust anchor that is a certificate")
+    store = verification.Store([x509.load_der_x509_certificate(der) for der in roots])
+    below = [item for item in certificates[1:] if item.public_bytes(_DER) not in roots]
+    if len(below) < len(certificates) - 1 and certificates[-1].public_bytes(_DER) not in roots:
+        steps.fail(f"{name}.chain", "chain", "a root that is not the last")
+    moment = datetime.fromtimestamp(at / 1000, UTC)
+    verifier = (
+        verification.PolicyBuilder()
+        .store(store)
+        .time(moment)
+        .max_chain_depth(MAX_CHAIN)
+        .extension_policies(
+            ca_policy=verification.ExtensionPolicy.webpki_defaults_ca(),
+            ee_policy=verification.ExtensionPolicy.permit_all(),
+        )
+        .build_client_verifier()
+    )
+    try:
+        chain = verifier.verify(certificates[0], below).chain
+    except (verification.VerificationError, UnsupportedAlgorithm, ValueError) as error:
+        steps.fail(f"{name}.chain", "chain", str(error))
+    used = [item.public_bytes(_DER) for item in chain]
+    if len(used) != len(below) + 2:
+        steps.fail(f"{name}.chain", "chain", "a certificate that is not of the chain")
+    steps.passed(f"{name}.chain", f"{len(used)} certificates up to {roots[used[-1]].name}")
+    return Path(tuple(certificates), roots[used[-1]], min(map(_end, chain[:-1])))
+
+
+def verify_path(
+    certificates: Sequence[x509.Certificate],
+    anchors: Sequence[Anchor],
+    *,
+    at: int,
+    rules: PathRules,
+    name: str,
+    steps: Steps,
+) -> Path:
+    """Verify a chain by the rules of its format.
+
+    The chain may hold its root or not. A root in it has to be an anchor's certificate byte for
+    byte, or, where only the anchor's key is pinned, to have signed itself.
+
+    Args:
+        certificates: leaf first (:func:`read_certificates`). at: ms since 1970.
+        name: prefix of the steps.
+
+    Raises:
+        AttestationError: ``attestation.chain``, ``.anchor``, ``.expired``, ``.algorithm``.
+    """
+    found = list(certificates)
+    anchor, top = _find_anchor(found, anchors, name, steps)
+    for index, certificate in enumerate(found):
+        _check_certificate(certificate, index, found, rules, at, name, steps)
+    for child, parent in zip(found, found[1:], strict=False):
+        steps.require(child.issuer == parent.subject, f"{name}.names", "chain", "issuer, subject")
+        _check_signature(child, spki_of(parent), name, steps)
+    if top == len(found):
+        _check_signature(found[-1], anchor.spki, name, steps)
+        if anchor.certificate:
+            root = x509.load_der_x509_certificate(anchor.certificate)
+            steps.require(found[-1].issuer == root.subject, f"{name}.names", "chain", "the root's")
+    steps.passed(f"{name}.chain", f"{len(found)} certificates up to {anchor.name}")
+    dated = [] if rules.dates == "ignore" else found[:top]
+    return Path(tuple(found), anchor, min(map(_end, dated), default=None))
+
+
+def _end(certificate: x509.Certificate) -> int:
+    return int(certificate.not_valid_after_utc.timestamp()) * 1000
+
+
+def _find_anchor(
+    found: list[x509.Certificate], anchors: Sequence[Anchor], name: str, steps: Steps
+) -> tuple[Anchor, int]:
+    """The anchor, and how many of the certificates are below it."""
+    last = found[-1]
+    spki = spki_of(last)
+    for anchor in anchors:
+        if anchor.spki != spki or len(found) < 2:
+            continue
+        if last.public_bytes(_DER) == anchor.certificate:
+            return anchor, len(found) - 1
+        # Its key is what is pinned; that it says anything else has to be its own word.
+        if last.issuer == last.subject:
+            _check_signature(last, anchor.spki, name, steps)
+            return anchor, len(found) - 1
+    for anchor in anchors:
+        if _signed_by(last, anchor.spki):
+            return anchor, len(found)
+    steps.fail(f"{name}.anchor", "anchor", f"none of {len(anchors)} trust anchors")
+
+
+def _check_certificate(
+    certificate: x509.Certificate,
+    index: int,
+    found: list[x509.Certificate],
+    rules: PathRules,
+    at: int,
+    name: str,
+    steps: Steps,
+) -> None:
+    known = {oid.dotted_string for oid in _KNOWN} | rules.critical
+    for extension in certificate.extensions:
+        allowed = not extension.critical or extension.oid.dotted_string in known
+        if not allowed:
+            steps.fail(f"{name}.critical", "chain", extension.oid.dotted_string)
+    if rules.dates == "check":
+        moment = datetime.fromtimestamp(at / 1000, UTC)
+        within = certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc
+        if not within and not (index and index == len(found) - 1 and _is_self_issued(certificate)):
+            steps.fail(f"{name}.dates", "expired", f"certificate {index}")
+    basic = _extension(certificate, x509.BasicConstraints)
+    if index == 0:
+        if not rules.leaf_may_be_ca and basic is not None and basic.ca:
+            steps.fail(f"{name}.leaf", "chain", "the leaf is a certificate authority")
+        return
+    if basic is None or not basic.ca:
+        steps.fail(f"{name}.authority", "chain", f"certificate {index} is no authority")
+    below = sum(1 for item in found[1:index] if not _is_self_issued(item))
+    if basic.path_length is not None and below > basic.path_length:
+        steps.fail(f"{name}.path_length", "chain", f"certificate {index}: {basic.path_length}")
+    usage = _extension(certificate, x509.KeyUsage)
+    if (usage is None and rules.key_usage) or (usage is not None and not usage.key_cert_sign):
+        steps.fail(f"{name}.key_usage", "chain", f"certificate {index} may not sign certificates")
+
+
+def _is_self_issued(certificate: x509.Certificate) -> bool:
+    return certificate.issuer == certificate.subject
+
+
+def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _check_signature(child: x509.Certificate, spki: bytes, name: str, steps: Steps) -> None:
+    digest = _hash_of(child)
+    if digest is not None and not isinstance(digest, _HASHES):
+        steps.fail(f"{name}.algorithm", "algorithm", digest.name)
+    if not _signed_by(child, spki):
+        steps.fail(f"{name}.signature", "signature", "a certificate's signature")
+
+
+def _hash_of(certificate: x509.Certificate) -> HashAlgorithm | None:
+    try:
+        return certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return None
+
+
+def _signed_by(child: x509.Certificate, spki: bytes) -> bool:
+    try:
+        key = load_der_public_key(spki)
+        signature, signed = child.signature, child.tbs_certificate_bytes
+        digest = child.signature_hash_algorithm
+        if isinstance(key, ed25519.Ed25519PublicKey) and digest is None:
+            key.verify(signature, signed)
+            return True
+        if digest is None or not isinstance(digest, _HASHES):
+            return False
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            parameters = child.signature_algorithm_parameters
+            if not isinstance(parameters, ec.ECDSA):
+                return False
+            key.verify(signature, signed, parameters)
+            return True
+        if isinstance(key, rsa.RSAPublicKey) and key.key_size >= MIN_RSA:
+            scheme = child.signature_algorithm_parameters
+            if not isinstance(scheme, padding.PKCS1v15 | padding.PSS):
+                return False
+            key.verify(signature, signed, scheme, digest)
+            return True
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return False
