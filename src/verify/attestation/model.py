@@ -21,13 +21,15 @@ class Expected:
     Attributes:
         challenge: 32 bytes (other sizes offline, with evidence of others).
         key: the device's key that signs readings; None offline, when nobody asks for one.
-        activation: for a TPM whose attestation key has no certificate: the secret that only the
-            TPM could open (TPM 2.0 Part 1 section 24); None when there was no such step.
+        activation: for a TPM whose attestation key has no certificate: which credential it has
+            opened, as (SHA-256 of the SubjectPublicKeyInfo of its endorsement key, Name of its
+            attestation key). The caller made the credential, and compared the secret that came
+            back (TPM 2.0 Part 1 section 24). None when there was no such step.
     """
 
     challenge: bytes
     key: PublicKey | None = None
-    activation: bytes | None = None
+    activation: tuple[bytes, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

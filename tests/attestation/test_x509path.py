@@ -1,0 +1,70 @@
+"""Chains of certificates: what both validators refuse."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from depin_id.errors import AttestationError
+from tests.attestation.ca import NOW, START, Authority, extended_by, new_key
+from verify.attestation.steps import Steps
+from verify.attestation.x509path import (
+    Path,
+    PathRules,
+    read_certificates,
+    verify_path,
+    verify_strict,
+)
+
+ROOT = Authority("root")
+MIDDLE = Authority("middle", parent=ROOT)
+ANCHOR = ROOT.anchor("x")
+
+
+def _run(chain: list[bytes], *, strict: bool, at: int = NOW) -> Path:
+    steps = Steps()
+    certificates = read_certificates(chain, "x.form", steps)
+    if strict:
+        return verify_strict(certificates, [ANCHOR], at=at, name="x", steps=steps)
+    return verify_path(certificates, [ANCHOR], at=at, rules=PathRules(), name="x", steps=steps)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_good_chain_passes_with_and_without_its_root(strict: bool) -> None:
+    chain = MIDDLE.issue("leaf", new_key().public_key())
+    assert _run(chain, strict=strict).anchor is ANCHOR
+    whole = [*chain, ROOT.certificate.public_bytes(Encoding.DER)]
+    assert _run(whole, strict=strict).anchor is ANCHOR
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_chain_that_the_attested_key_extended_is_refused(strict: bool) -> None:
+    key = new_key()
+    chain = extended_by(key, MIDDLE.issue("leaf", key.public_key()), new_key().public_key())
+    with pytest.raises(AttestationError) as caught:
+        _run(chain, strict=strict)
+    assert caught.value.code == "attestation.chain"
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_another_root_of_the_same_name_is_refused(strict: bool) -> None:
+    other = Authority("middle", parent=Authority("root"))
+    for chain in (
+        other.issue("leaf", new_key().public_key()),
+        [*other.issue("leaf", new_key().public_key()), ROOT.certificate.public_bytes(Encoding.DER)],
+    ):
+        with pytest.raises(AttestationError):
+            _run(chain, strict=strict)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_an_expired_leaf_is_refused(strict: bool) -> None:
+    chain = MIDDLE.issue("leaf", new_key().public_key(), days=1, start=START)
+    with pytest.raises(AttestationError):
+        _run(chain, strict=strict)
+
+
+def test_the_end_of_the_path_is_that_of_the_first_certificate_to_expire() -> None:
+    chain = MIDDLE.issue("leaf", new_key().public_key(), days=200)
+    end = int(START.timestamp()) * 1000 + 200 * 86_400_000
+    assert _run(chain, strict=False).not_after == _run(chain, strict=True).not_after == end
