@@ -26,8 +26,8 @@ from verify.operating import check_successor, retire, settle, stage
 from verify.policy import Policy
 from verify.profile import find_profile, load_profiles
 from verify.registry import Device
-from verify.results import table as results_table
 from verify.requests import hexed, text
+from verify.results import table as results_table
 from verify.setup import policy_entry
 
 MAX_REASON = 200

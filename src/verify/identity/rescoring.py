@@ -65,9 +65,7 @@ def runs_of(indices: Sequence[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def rescored(
-    ref: bytes, code: str, indices: Sequence[int], readings: int
-) -> Iterator[Rescored]:
+def rescored(ref: bytes, code: str, indices: Sequence[int], readings: int) -> Iterator[Rescored]:
     """Entries that say: these accepted entries of a device (rising indices) count no more."""
     runs = runs_of(indices)
     for at in range(0, len(runs), MAX_RUNS):

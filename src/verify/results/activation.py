@@ -18,7 +18,7 @@ from depin_id.attestation import tpm2_evidence
 from depin_id.errors import AttestationError
 from verify.attestation.identifiers import spki_of
 from verify.attestation.materials import Materials
-from verify.attestation.tpm2.activation import credential_for
+from verify.attestation.tpm2.credential import credential_for
 from verify.attestation.tpm2.public import read_public
 from verify.identity.desk import StatementResult, attempt
 from verify.requests import hexed

@@ -53,6 +53,6 @@ def _wrong(fold: Fold, entry: ResultTaken, private: bytes, at: int) -> str:
     )
     if shown.payload != payload or said != meant or result.did != holder:
         return "a result that says something else"
-    if {name: value for name, value in counters} != dict(shown.claims.counters):
+    if dict(counters) != dict(shown.claims.counters):
         return "a result with other counters"
     return ""

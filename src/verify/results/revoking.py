@@ -88,7 +88,9 @@ def _by_device(fold: Fold, revoked: Mapping[str, str]) -> dict[str, list[Held]]:
 
 
 def _reason(results: Sequence[Held], revoked: Mapping[str, str]) -> str:
-    found = sorted({revoked[item] for held in results for item in held.identifiers if item in revoked})
+    found = sorted(
+        {revoked[item] for held in results for item in held.identifiers if item in revoked}
+    )
     return ", ".join(found)[:MAX_REASON]
 
 
@@ -96,15 +98,11 @@ def _ref(fold: Fold, did: str) -> bytes:
     return fold.state.subjects.ref(fold.registry.known(did).subject)
 
 
-def _standing(
-    aggregator: Aggregator, results: Sequence[Held], since: int
-) -> tuple[list[int], int]:
+def _standing(aggregator: Aggregator, results: Sequence[Held], since: int) -> tuple[list[int], int]:
     """Accepted entries that stand on results, rising, and how many readings they have."""
     journal, fold = aggregator.journal, aggregator.fold
     ids = {held.id for held in results}
-    streams = {
-        stream for held in results for stream in fold.state.streams.under(held.thumbprint)
-    }
+    streams = {stream for held in results for stream in fold.state.streams.under(held.thumbprint)}
     indices, readings = [], 0
     for index in sorted(index for stream in streams for index in journal.entries_of(stream)):
         stored = journal.entry(index)

@@ -265,5 +265,3 @@ def hear(aggregator: Aggregator, parts: Sequence[bytes], now: int) -> StatementR
 def attest_op(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
     """The operation ``attest``: ``message`` in hexadecimal."""
     return take(aggregator, hexed(request, "message"))
-
-
