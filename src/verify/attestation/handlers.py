@@ -72,6 +72,7 @@ class EvidenceHandler(Protocol[Parsed]):
 
 _BUILT_IN: Final[Mapping[str, str]] = {
     "tpm2": "verify.attestation.tpm2",
+    "idevid": "verify.attestation.idevid",
 }
 """Format to the module that has its handler, as ``HANDLER``."""
 
