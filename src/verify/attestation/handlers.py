@@ -70,7 +70,9 @@ class EvidenceHandler(Protocol[Parsed]):
         """
 
 
-_BUILT_IN: Final[Mapping[str, str]] = {}
+_BUILT_IN: Final[Mapping[str, str]] = {
+    "psa": "verify.attestation.psa",
+}
 """Format to the module that has its handler, as ``HANDLER``."""
 
 
