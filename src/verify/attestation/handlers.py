@@ -73,6 +73,7 @@ class EvidenceHandler(Protocol[Parsed]):
 _BUILT_IN: Final[Mapping[str, str]] = {
     "tpm2": "verify.attestation.tpm2",
     "idevid": "verify.attestation.idevid",
+    "psa": "verify.attestation.psa",
 }
 """Format to the module that has its handler, as ``HANDLER``."""
 
