@@ -84,7 +84,7 @@ def make_credential(aggregator: Aggregator, request: bytes, now: int) -> tuple[b
     fold = aggregator.fold
     if fold.registry.holder(thumbprint) is None:
         raise _wrong("no enrolled device has this key")
-    materials: Materials = materials_of(fold)
+    materials: Materials = materials_of(fold, now)
     secret = secret_of(aggregator.activation_key, thumbprint, _pair(chain[0], public))
     made = credential_for(
         chain,

@@ -28,7 +28,7 @@ def attestations(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str
     shared = [
         {"root": root.hex(), "unique": roots.get(root, False), "dids": sorted(dids)}
         for root, dids in sorted(state.roots().items())
-        if len(list(dids)) > 1
+        if len(dids) > 1
     ]
     among = {did for row in shared for did in row["dids"]}
     found = [held for held in newest if wanted in (None, held.did)]
