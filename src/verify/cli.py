@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from depin_id.commands.common import app, run
 from verify.commands import (
+    attesting,
     demo,
     evidence,
     histories,
@@ -61,6 +62,9 @@ for command in (
     demo.demo,
     simulate.simulate,
     owners.succeed,
+    attesting.attest,
+    attesting.activate,
+    attesting.attestations,
 ):
     cli.command()(command)
 cli.add_typer(keys.commands, name="keys")

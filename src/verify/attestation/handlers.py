@@ -70,7 +70,11 @@ class EvidenceHandler(Protocol[Parsed]):
         """
 
 
-_BUILT_IN: Final[Mapping[str, str]] = {}
+_BUILT_IN: Final[Mapping[str, str]] = {
+    "tpm2": "verify.attestation.tpm2",
+    "idevid": "verify.attestation.idevid",
+    "psa": "verify.attestation.psa",
+}
 """Format to the module that has its handler, as ``HANDLER``."""
 
 
