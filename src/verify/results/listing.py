@@ -25,7 +25,7 @@ def attestations(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str
     wanted = None if request.get("did") is None else text(request, "did")
     newest = [held[-1] for held in state.by_key.values() if held]
     roots = {held.root: held.unique for held in newest}
-    shared = [
+    shared: list[dict[str, Any]] = [
         {"root": root.hex(), "unique": roots.get(root, False), "dids": sorted(dids)}
         for root, dids in sorted(state.roots().items())
         if len(dids) > 1
