@@ -25,6 +25,7 @@ from verify.attestation.reference_files import ModelEntry, References
 REQUIRED = POLICY + '[attestation.required]\nnoise = "D2"\n'
 DAYS = 20_000
 START = datetime(2024, 1, 1, tzinfo=UTC)
+MODEL = Model("chip", frozenset({"idevid"}), revocation="none")
 
 
 @cache
@@ -39,9 +40,62 @@ def issuer() -> Authority:
     return Authority("issuer", parent=maker(), start=START)
 
 
-def point(device: TestDevice) -> ec.EllipticCurvePublicKey:
-    """A device's key of P-256."""
-    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), device.key.raw)
+@cache
+def chain_of(key: bytes, serial: int | None) -> list[bytes]:
+    """The certificate of a chip with this key (SEC1 point), and its chain."""
+    point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), key)
+    subject = x509.Name([x509.NameAttribute(NameOID.SERIAL_NUMBER, key.hex()[:16])])
+    return issuer().issue(subject, point, days=DAYS, serial=serial)
+
+
+def material(net: Net, what: str, name: str, data: bytes, **more: Any) -> dict[str, Any]:
+    """Take a material."""
+    request = {"op": "material-add", "what": what, "name": name, "data": data.hex()}
+    return perform(net.aggregator, request | more)
+
+
+def trust(net: Net, model: Model = MODEL) -> None:
+    """Take anchor and model of the manufacturer."""
+    anchor = maker().anchor("idevid", assurance="secure-element")
+    material(net, "anchors", "maker", bundle_anchors([anchor]))
+    material(net, "references", "chip", bundle_references(References((ModelEntry(model),), ())))
+
+
+def evidence(
+    net: Net,
+    device: TestDevice,
+    boot: int = 1,
+    *,
+    nonce: bytes | None = None,
+    chain: list[bytes] | None = None,
+    serial: int | None = None,
+) -> bytes:
+    """What a device with a chip sends to attest for a boot, over a fresh challenge."""
+    thumbprint = device.key.thumbprint
+    answer = perform(net.aggregator, {"op": "challenge", "thumbprint": thumbprint.hex()})
+    data = bytes.fromhex(answer["challenge"])
+    asked = read_challenge(data, card=net.card, recipient=thumbprint)
+    binding = Binding(net.did, nonce or asked.nonce, device.did, thumbprint, asked.expires, boot)
+    held = chain or chain_of(device.key.raw, serial)
+    found = make_evidence(held, binding.challenge, signer=device.signer)
+    return sign_message(binding, MEDIA_TYPE, found, signer=device.signer)
+
+
+def show(net: Net, message: bytes) -> dict[str, Any]:
+    """Let the aggregator take it; gives the answer."""
+    return perform(net.aggregator, {"op": "attest", "message": message.hex()})
+
+
+def attest(net: Net, device: TestDevice, boot: int = 1, **how: Any) -> dict[str, Any]:
+    """Attest for a boot; gives the answer."""
+    return show(net, evidence(net, device, boot, **how))
+
+
+def revoke_hardware(net: Net, *identifiers: str, **more: Any) -> dict[str, Any]:
+    """Take a list that revokes these."""
+    covers = frozenset({"idevid"})
+    snapshot = RevocationSnapshot(covers, dict.fromkeys(identifiers, "stolen"), net.now_ms)
+    return material(net, "revocations", "list", bundle_revocations([snapshot]), **more)
 
 
 class AttestingNet(Net):
@@ -49,58 +103,16 @@ class AttestingNet(Net):
 
     def __init__(self, path: Path, *, policy: str = POLICY, anchored: bool = True) -> None:
         super().__init__(path, policy=policy)
-        self.chains: dict[str, list[bytes]] = {}
         if anchored:
-            self.trust()
+            trust(self)
 
-    def trust(self) -> None:
-        """Take anchor and model of the manufacturer."""
-        anchor = maker().anchor("idevid", assurance="secure-element")
-        self.material("anchors", "maker", bundle_anchors([anchor]))
-        model = Model("chip", frozenset({"idevid"}), revocation="none", max_age_s=86_400)
-        self.material("references", "chip", bundle_references(References((ModelEntry(model),), ())))
+    def __enter__(self) -> AttestingNet:
+        return self
 
-    def material(self, what: str, name: str, data: bytes, **more: Any) -> dict[str, Any]:
-        request = {"op": "material-add", "what": what, "name": name, "data": data.hex()}
-        return perform(self.aggregator, request | more)
-
-    def chip(self, name: str = "chip", serial: int | None = None, **about: Any) -> TestDevice:
+    def chip(self, name: str = "chip", **about: Any) -> TestDevice:
         """An enrolled device whose key is in a chip of the manufacturer's."""
-        device = self.device(name, curve="p256", **about)
-        subject = x509.Name([x509.NameAttribute(NameOID.SERIAL_NUMBER, f"SN-{name}")])
-        self.chains[device.did] = issuer().issue(subject, point(device), days=DAYS, serial=serial)
-        return device
+        return self.device(name, curve="p256", **about)
 
-    def evidence(self, device: TestDevice, boot: int = 1, *, nonce: bytes | None = None) -> bytes:
-        """What a device sends to attest for a boot, over a fresh challenge."""
-        answer = perform(
-            self.aggregator, {"op": "challenge", "thumbprint": device.key.thumbprint.hex()}
-        )
-        challenge = read_challenge(
-            bytes.fromhex(answer["challenge"]), card=self.card, recipient=device.key.thumbprint
-        )
-        binding = Binding(
-            self.did,
-            nonce or challenge.nonce,
-            device.did,
-            device.key.thumbprint,
-            challenge.expires,
-            boot,
-        )
-        found = make_evidence(self.chains[device.did], binding.challenge, signer=device.signer)
-        return sign_message(binding, MEDIA_TYPE, found, signer=device.signer)
-
-    def attest(self, device: TestDevice, boot: int = 1) -> dict[str, Any]:
-        """Attest for a boot; gives the answer."""
-        return self.show(self.evidence(device, boot))
-
-    def show(self, message: bytes) -> dict[str, Any]:
-        return perform(self.aggregator, {"op": "attest", "message": message.hex()})
-
-    def revoke_hardware(self, *identifiers: str, **more: Any) -> dict[str, Any]:
-        """Take a list that revokes these."""
-        snapshot = RevocationSnapshot(
-            frozenset({"idevid"}), dict.fromkeys(identifiers, "stolen"), self.now_ms
-        )
-        data = bundle_revocations([snapshot])
-        return self.material("revocations", "list", data, **more)
+    def attest(self, device: TestDevice, boot: int = 1, **how: Any) -> dict[str, Any]:
+        """As :func:`attest`."""
+        return attest(self, device, boot, **how)
