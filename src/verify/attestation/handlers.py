@@ -72,6 +72,7 @@ class EvidenceHandler(Protocol[Parsed]):
 
 _BUILT_IN: Final[Mapping[str, str]] = {
     "idevid": "verify.attestation.idevid",
+    "nitro": "verify.attestation.nitro",
 }
 """Format to the module that has its handler, as ``HANDLER``."""
 
