@@ -72,6 +72,8 @@ class EvidenceHandler(Protocol[Parsed]):
 
 _BUILT_IN: Final[Mapping[str, str]] = {
     "tpm2": "verify.attestation.tpm2",
+    "idevid": "verify.attestation.idevid",
+    "nitro": "verify.attestation.nitro",
 }
 """Format to the module that has its handler, as ``HANDLER``."""
 

@@ -89,10 +89,22 @@ def read_certificates(chain: Sequence[bytes], name: str, steps: Steps) -> list[x
             # Reading refuses duplicates and what is not DER.
             _ = certificate.extensions, certificate.subject, certificate.issuer
             spki_of(certificate)
+            steps.require(_is_bound(certificate, der), name, "malformed", "its signature's form")
             found.append(certificate)
     fingerprints = {certificate.fingerprint(SHA256()) for certificate in found}
     steps.require(len(fingerprints) == len(found), name, "malformed", "no certificate twice")
     return found
+
+
+def _is_bound(certificate: x509.Certificate, der: bytes) -> bool:
+    """Whether what no signature covers has one form: the algorithm said twice, no unused bits."""
+    signature, signed = certificate.signature, certificate.tbs_certificate_bytes
+    start = der.find(signed) + len(signed)
+    rest = der[start : len(der) - len(signature) - 1]
+    # SEQUENCE of at most 127 bytes for the algorithm; PSS takes that at most.
+    algorithm = rest[: 2 + rest[1]] if len(rest) > 2 and rest[1] < 128 else b""
+    whole = der.endswith(b"\x00" + signature)
+    return whole and bool(algorithm) and algorithm in signed
 
 
 @contextmanager
@@ -100,7 +112,7 @@ def _unsupported(steps: Steps, name: str) -> Iterator[None]:
     """What ``cryptography`` does not know becomes a failed step."""
     try:
         yield
-    except (UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except (UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
         steps.fail(name, "algorithm", type(error).__name__)
 
 
