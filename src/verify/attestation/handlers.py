@@ -74,6 +74,7 @@ _BUILT_IN: Final[Mapping[str, str]] = {
     "tpm2": "verify.attestation.tpm2",
     "idevid": "verify.attestation.idevid",
     "psa": "verify.attestation.psa",
+    "nitro": "verify.attestation.nitro",
 }
 """Format to the module that has its handler, as ``HANDLER``."""
 
