@@ -70,7 +70,10 @@ class EvidenceHandler(Protocol[Parsed]):
         """
 
 
-_BUILT_IN: Final[Mapping[str, str]] = {}
+_BUILT_IN: Final[Mapping[str, str]] = {
+    "android-key": "verify.attestation.android_key",
+    "app-attest": "verify.attestation.app_attest",
+}
 """Format to the module that has its handler, as ``HANDLER``."""
 
 
