@@ -32,6 +32,13 @@ MAX_CERTIFICATE: Final = 16_384
 MIN_RSA: Final = 2048
 _DER: Final = Encoding.DER
 _HASHES: Final = (SHA256, SHA384, SHA512)
+_OF_READING: Final = (
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What reading raises beside ValueError."""
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 _KNOWN: Final = frozenset(
     (ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE)
@@ -105,7 +112,7 @@ def _unsupported(steps: Steps, name: str) -> Iterator[None]:
     """What ``cryptography`` does not know becomes a failed step."""
     try:
         yield
-    except (UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except _OF_READING as error:
         steps.fail(name, "algorithm", type(error).__name__)
 
 
