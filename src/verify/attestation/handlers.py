@@ -75,6 +75,8 @@ _BUILT_IN: Final[Mapping[str, str]] = {
     "idevid": "verify.attestation.idevid",
     "psa": "verify.attestation.psa",
     "nitro": "verify.attestation.nitro",
+    "android-key": "verify.attestation.android_key",
+    "app-attest": "verify.attestation.app_attest",
 }
 """Format to the module that has its handler, as ``HANDLER``."""
 

@@ -3,7 +3,8 @@
 Two validators. :func:`verify_strict` is that of ``cryptography``, for chains that follow the Web
 PKI's rules. Devices' chains often do not (GeneralizedTime before 2050, no expiry, critical
 extensions of their own): :func:`verify_path` is for those, and says in :class:`PathRules` what it
-allows. Neither accepts a certificate that an end entity issued: loops over pairs would.
+allows. Neither accepts a certificate that an end entity issued, unless the rules say so: loops over
+pairs would.
 """
 
 from __future__ import annotations
@@ -31,6 +32,13 @@ MAX_CERTIFICATE: Final = 16_384
 MIN_RSA: Final = 2048
 _DER: Final = Encoding.DER
 _HASHES: Final = (SHA256, SHA384, SHA512)
+_OF_READING: Final = (
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What reading raises beside ValueError."""
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 _KNOWN: Final = frozenset(
     (ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE)
@@ -47,12 +55,16 @@ class PathRules:
         critical: dotted OIDs of critical extensions that the format itself reads.
         leaf_may_be_ca: whether the leaf may have the CA bit (Open DICE's have).
         key_usage: whether a CA without key usage is refused.
+        plain_attester: whether the certificate right above the leaf may lack the CA bit, as those
+            of early Android factories do. The format then has to see to it that no attested key
+            stands there.
     """
 
     dates: Literal["check", "ignore"] = "check"
     critical: frozenset[str] = frozenset()
     leaf_may_be_ca: bool = False
     key_usage: bool = True
+    plain_attester: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,7 @@ def _unsupported(steps: Steps, name: str) -> Iterator[None]:
     try:
         yield
     except (UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
+    except _OF_READING as error:
         steps.fail(name, "algorithm", type(error).__name__)
 
 
@@ -249,6 +262,8 @@ def _check_certificate(
     if index == 0:
         if not rules.leaf_may_be_ca and basic is not None and basic.ca:
             steps.fail(f"{name}.leaf", "chain", "the leaf is a certificate authority")
+        return
+    if index == 1 and rules.plain_attester and (basic is None or not basic.ca):
         return
     if basic is None or not basic.ca:
         steps.fail(f"{name}.authority", "chain", f"certificate {index} is no authority")
