@@ -70,7 +70,9 @@ class EvidenceHandler(Protocol[Parsed]):
         """
 
 
-_BUILT_IN: Final[Mapping[str, str]] = {}
+_BUILT_IN: Final[Mapping[str, str]] = {
+    "tpm2": "verify.attestation.tpm2",
+}
 """Format to the module that has its handler, as ``HANDLER``."""
 
 
