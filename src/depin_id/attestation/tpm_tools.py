@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -22,14 +23,18 @@ MAX_OUTPUT: Final = 65_536
 
 
 class TpmTools:
-    """The tools, and a folder (0700) for what they read and write; gone with :meth:`close`."""
+    """The tools, and a folder (0700) for what they read and write.
+
+    It is removed by :meth:`close`, or when nothing uses it any more.
+    """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="depin-tpm-")
+        self._folder = Path(tempfile.mkdtemp(prefix="depin-tpm-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def close(self) -> None:
         """Remove the folder. A second call does nothing."""
-        self._folder.cleanup()
+        self._remove()
 
     def __enter__(self) -> TpmTools:
         return self
@@ -39,7 +44,7 @@ class TpmTools:
 
     def path(self, name: str) -> Path:
         """A file of the folder."""
-        return Path(self._folder.name) / name
+        return self._folder / name
 
     def write(self, name: str, data: bytes) -> str:
         """Put something there for a command; gives its path."""
@@ -78,7 +83,7 @@ class TpmTools:
                 capture_output=True,
                 timeout=SECONDS,
                 check=False,
-                cwd=self._folder.name,
+                cwd=self._folder,
                 env={**os.environ, "LC_ALL": "C"},
             )
         except subprocess.TimeoutExpired as error:
@@ -141,7 +146,7 @@ class TpmTools:
 
     def forget(self) -> None:
         """Drop all contexts: a TPM that was reset takes none of those before."""
-        for context in Path(self._folder.name).glob("*.ctx"):
+        for context in self._folder.glob("*.ctx"):
             context.unlink()
 
     def _storage_key(self) -> str:
