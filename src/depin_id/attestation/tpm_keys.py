@@ -40,7 +40,7 @@ class TpmSigner:
             AttestationError: as :meth:`~depin_id.attestation.tpm_tools.TpmTools.run`.
         """
         with TpmTools() as tools:
-            tpm_public, tpm_private = tools.create_key("")
+            tpm_public, tpm_private = tools.create_key()
         return cls(read_p256(tpm_public[2:]), tpm_public, tpm_private)
 
     @classmethod

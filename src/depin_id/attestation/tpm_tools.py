@@ -21,6 +21,10 @@ SECONDS: Final = 120
 """Bound on one command: some TPMs take a minute to make an RSA key."""
 MAX_OUTPUT: Final = 65_536
 
+KEY_TEMPLATE: Final = "ecc:ecdsa-sha256:null"
+KEY_ATTRIBUTES: Final = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign"
+"""A P-256 key that was made in the TPM and cannot leave it."""
+
 
 class TpmTools:
     """The tools, and a folder (0700) for what they read and write.
@@ -116,20 +120,16 @@ class TpmTools:
 
     # --- keys that only this TPM can use --------------------------------------------------------
 
-    def create_key(self, attributes: str) -> tuple[bytes, bytes]:
+    def create_key(self) -> tuple[bytes, bytes]:
         """Make a P-256 signing key under the owner's storage key.
-
-        Args:
-            attributes: as tpm2_create takes them, beside those that keep it in the TPM.
 
         Returns:
             TPM2B_PUBLIC and TPM2B_PRIVATE; the latter is sealed by the TPM, for itself.
         """
-        kept = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign"
         files = (str(self.path("new.pub")), str(self.path("new.priv")))
         self.run_object(
-            *("tpm2_create", "-Q", "-C", self._storage_key(), "-G", "ecc:ecdsa-sha256:null"),
-            *("-g", "sha256", "-a", f"{kept}{attributes}", "-u", files[0], "-r", files[1]),
+            *("tpm2_create", "-Q", "-C", self._storage_key(), "-G", KEY_TEMPLATE),
+            *("-g", "sha256", "-a", KEY_ATTRIBUTES, "-u", files[0], "-r", files[1]),
         )
         return self.read("new.pub"), self.read("new.priv")
 

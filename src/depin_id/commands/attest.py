@@ -226,7 +226,7 @@ def tpm(
     issuers = _certificates(ek_chain)
     with (
         _session(directory, asked, network, did, passphrase_file) as session,
-        TpmAttester(directory, ek_chain=issuers) as attester,
+        TpmAttester(ek_chain=issuers) as attester,
     ):
         opened = None if blob is None else attester.activate(blob)
         evidence = attester.evidence(session.binding.challenge, session.signer, event_log=log)
@@ -247,7 +247,7 @@ def tpm_request(
     passphrase_file: Passphrase = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for a credential that only this machine's TPM can open; makes its attestation key.
+    """Ask for a credential that only this machine's TPM can open.
 
     The answer goes into `depin-id attest tpm --credential`: it proves that the attestation key lies
     in the TPM whose maker certified its endorsement key.
@@ -262,7 +262,7 @@ def tpm_request(
     issuers = _certificates(ek_chain)
     with (
         _open(directory, passphrase_file) as device,
-        TpmAttester(directory, ek_chain=issuers) as attester,
+        TpmAttester(ek_chain=issuers) as attester,
     ):
         thumbprint = device.public_key.thumbprint
         request = attester.request(thumbprint)
