@@ -86,3 +86,23 @@ def test_the_end_of_the_path_is_that_of_the_first_certificate_to_expire() -> Non
     chain = MIDDLE.issue("leaf", new_key().public_key(), days=200)
     end = int(START.timestamp()) * 1000 + 200 * 86_400_000
     assert _run(chain, strict=False).not_after == _run(chain, strict=True).not_after == end
+
+
+def test_what_no_signature_covers_has_one_form() -> None:
+    good = MIDDLE.issue("leaf", new_key().public_key())[0]
+    signature = x509.load_der_x509_certificate(good).signature
+    at = len(good) - len(signature) - 1
+    assert good[at] == 0
+    found = 0
+    for bit in (1, 2, 4):
+        changed = good[:at] + bytes([bit]) + good[at + 1 :]
+        with pytest.raises(AttestationError) as caught:
+            read_certificates([changed], "x.form", Steps())
+        found += caught.value.code == "attestation.malformed"
+    assert found == 3
+    # ecdsa-with-SHA256 outside, where the signed part says so too: SHA-384 instead.
+    name = bytes.fromhex("2a8648ce3d040302")
+    last = good.rindex(name)
+    changed = good[: last + 7] + b"\x03" + good[last + 8 :]
+    with pytest.raises(AttestationError):
+        read_certificates([changed], "x.form", Steps())

@@ -101,25 +101,22 @@ def read_certificates(chain: Sequence[bytes], name: str, steps: Steps) -> list[x
             # Reading refuses duplicates and what is not DER.
             _ = certificate.extensions, certificate.subject, certificate.issuer
             spki_of(certificate)
-            steps.require(_is_tight(der, certificate), name, "malformed", "no byte free")
+            steps.require(_is_bound(certificate, der), name, "malformed", "its signature's form")
             found.append(certificate)
     fingerprints = {certificate.fingerprint(SHA256()) for certificate in found}
     steps.require(len(fingerprints) == len(found), name, "malformed", "no certificate twice")
     return found
 
 
-def _is_tight(der: bytes, certificate: x509.Certificate) -> bool:
-    """Whether what the signature does not cover says nothing of its own.
-
-    The algorithm is stated twice, and has to be the same (RFC 5280 section 4.1.1.2); the signature
-    is whole bytes: reading takes unused bits as well, where they happen to be 0.
-    """
-    signed, signature = certificate.tbs_certificate_bytes, certificate.signature
-    start = der.find(signed, 0, 8 + len(signed)) + len(signed)
-    size = len(signature) + 1
-    width = 0 if size < 0x80 else (size.bit_length() + 7) // 8
-    end = len(der) - size - width - 2
-    return der[end + width + 2] == 0 and 0 < end - start and der[start:end] in signed[:128]
+def _is_bound(certificate: x509.Certificate, der: bytes) -> bool:
+    """Whether what no signature covers has one form: the algorithm said twice, no unused bits."""
+    signature, signed = certificate.signature, certificate.tbs_certificate_bytes
+    start = der.find(signed) + len(signed)
+    rest = der[start : len(der) - len(signature) - 1]
+    # SEQUENCE of at most 127 bytes for the algorithm; PSS takes that at most.
+    algorithm = rest[: 2 + rest[1]] if len(rest) > 2 and rest[1] < 128 else b""
+    whole = der.endswith(b"\x00" + signature)
+    return whole and bool(algorithm) and algorithm in signed
 
 
 @contextmanager
