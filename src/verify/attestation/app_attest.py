@@ -113,6 +113,8 @@ class AppAttest:
         steps.require(bare, f"{NAME}.statement", "malformed", "x5c alone, without the receipt")
         fits = isinstance(statement["x5c"], list) and type(signed) is bytes
         steps.require(fits, step, "malformed", "certificates and authenticator data")
+        size = len(parts[_CLIENT_DATA])
+        steps.require(8 <= size <= 512, f"{NAME}.challenge", "malformed", f"{size} bytes")
         certificates = read_certificates(statement["x5c"], f"{NAME}.certificates", steps)
         data = _authenticator_data(signed, steps)
         return Parsed(certificates, signed, data, parts[_CLIENT_DATA], parts[_KEY_ID])

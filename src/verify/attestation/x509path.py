@@ -13,11 +13,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, Literal, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 from cryptography.x509 import verification
@@ -103,8 +105,7 @@ def read_certificates(chain: Sequence[bytes], name: str, steps: Steps) -> list[x
             spki_of(certificate)
             steps.require(_is_bound(certificate, der), name, "malformed", "its signature's form")
             found.append(certificate)
-    fingerprints = {certificate.fingerprint(SHA256()) for certificate in found}
-    steps.require(len(fingerprints) == len(found), name, "malformed", "no certificate twice")
+    steps.require(len(set(chain)) == len(found), name, "malformed", "no certificate twice")
     return found
 
 
@@ -148,7 +149,7 @@ def verify_strict(
     roots = {anchor.certificate: anchor for anchor in anchors if anchor.certificate and anchor.spki}
     if not roots:
         steps.fail(f"{name}.anchor", "anchor", "no trust anchor that is a certificate")
-    store = verification.Store([x509.load_der_x509_certificate(der) for der in roots])
+    store = _store(tuple(roots))
     below = [item for item in certificates[1:] if item.public_bytes(_DER) not in roots]
     if len(below) < len(certificates) - 1 and certificates[-1].public_bytes(_DER) not in roots:
         steps.fail(f"{name}.chain", "chain", "a root that is not the last")
@@ -173,6 +174,11 @@ def verify_strict(
         steps.fail(f"{name}.chain", "chain", "a certificate that is not of the chain")
     steps.passed(f"{name}.chain", f"{len(used)} certificates up to {roots[used[-1]].name}")
     return Path(tuple(certificates), roots[used[-1]], min(map(_end, chain[:-1])))
+
+
+@lru_cache(maxsize=16)
+def _store(roots: tuple[bytes, ...]) -> verification.Store:
+    return verification.Store([x509.load_der_x509_certificate(der) for der in roots])
 
 
 def verify_path(
@@ -300,9 +306,15 @@ def _hash_of(certificate: x509.Certificate) -> HashAlgorithm | None:
         return None
 
 
+@lru_cache(maxsize=256)
+def _public_key(spki: bytes) -> PublicKeyTypes:
+    """Authorities sign for many devices: their keys are read once, and quicker when used again."""
+    return load_der_public_key(spki)
+
+
 def _signed_by(child: x509.Certificate, spki: bytes) -> bool:
     try:
-        key = load_der_public_key(spki)
+        key = _public_key(spki)
         signature, signed = child.signature, child.tbs_certificate_bytes
         digest = child.signature_hash_algorithm
         if isinstance(key, ed25519.Ed25519PublicKey) and digest is None:

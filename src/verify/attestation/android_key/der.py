@@ -50,10 +50,10 @@ def read_items(data: bytes) -> list[Item]:
 
 def read_one(data: bytes) -> Item:
     """The one item that some bytes are."""
-    found = read_items(data)
-    if len(found) != 1:
+    item, end = _read(data, 0, len(data))
+    if end != len(data):
         malformed("not one item")
-    return found[0]
+    return item
 
 
 def sequence(item: Item, size: int | None = None) -> list[Item]:
@@ -124,6 +124,8 @@ def malformed(what: str) -> NoReturn:
 
 
 def _read(data: bytes, start: int, end: int) -> tuple[Item, int]:
+    if start >= end:
+        malformed("nothing")
     first = data[start]
     kind, number, start = first, 0, start + 1
     if first & 0x80:

@@ -125,6 +125,8 @@ class AndroidKey:
         _check_leaf(certificates[0], at, steps)
         _check_key(certificates[0], description, steps)
         _check_application(description, model, steps)
+        size = len(description.challenge)
+        steps.require(size >= 8, f"{NAME}.challenge", "claims", f"a challenge of {size} bytes")
         level = description.level
         secure = _secure(description, steps)
         ends = [_end(certificates[0]), path.not_after]
