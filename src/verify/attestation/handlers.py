@@ -71,6 +71,7 @@ class EvidenceHandler(Protocol[Parsed]):
 
 
 _BUILT_IN: Final[Mapping[str, str]] = {
+    "eat": "verify.attestation.eat",
     "psa": "verify.attestation.psa",
 }
 """Format to the module that has its handler, as ``HANDLER``."""
