@@ -71,6 +71,7 @@ class EvidenceHandler(Protocol[Parsed]):
 
 
 _BUILT_IN: Final[Mapping[str, str]] = {
+    "cca": "verify.attestation.cca",
     "eat": "verify.attestation.eat",
     "psa": "verify.attestation.psa",
 }
