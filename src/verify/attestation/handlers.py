@@ -73,6 +73,7 @@ class EvidenceHandler(Protocol[Parsed]):
 _BUILT_IN: Final[Mapping[str, str]] = {
     "cca": "verify.attestation.cca",
     "eat": "verify.attestation.eat",
+    "esp-tee": "verify.attestation.esp_tee",
     "psa": "verify.attestation.psa",
 }
 """Format to the module that has its handler, as ``HANDLER``."""
