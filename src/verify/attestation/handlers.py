@@ -73,6 +73,7 @@ class EvidenceHandler(Protocol[Parsed]):
 _BUILT_IN: Final[Mapping[str, str]] = {
     "idevid": "verify.attestation.idevid",
     "nitro": "verify.attestation.nitro",
+    "open-dice": "verify.attestation.open_dice",
 }
 """Format to the module that has its handler, as ``HANDLER``."""
 
