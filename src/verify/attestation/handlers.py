@@ -82,6 +82,7 @@ _BUILT_IN: Final[Mapping[str, str]] = {
     "nitro": "verify.attestation.nitro",
     "android-key": "verify.attestation.android_key",
     "app-attest": "verify.attestation.app_attest",
+    "open-dice": "verify.attestation.open_dice",
 }
 """Format to the module that has its handler, as ``HANDLER``."""
 
