@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from depin_id.commands.common import app, run
 from verify.commands import (
+    appraise_evidence,
     attesting,
     demo,
     evidence,
@@ -17,6 +18,7 @@ from verify.commands import (
     keeping,
     keys,
     looking,
+    materials,
     owners,
     proving,
     setup,
@@ -65,11 +67,15 @@ for command in (
     attesting.attest,
     attesting.activate,
     attesting.attestations,
+    appraise_evidence.evidence,
 ):
     cli.command()(command)
 cli.add_typer(keys.commands, name="keys")
 cli.add_typer(evidence.batch, name="batch")
 cli.add_typer(evidence.status_list, name="status-list")
+cli.add_typer(materials.anchors, name="anchors")
+cli.add_typer(materials.references, name="references")
+cli.add_typer(materials.revocations, name="revocations")
 cli.add_typer(owners.capability, name="capability")
 cli.add_typer(owners.owner, name="owner")
 cli.command("check-receipt")(looking.check_receipt)

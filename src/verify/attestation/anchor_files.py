@@ -122,13 +122,13 @@ def _keys(data: bytes, where: str) -> list[Key]:
 def _row(row: Any, format_name: str, folder: Path) -> Anchor:
     if not isinstance(row, dict) or not set(row) <= _ROW:
         _refuse(f"an [[anchor]] has only {', '.join(sorted(_ROW))}")
-    texts = {key: value for key, value in row.items() if key != "ids"}
+    texts: dict[str, str] = {key: value for key, value in row.items() if key != "ids"}
     if not all(isinstance(value, str) for value in texts.values()):
         _refuse("everything of an [[anchor]] but its ids is text")
-    name = row.get("name")
+    name = texts.get("name", "")
     if not is_name(name):
         _refuse("an [[anchor]] has a name")
-    named = row.get("format", format_name)
+    named = texts.get("format", format_name)
     if not is_format(named):
         _refuse(f"anchor {name}: of no format", hint="name it with `format`, or by its folder")
     ids = row.get("ids", {})
@@ -139,7 +139,9 @@ def _row(row: Any, format_name: str, folder: Path) -> Anchor:
     given = [source for source in _SOURCES if source in row]
     if len(given) != 1:
         _refuse(f"anchor {name}: exactly one of {', '.join(_SOURCES)}")
-    spki, certificate = _row_key(given[0], row[given[0]], name, folder)
+    spki, certificate = _row_key(given[0], texts[given[0]], name, folder)
+    if given[0] == "secret":
+        ids = ids | {"key": "symmetric"}
     return Anchor(named, name, spki, certificate, ids)
 
 

@@ -9,7 +9,8 @@ from typing import Any, Final, NoReturn, TypeVar, get_args
 from depin_id.attestation.result import Assurance
 from depin_id.claims import is_uint
 from depin_id.errors import AttestationError
-from verify.attestation.corim import MAX_CORIM, CorimEntry
+from verify.attestation.corim import CorimEntry
+from verify.attestation.corim_sign import MAX_CORIM
 from verify.attestation.materials import Anchor, Model, Reference, RevocationSnapshot
 from verify.attestation.reference_files import ModelEntry, References
 from verify.attestation.revocation_lists import MAX_ENTRIES, CrlEntry, ListEntry
@@ -40,7 +41,11 @@ def read_anchor(value: Any) -> Anchor:
 
 def is_symmetric(anchor: Anchor) -> bool:
     """Whether its key is a secret, and no SubjectPublicKeyInfo (a SEQUENCE of two)."""
-    return not anchor.spki.startswith(b"\x30") or len(anchor.spki) < 40
+    return (
+        anchor.ids.get("key") == "symmetric"
+        or not anchor.spki.startswith(b"\x30")
+        or len(anchor.spki) < 40
+    )
 
 
 def references_form(references: References) -> list[Any]:

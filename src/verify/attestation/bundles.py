@@ -42,10 +42,16 @@ _Parsed = tuple[Anchor, ...] | References | tuple[ListEntry, ...]
 # --- making -------------------------------------------------------------------------------------
 
 
-def bundle_anchors(anchors: Iterable[Anchor]) -> bytes:
-    """Anchors as data. Raises AttestationError ``attestation.bundle`` or ``.key``."""
+def bundle_anchors(anchors: Iterable[Anchor], *, secrets: bool = False) -> bytes:
+    """Anchors as data.
+
+    Args:
+        secrets: whether there may be symmetric keys: then it is good for appraisals offline only.
+
+    Raises AttestationError ``attestation.bundle`` or ``.key``.
+    """
     data = cbor.encode([VERSION, sorted((forms.anchor_form(item) for item in anchors), key=repr)])
-    check_bundle("anchors", data)
+    _check_anchors(data, secrets)
     return data
 
 
@@ -74,17 +80,7 @@ def check_bundle(what: str, data: bytes) -> None:
             ``.list``, ``.signature`` (of a CRL, under the issuer that is with it).
     """
     if what == "anchors":
-        for anchor in _anchors(data):
-            if forms.is_symmetric(anchor):
-                refuse(
-                    "a symmetric key: whoever can read the journal could make evidence with it",
-                    hint="it is good for `depin-verify evidence` only",
-                )
-            spki = admit_spki(anchor.spki)
-            if spki != anchor.spki:
-                refuse("a key that is not in its one encoding")
-            if anchor.certificate and check_certificate(anchor.certificate) != spki:
-                refuse("a certificate with another key than its anchor's")
+        _check_anchors(data, False)
     elif what == "references":
         for entry in _references(data).corims:
             found = look_at(entry.data) if not entry.unsigned else _unsigned(entry)
@@ -97,6 +93,22 @@ def check_bundle(what: str, data: bytes) -> None:
                 check_crl(item)
     else:
         refuse(f"{what[:40]!r} is none of {', '.join(WHATS)}")
+
+
+def _check_anchors(data: bytes, secrets: bool) -> None:
+    for anchor in _anchors(data):
+        if forms.is_symmetric(anchor):
+            if secrets:
+                continue
+            refuse(
+                "a symmetric key: whoever can read the journal could make evidence with it",
+                hint="it is good for `depin-verify evidence` only",
+            )
+        spki = admit_spki(anchor.spki)
+        if spki != anchor.spki:
+            refuse("a key that is not in its one encoding")
+        if anchor.certificate and check_certificate(anchor.certificate) != spki:
+            refuse("a certificate with another key than its anchor's")
 
 
 def describe(what: str, data: bytes) -> list[dict[str, Any]]:

@@ -14,10 +14,16 @@ from typing import Any, Final
 
 from depin_id.errors import AttestationError
 from verify.attestation.anchor_keys import read_pem_key
-from verify.attestation.corim_sign import Envelope, loose_cbor, open_envelope, refuse
+from verify.attestation.corim_sign import (
+    MAX_CORIM,
+    Envelope,
+    loose_cbor,
+    open_envelope,
+    refuse,
+    validity,
+)
 from verify.attestation.materials import Anchor, Reference
 
-MAX_CORIM: Final = 1 << 20
 MAX_VALUES: Final = 4096
 PROFILES: Final = frozenset(
     (
@@ -98,23 +104,19 @@ def read_corim(data: bytes, *, signers: Sequence[Anchor], unsigned: bool = False
         AttestationError: ``attestation.corim`` (not of the subset), ``.signature``, ``.anchor``
             (signed by none of these, or unsigned where that is not allowed).
     """
-    if len(data) > MAX_CORIM:
-        refuse(f"it is over {MAX_CORIM} bytes")
     envelope = open_envelope(data)
-    if envelope.signature is None and not unsigned:
+    if envelope.message is None and not unsigned:
         raise AttestationError(
             "attestation.anchor",
             "the CoRIM is not signed",
             hint="take it only from whom you trust, with `unsigned = true`",
         )
-    signer = "" if envelope.signature is None else envelope.signer(signers)
+    signer = "" if envelope.message is None else envelope.signer(signers)
     return _Reader(envelope, signer).read()
 
 
 def look_at(data: bytes) -> Corim:
     """Read a CoRIM without asking who signed it. Raises AttestationError ``attestation.corim``."""
-    if len(data) > MAX_CORIM:
-        refuse(f"it is over {MAX_CORIM} bytes")
     return _Reader(open_envelope(data), "").read()
 
 
@@ -140,7 +142,7 @@ class _Reader:
         profile = _profile(corim.get(3))
         if profile not in PROFILES:
             refuse(f"its profile {profile[:100]!r} is not known: it may change the meaning")
-        begins, ends = _validity(corim.get(4))
+        begins, ends = validity(corim.get(4, {}))
         for tag in _list(corim.get(1), "its tags"):
             if getattr(tag, "tag", None) == _COMID:
                 self._comid(loose_cbor(_bytes(tag.value), "a CoMID"))
@@ -294,21 +296,6 @@ def _profile(value: Any) -> str:
     if getattr(value, "tag", None) == _URI:
         return _text(value.value)
     return f"oid {hashlib.sha256(repr(value).encode()).hexdigest()}"
-
-
-def _validity(value: Any) -> tuple[int | None, int | None]:
-    if value is None:
-        return None, None
-    found = _map(value, {0, 1}, "its validity")
-    begins = _moment(found[0]) if 0 in found else None
-    return begins, _moment(found[1])
-
-
-def _moment(value: Any) -> int:
-    seconds = value.value if getattr(value, "tag", None) == 1 else value
-    if type(seconds) is not int or not 0 <= seconds < 1 << 40:
-        refuse("a time that is no whole number of seconds")
-    return int(seconds) * 1000
 
 
 def _tagged(value: Any, tag: int) -> Any:
