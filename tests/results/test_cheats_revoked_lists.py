@@ -26,7 +26,7 @@ def crl_of(serial: int) -> CrlEntry:
         .last_update(day)
         .next_update(day + timedelta(days=30))
         .add_revoked_certificate(item)
-        .sign(issuer().key, hashes.SHA256())  # type: ignore[arg-type]
+        .sign(issuer().key, hashes.SHA256())
     )
     chain = (issuer().certificate.public_bytes(Encoding.DER),)
     return CrlEntry(made.public_bytes(Encoding.DER), chain, frozenset({"idevid"}))
