@@ -69,6 +69,7 @@ class Aggregator(Closing):
 
     Attributes:
         activation_key: what credentials for TPMs are derived from, as long as it is open.
+        attesters: how often each key may attest.
         unpublished: why the newest checkpoint could not be published; None when it could.
 
     Raises:
@@ -129,7 +130,7 @@ class Aggregator(Closing):
         )
         self._acknowledger = Acknowledger(self.fold, self.journal, operating.ack_signer)
         self.use_keys(operating)
-        self._strangers, self._desk = Strangers(), Desk()
+        self._strangers, self._desk, self.attesters = Strangers(), Desk(), Strangers()
         self._expiry = Expiry(self.quarantine)
         self._published_at = self._ticked_at = self._dataset_at = 0
         # An erasure that was cut off, or undone by restoring an older key store, is finished now.

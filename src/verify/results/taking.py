@@ -17,7 +17,8 @@ from verify.batch import Summary
 from verify.checks.identity import refuse_key
 from verify.fold import Fold
 from verify.identity.challenges import CHALLENGE_S, check_nonce
-from verify.identity.desk import StatementResult, attempt
+from verify.identity.desk import OVER, StatementResult, attempt
+from verify.policy import QuotaPolicy
 from verify.registry import Device
 from verify.requests import hexed
 from verify.results.activation import Pair, check_opened, pair_in
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 SOFTWARE: Final = "depin-verify/1"
 """Named in results: what appraises, and by which rules."""
+_OFTEN: Final = QuotaPolicy(unauthenticated_per_minute=4, unauthenticated_burst=32)
+"""How often a key may attest by itself: whenever it does, all that waits for it is looked at."""
 _BOOTS: Final = ("resets", "bootcount")
 """Counters that rise when a device starts anew, and not otherwise."""
 MAX_HELD: Final = 4096
@@ -272,6 +275,8 @@ def hear(aggregator: Aggregator, parts: Sequence[bytes], now: int) -> StatementR
     message = read_message(parts[0])
     _, key = _signer(aggregator.fold, message, now)
     message.verify(aggregator.fold.card.network, key)
+    if not aggregator.attesters.allow(key.thumbprint.hex(), now, _OFTEN):
+        return StatementResult(OVER, key.thumbprint)
 
     def work() -> StatementResult:
         answer = take(aggregator, parts[0])
