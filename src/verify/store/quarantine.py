@@ -218,6 +218,11 @@ class Quarantine(Closing):
         """How many envelopes verify and wait for something else."""
         return len(self._waiting)
 
+    @property
+    def cost(self) -> int:
+        """What is there now, in bytes."""
+        return self._total
+
     def _delete(self, where: str, *values: str | int) -> list[_Gone]:
         return self._connection.execute(
             f"DELETE FROM parked WHERE {where} RETURNING principal, kid, cost, data", values
