@@ -312,7 +312,9 @@ def _public_key(spki: bytes) -> PublicKeyTypes:
     return load_der_public_key(spki)
 
 
+@lru_cache(maxsize=512)
 def _signed_by(child: x509.Certificate, spki: bytes) -> bool:
+    """Whether a key has signed a certificate. Those of authorities come with every device."""
     try:
         key = _public_key(spki)
         signature, signed = child.signature, child.tbs_certificate_bytes
