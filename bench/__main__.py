@@ -74,7 +74,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "overload": _overload,
     "status": status.measure,
     "capability": capability.measure,
-    "attestation-tpm": attestation_a.measure,
+    "attestation_a": attestation_a.measure,
     "attestation-phones": attestation_b.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
