@@ -14,6 +14,8 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import (
+    attestation_a,
+    attestation_b,
     capability,
     credentials,
     factory,
@@ -74,6 +76,8 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "status": status.measure,
     "standing": standing.measure,
     "capability": capability.measure,
+    "attestation_a": attestation_a.measure,
+    "attestation-phones": attestation_b.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 
