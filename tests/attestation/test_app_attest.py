@@ -320,9 +320,10 @@ def test_anchors_models_and_revocations() -> None:
 SPKI = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _assertion(
+def assertion(
     counter: int = 5, app_id: str = APP, challenge: bytes = CHALLENGE, behind: bytes = b""
 ) -> bytes:
+    """An assertion by :data:`KEY`."""
     data = hashlib.sha256(app_id.encode()).digest() + b"\x40" + counter.to_bytes(4, "big") + behind
     nonce = hashlib.sha256(data + hashlib.sha256(challenge).digest()).digest()
     signature = KEY.sign(nonce, ec.ECDSA(hashes.SHA256()))
@@ -332,17 +333,17 @@ def _assertion(
 def test_an_assertion_is_held_to_key_challenge_app_and_counter() -> None:
     about: dict[str, Any] = {"challenge": CHALLENGE, "spki": SPKI, "app_id": APP, "counter": 4}
     steps = Steps()
-    assert verify_assertion(_assertion(), **about, steps=steps) == 5
+    assert verify_assertion(assertion(), **about, steps=steps) == 5
     assert all(step.passed for step in steps.taken)
     other = OTHER.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     cases: list[tuple[bytes, dict[str, Any], str]] = [
-        (_assertion(), {"counter": 5}, "claims"),
-        (_assertion(), {"challenge": bytes(32)}, "signature"),
-        (_assertion(), {"spki": other}, "signature"),
-        (_assertion(), {"spki": b"no key"}, "key"),
-        (_assertion(app_id="x"), {}, "claims"),
-        (_assertion(behind=b"\x00"), {}, "malformed"),
-        (_assertion() + b"\x00", {}, "malformed"),
+        (assertion(), {"counter": 5}, "claims"),
+        (assertion(), {"challenge": bytes(32)}, "signature"),
+        (assertion(), {"spki": other}, "signature"),
+        (assertion(), {"spki": b"no key"}, "key"),
+        (assertion(app_id="x"), {}, "claims"),
+        (assertion(behind=b"\x00"), {}, "malformed"),
+        (assertion() + b"\x00", {}, "malformed"),
         (b"\xa0", {}, "malformed"),
         (bytes(2000), {}, "malformed"),
     ]
