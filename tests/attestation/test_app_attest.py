@@ -35,7 +35,7 @@ from verify.attestation.identifiers import serial_identifier, spki_of
 from verify.attestation.materials import Reference, Revocations, RevocationSnapshot
 from verify.attestation.steps import Steps
 
-APP = "TEAM123456.org.example.sensor"
+APP = "TEAM123456.example.sensor"
 CHALLENGE = bytes(range(32))
 EXPECTED = Expected(challenge=CHALLENGE)
 
@@ -241,7 +241,7 @@ def test_what_is_made_here_is_affirmed_and_bound_by_the_challenge_alone() -> Non
 @pytest.mark.parametrize(
     ("parts", "step"),
     [
-        (Parts(app_id="TEAM123456.org.example.other"), "app-attest.app"),
+        (Parts(app_id="TEAM123456.other"), "app-attest.app"),
         (Parts(counter=1), "app-attest.counter"),
         (Parts(aaguid=ENVIRONMENTS["development"]), "app-attest.environment"),
         (Parts(aaguid=bytes(16)), "app-attest.environment"),

@@ -104,6 +104,8 @@ def _read(value: Any) -> HeldResult:
     digest, boot, issued, not_after, level = value
     if type(digest) is not bytes or len(digest) != 32 or level not in ("D1", "D2", "D3"):
         raise ValueError("no digest, or no level")
-    if not is_uint(boot, MAX_POSITION) or not all(is_uint(at, _MAX_MS) for at in (issued, not_after)):
+    if not is_uint(boot, MAX_POSITION) or not all(
+        is_uint(at, _MAX_MS) for at in (issued, not_after)
+    ):
         raise ValueError("no number")
     return HeldResult(digest, boot, issued, not_after, level)

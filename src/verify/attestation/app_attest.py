@@ -194,7 +194,7 @@ def verify_assertion(
     Args:
         raw: CBOR as ``generateAssertion`` gave it. challenge: the client data whose SHA-256 it was
             asked for. spki: SubjectPublicKeyInfo (DER) of the attested key: its SHA-256 is the
-            root of the attestation's result. app_id: team and bundle (``TEAM.org.example.app``).
+            root of the attestation's result. app_id: team and bundle ("TEAM.example.app").
         counter: of the last assertion that was taken, 0 after the attestation.
         steps: every check becomes one.
 

@@ -97,16 +97,23 @@ def read_certificates(chain: Sequence[bytes], name: str, steps: Steps) -> list[x
         small = isinstance(der, bytes) and len(der) <= MAX_CERTIFICATE
         steps.require(small, name, "malformed", "a certificate of bounded size")
         with steps.typed(name), _unsupported(steps, name):
-            certificate = x509.load_der_x509_certificate(der)
-            if certificate.version is not x509.Version.v3:
-                steps.fail(name, "malformed", "a certificate is not of version 3")
-            # Reading refuses duplicates and what is not DER.
-            _ = certificate.extensions, certificate.subject, certificate.issuer
-            spki_of(certificate)
-            steps.require(_is_bound(certificate, der), name, "malformed", "its signature's form")
-            found.append(certificate)
+            certificate, wrong = _read_certificate(der)
+        steps.require(not wrong, name, "malformed", wrong or "read")
+        found.append(certificate)
     steps.require(len(set(chain)) == len(found), name, "malformed", "no certificate twice")
     return found
+
+
+@lru_cache(maxsize=512)
+def _read_certificate(der: bytes) -> tuple[x509.Certificate, str]:
+    """A certificate, and what is wrong with its form. The same come again with every boot."""
+    certificate = x509.load_der_x509_certificate(der)
+    if certificate.version is not x509.Version.v3:
+        return certificate, "a certificate is not of version 3"
+    # Reading refuses duplicates and what is not DER.
+    _ = certificate.extensions, certificate.subject, certificate.issuer
+    spki_of(certificate)
+    return certificate, "" if _is_bound(certificate, der) else "its signature's form"
 
 
 def _is_bound(certificate: x509.Certificate, der: bytes) -> bool:
