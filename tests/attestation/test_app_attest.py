@@ -253,7 +253,7 @@ def test_what_is_made_here_is_affirmed_and_bound_by_the_challenge_alone() -> Non
         (Parts(head=bytes.fromhex("3024a0220420")), "app-attest.nonce"),
         (Parts(fmt="apple"), "app-attest.fmt"),
         (Parts(flags=0xC0), "app-attest.authenticator_data"),
-        (Parts(behind=b"\x00"), "app-attest.form"),
+        (Parts(behind=b"\x00"), "app-attest.public_key"),
         (Parts(days=1), "app-attest.chain"),
         (Parts(client_data=bytes(32), hashed=bytes(32)), "binding.challenge"),
     ],
