@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.fuzz import (
     attestation_a,
+    attestation_b,
     attestation_f,
     credentials,
     delegation,
@@ -24,6 +25,7 @@ from tests.fuzz.target import TARGETS
 __all__ = [
     "TARGETS",
     "attestation_a",
+    "attestation_b",
     "attestation_f",
     "credentials",
     "delegation",
