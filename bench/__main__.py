@@ -73,7 +73,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "overload": _overload,
     "status": status.measure,
     "capability": capability.measure,
-    "attestation-tokens": attestation_c.measure,
+    "attestation_c": attestation_c.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 
