@@ -25,6 +25,7 @@ from tests.attestation.tokens import CHALLENGE, mac0, materials, sign1, spki
 from tests.paths import vectors
 from verify.attestation import (
     Anchor,
+    Anchors,
     Appraisal,
     Expected,
     Materials,
@@ -212,6 +213,19 @@ def test_the_key_is_that_of_the_instance_and_implementation() -> None:
     _failed(appraise(raw, materials([])), "evidence.anchors", "anchor")
     broken = _anchor(b"no key", INSTANCE, IMPLEMENTATION)
     _failed(appraise(raw, _materials(broken)), "psa.anchor", "anchor")
+
+
+def test_one_of_many_anchors_is_found() -> None:
+    anchors = [
+        _anchor(spki(IAK), b"\x01" + number.to_bytes(32), IMPLEMENTATION) for number in range(500)
+    ]
+    many = Anchors([*anchors, _anchor(spki(IAK), INSTANCE, IMPLEMENTATION)])
+    assert many.find("psa", instance=INSTANCE.hex()) == tuple(many)[-1:]
+    assert (
+        many.find("psa", implementation=IMPLEMENTATION.hex()) == many.of("psa") == many.find("psa")
+    )
+    assert not many.find("psa", implementation=IMPLEMENTATION.hex(), instance="00")
+    assert not many.find("eat", instance=INSTANCE.hex()) and not many.find("psa", kid="00")
 
 
 def test_a_public_key_is_no_key_of_a_mac() -> None:
