@@ -16,6 +16,7 @@ from rich.console import Console
 from bench import (
     attestation_a,
     attestation_b,
+    attestation_c,
     capability,
     credentials,
     factory,
@@ -78,6 +79,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "capability": capability.measure,
     "attestation_a": attestation_a.measure,
     "attestation-phones": attestation_b.measure,
+    "attestation_c": attestation_c.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 
