@@ -71,6 +71,7 @@ class EvidenceHandler(Protocol[Parsed]):
 
 
 _BUILT_IN: Final[Mapping[str, str]] = {
+    "fdo": "verify.attestation.fdo",
     "idevid": "verify.attestation.idevid",
     "nitro": "verify.attestation.nitro",
     "open-dice": "verify.attestation.open_dice",
