@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import (
+    attestation_d,
     capability,
     credentials,
     factory,
@@ -72,6 +73,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "overload": _overload,
     "status": status.measure,
     "capability": capability.measure,
+    "attestation-chains": attestation_d.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 
