@@ -238,6 +238,8 @@ def test_an_owner_with_a_certificate() -> None:
         voucher(head=header(P256, more=1)),
         voucher(hmac=[5, bytes(31)]),
         voucher(hmac=[-16, bytes(32)]),
+        voucher(hmac=[cbor.Tag(1, [1]), bytes(32)]),
+        voucher([entry(P256, LAST, start(HEAD), previous=[cbor.Tag(1, [1]), bytes(32)])]),
         voucher(chain=None),
         voucher(chain=[b"x"] * 9),
         voucher(chain=[b""], head=header(P256, version="101")),

@@ -13,7 +13,8 @@ from verify.attestation.fdo import read_voucher
 from verify.attestation.open_dice import cwt, x509
 from verify.attestation.steps import Steps
 
-_IDEVID = idevids.Case(manifest=idevids.part())
+_REQUIRED = idevids.ROOT.anchor("idevid", assurance="secure-element", manifest="required")
+_IDEVID = idevids.Case(manifest=idevids.part(), anchors=[_REQUIRED, idevids.MANIFESTS])
 _CWT = dices.Case()
 _X509 = dices.Case(chain=dices.certificates())
 _NITRO = nitros.Case()

@@ -132,7 +132,8 @@ def read_voucher(data: bytes, steps: Steps) -> Voucher:
         guid, _, info, key, chain_hash = header[1:]
         if len(_bytes(guid, 16)) != 16 or type(info) is not str or len(info) > 256:
             raise ValueError("GUID or device information")
-        if _HMACS.get(_array(hmac, 2)[0]) != len(_bytes(hmac[1], 64)):
+        kind, tag = _array(hmac, 2)
+        if type(kind) is not int or _HMACS.get(kind) != len(_bytes(tag, 64)):
             raise ValueError("HMAC")
         certificates = [] if chain is None else _list(chain, 8)
         listed = _list(entries, MAX_ENTRIES)

@@ -110,6 +110,9 @@ class Handler:
         )
         assurance = _assurance(path.anchor)
         used = [path.anchor.digest]
+        # Nothing ties the manifest to the rest, so its absence has to be refused by who needs it.
+        given = parsed.manifest is not None or path.anchor.ids.get("manifest") != "required"
+        steps.require(given, "idevid.manifest", "claims", "where the anchor says so, there is one")
         if parsed.manifest is not None:
             signer = _check_manifest(parsed, parsed.manifest, anchors, steps)
             used.append(signer.digest)
