@@ -27,6 +27,7 @@ from bench import (
     raw,
     rebuild,
     receipts,
+    standing,
     status,
     wire,
 )
@@ -72,6 +73,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "factory": factory.measure,
     "overload": _overload,
     "status": status.measure,
+    "standing": standing.measure,
     "capability": capability.measure,
     "attestation-chains": attestation_d.measure,
 }

@@ -35,8 +35,6 @@ class Device(OpenDevice):
     Attributes:
         directory: where key and position are.
         enrolment: what a network has to know to take the device in.
-        ear: first 16 bytes of the digest of the attestation result the device stands on; goes into
-            every envelope when set.
     """
 
     # --- signing -----------------------------------------------------------------------------
@@ -134,7 +132,7 @@ class Device(OpenDevice):
                 digest,
                 preimage_type=preimage_type,
                 location=location,
-                provenance=self._provenance(position, clock),
+                provenance=self._provenance(position, network, clock),
                 network=network,
                 signer=PositionSigner(self._signer, position),
                 claims=claims,
@@ -185,9 +183,11 @@ class Device(OpenDevice):
             nonce=self._nonce(network, clock, echo),
         )
 
-    def _provenance(self, position: Position, clock: int | None) -> Provenance:
-        uptime = max(0, int(self._monotonic() - self._started))
-        return Provenance(position.epoch, position.n, position.prev, uptime, clock, self.ear)
+    def _provenance(self, position: Position, network: str, clock: int | None) -> Provenance:
+        uptime = max(0, int(self._monotonic() - self._positions.started))
+        held = self._results.get(network)
+        ear = None if held is None else held.ear
+        return Provenance(position.epoch, position.n, position.prev, uptime, clock, ear)
 
     def _take(self, network: str, subject: str | None) -> Position:
         if self._closed:
@@ -208,7 +208,7 @@ class Device(OpenDevice):
             return seal(
                 payload,
                 content_type=content_type,
-                provenance=self._provenance(position, clock),
+                provenance=self._provenance(position, network, clock),
                 network=network,
                 signer=PositionSigner(self._signer, position),
                 claims=claims,

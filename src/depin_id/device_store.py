@@ -7,17 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
-from depin_id.ack import Ack, Resume, read_ack, read_challenge, read_resume
+from depin_id.ack import Ack, Challenge, Resume, read_ack, read_challenge, read_resume
+from depin_id.attestation.binding import Binding
+from depin_id.attestation.holding import HeldResult, HeldResults
+from depin_id.attestation.message import sign_message
 from depin_id.claims import Place
 from depin_id.closing import Closing
 from depin_id.device_file import read_enrolment, write_enrolment
-from depin_id.durable import DirectoryLock, make_directory
+from depin_id.durable import DirectoryLock, create_file, make_directory
 from depin_id.enrolment import Enrolment, Role
 from depin_id.envelope import (
     MAX_POSITION,
 )
-from depin_id.errors import StateError
-from depin_id.keyfile import read_key, write_key
+from depin_id.errors import AttestationError, StateError
+from depin_id.keyfile import KeptSigner, open_key, write_key
 from depin_id.keys import Curve, PublicKey, Signer, SoftwareSigner
 from depin_id.netstate import NetworkStates
 from depin_id.network import NetworkCard
@@ -41,16 +44,18 @@ class OpenDevice(Closing):
         lock: DirectoryLock,
         wall: Clock,
         monotonic: Clock,
+        boot: bytes | None = None,
     ) -> None:
         self.directory = directory
         self.enrolment = enrolment
-        self.ear: bytes | None = None
         self._signer = signer
         self._lock = lock
         self._wall, self._monotonic = wall, monotonic
-        self._started = monotonic()
-        self._positions = PositionStore(directory, enrolment.key.thumbprint)
+        self._positions = PositionStore(
+            directory, enrolment.key.thumbprint, boot=boot, started=monotonic()
+        )
         self._networks = NetworkStates(directory)
+        self._results = HeldResults(directory)
         self._closed = False
 
     # --- making and opening ------------------------------------------------------------------
@@ -78,7 +83,8 @@ class OpenDevice(Closing):
             curve: of the fresh key; ``signer`` brings its own.
             name, profile, owner, role, place: see :class:`~depin_id.enrolment.Enrolment`.
             passphrase: seals the key file.
-            signer: a key in hardware or a KMS.
+            signer: a key in hardware or a KMS. One of a TPM leaves a key file that only this TPM
+                can use.
 
         Raises:
             StateError: ``state.exists``, ``state.locked``, ``state.io``.
@@ -94,6 +100,8 @@ class OpenDevice(Closing):
         try:
             if isinstance(key, SoftwareSigner) and signer is None:
                 write_key(path / KEY_FILE, key, passphrase=passphrase)
+            elif isinstance(key, KeptSigner):
+                create_file(path / KEY_FILE, key.key_file)
             PositionStore.create(path, key.public_key.thumbprint)
             # Last: a directory without it is the rest of a creation that was cut off.
             write_enrolment(path, enrolment)
@@ -109,6 +117,7 @@ class OpenDevice(Closing):
         *,
         passphrase: str | None = None,
         signer: Signer | None = None,
+        boot: bytes | None = None,
         wall: Clock = time.time,
         monotonic: Clock = time.monotonic,
     ) -> Self:
@@ -119,6 +128,8 @@ class OpenDevice(Closing):
         Args:
             passphrase: for a sealed key file.
             signer: the key, for a device that was made with one.
+            boot: of the machine (:func:`depin_id.carried.machine_boot`), for processes that come
+                and go: a boot that something was attested for goes on in the next of them.
             wall: seconds since 1970. monotonic: seconds that never go back.
 
         Raises:
@@ -130,14 +141,14 @@ class OpenDevice(Closing):
         lock = DirectoryLock(path)
         try:
             enrolment = read_enrolment(path)
-            key: Signer = signer or read_key(path / KEY_FILE, passphrase=passphrase)
+            key: Signer = signer or open_key(path / KEY_FILE, passphrase=passphrase)
             if key.public_key != enrolment.key:
                 raise StateError(
                     "state.signer",
                     f"the signer's key is not the key of {path}",
                     hint="give the signer that the device was made with",
                 )
-            return cls(path, enrolment, key, lock, wall, monotonic)
+            return cls(path, enrolment, key, lock, wall, monotonic, boot)
         except BaseException:
             lock.close()
             raise
@@ -163,6 +174,11 @@ class OpenDevice(Closing):
     def public_key(self) -> PublicKey:
         """The device's key."""
         return self.enrolment.key
+
+    @property
+    def signer(self) -> Signer:
+        """What holds the device's key; readings are signed by :meth:`Device.sign` alone."""
+        return self._signer
 
     def card(self, network: str) -> bytes | None:
         """The newest card of this network that was taken, as signed."""
@@ -190,6 +206,82 @@ class OpenDevice(Closing):
             certificate=certificate,
             earlier=earlier,
         )
+
+    # --- attestation -------------------------------------------------------------------------
+
+    def binding(self, challenge: Challenge, network: str, *, did: str | None = None) -> Binding:
+        """What evidence is to be made for: its ``challenge`` goes into the evidence.
+
+        It names this boot's epoch, which begins now if nothing was signed in it yet.
+
+        Args:
+            challenge: the network's own, verified (:func:`~depin_id.ack.read_challenge`).
+            network: its DID. did: under which it is enrolled there, when not by its key.
+
+        Raises:
+            StateError: as :meth:`~depin_id.position.PositionStore.take`, ``state.closed``.
+            AttestationError: ``attestation.foreign``, the challenge is another key's.
+        """
+        self._check_open()
+        check_network(network)
+        thumbprint = self.public_key.thumbprint
+        if challenge.recipient != thumbprint:
+            raise AttestationError("attestation.foreign", "the challenge is for another key")
+        epoch = self._positions.share(network)
+        asked = did or self.did
+        return Binding(network, challenge.nonce, asked, thumbprint, challenge.expires, epoch)
+
+    def attest(
+        self,
+        binding: Binding,
+        media_type: str,
+        evidence: bytes,
+        *,
+        activation: bytes | None = None,
+    ) -> bytes:
+        """Sign evidence that was made for a binding: the message to send.
+
+        Args:
+            binding: of :meth:`binding`, in this boot. media_type: names the format of the evidence.
+            activation: the secret that a TPM has opened.
+
+        Raises:
+            AttestationError: ``attestation.boot``, the binding is for another boot; or as
+                :func:`~depin_id.attestation.message.sign_message`. StateError, SignatureInvalid.
+        """
+        self._check_open()
+        if binding.boot != self._positions.share(binding.audience):
+            raise AttestationError(
+                "attestation.boot",
+                "the evidence is for another boot than this one",
+                hint="make it again, for a new challenge",
+            )
+        return sign_message(
+            binding, media_type, evidence, signer=self._signer, activation=activation
+        )
+
+    def take_result(self, token: bytes, card: NetworkCard) -> HeldResult:
+        """Take a signed result, keep it, and name it in everything signed for this network.
+
+        It goes on being named when it is over or the device has started anew: the network says
+        that such readings are undecided, and takes them up when the device attests again.
+
+        Raises:
+            AttestationError: ``attestation.foreign`` for another device's,
+                ``attestation.replayed`` for one before that which is held, or as
+                :func:`~depin_id.attestation.ear.read_ear`. SignatureInvalid, StateError.
+        """
+        self._check_open()
+        return self._results.take(token, card, self.public_key.thumbprint)
+
+    def result(self, network: str) -> HeldResult | None:
+        """The result that is named in what is signed for a network."""
+        return self._results.get(network)
+
+    def attested(self, network: str) -> bool:
+        """Whether that result counts for what is signed now; if not, it is time to attest."""
+        held = self.result(network)
+        return held is not None and held.good(self._positions.epoch, round(self._wall() * 1000))
 
     # --- what comes down -----------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ hostile file cannot take the machine's memory.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol, runtime_checkable
 
 import nacl.exceptions
 import nacl.pwhash
@@ -18,9 +18,11 @@ import nacl.utils
 from depin_id import cbor
 from depin_id.durable import create_file, read_file
 from depin_id.errors import EncodingError, StateError
-from depin_id.keys import SoftwareSigner
+from depin_id.keys import Signer, SoftwareSigner
 
 TYPE: Final = "depin-key/1"
+TPM_TYPE: Final = "depin-tpm-key/1"
+"""Of a file that says where the key is: it lies in a TPM, and only this TPM can use the file."""
 MAX_KEY_FILE: Final = 1024
 OPSLIMIT: Final = nacl.pwhash.argon2id.OPSLIMIT_INTERACTIVE
 MEMLIMIT: Final = nacl.pwhash.argon2id.MEMLIMIT_INTERACTIVE
@@ -31,6 +33,15 @@ MIN_MEMLIMIT: Final = 1 << 23
 _SALT: Final = nacl.pwhash.argon2id.SALTBYTES
 _OPEN_FIELDS: Final = {"type", "curve", "public", "secret"}
 _SEALED_FIELDS: Final = {"type", "curve", "public", "sealed"}
+
+
+@runtime_checkable
+class KeptSigner(Signer, Protocol):
+    """A signer whose key is elsewhere, and a file of its own says where."""
+
+    @property
+    def key_file(self) -> bytes:
+        """What is written in a key file's place."""
 
 
 def _damaged(path: Path, what: str) -> NoReturn:
@@ -69,22 +80,51 @@ def write_key(path: Path, signer: SoftwareSigner, *, passphrase: str | None = No
     create_file(path, cbor.encode(fields), mode=0o600)
 
 
+def open_key(path: Path, *, passphrase: str | None = None) -> Signer:
+    """The signer of a key file, whether the key is in it or in a TPM.
+
+    A TPM is not asked before it is to sign. Raises as :func:`read_key`.
+    """
+    fields = _fields(path)
+    if fields.get("type") != TPM_TYPE:
+        return read_key(path, passphrase=passphrase)
+    if passphrase is not None:
+        raise StateError("key.passphrase", f"{path} is a key in a TPM: there is no passphrase")
+    # Most devices have none, and load nothing of it.
+    from depin_id.attestation.tpm_keys import TpmSigner
+
+    try:
+        return TpmSigner.of_file(fields)
+    except EncodingError as error:
+        _damaged(path, error.message)
+
+
+def _fields(path: Path) -> dict[Any, Any]:
+    data = read_file(path, max_bytes=MAX_KEY_FILE, private=True)
+    if data is None:
+        raise StateError("state.missing", f"there is no key file {path}")
+    try:
+        fields: Any = cbor.decode(data)
+    except EncodingError as error:
+        _damaged(path, str(error))
+    if not isinstance(fields, dict):
+        _damaged(path, "it is not a key file")
+    return fields
+
+
 def read_key(path: Path, *, passphrase: str | None = None) -> SoftwareSigner:
     """Read a private key file.
 
     Raises:
         StateError: ``state.missing``, ``state.permissions`` when others may read it,
-            ``key.passphrase`` when one is missing or wrong, ``key.file`` when it is damaged.
+            ``key.passphrase`` when one is missing or wrong, ``key.file`` when it is damaged,
+            ``key.elsewhere`` when the key is in a TPM and cannot be read.
         KeyRefused: the key is not admissible.
     """
-    data = read_file(path, max_bytes=MAX_KEY_FILE, private=True)
-    if data is None:
-        raise StateError("state.missing", f"there is no key file {path}")
-    try:
-        fields = cbor.decode(data)
-    except EncodingError as error:
-        _damaged(path, str(error))
-    if not isinstance(fields, dict) or fields.get("type") != TYPE:
+    fields = _fields(path)
+    if fields.get("type") == TPM_TYPE:
+        raise StateError("key.elsewhere", f"{path} is a key in a TPM, which does not give it out")
+    if fields.get("type") != TYPE:
         _damaged(path, "it is not a key file")
     if set(fields) == _SEALED_FIELDS:
         secret = _unseal(path, fields["sealed"], passphrase)

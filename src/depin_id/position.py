@@ -12,18 +12,19 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import struct
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from depin_id import cbor
 from depin_id.ack import NONCE_BYTES
+from depin_id.carried import Carried, read_carried, remove_carried, write_carried
 from depin_id.claims import is_uint
 from depin_id.durable import create_file, failed, read_file, replace_file, sync_directory, write_all
 from depin_id.envelope import MAX_POSITION, NO_PREV, PREV_BYTES
 from depin_id.errors import EncodingError, EnvelopeError, StateError
+from depin_id.slots import SLOT_BYTES, SLOT_STEP, Slot, read_slot
 
 MAX_STREAMS: Final = 65_536
 """Bound on the streams (network, subject) of one boot."""
@@ -31,33 +32,9 @@ POSITION_FILE: Final = "position.bin"
 HEADS_FILE: Final = "heads.cbor"
 RESUME_FILE: Final = "resume.cbor"
 
-_MAGIC: Final = b"DEPINPS1"
-_BODY: Final = struct.Struct(">8sQI16s")
 _CHECK: Final = 16
-SLOT_BYTES: Final = _BODY.size + _CHECK
-SLOT_STEP: Final = 4096
-"""Slots lie in different blocks: one torn or worn block damages one slot."""
 
 _Stream = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    sequence: int
-    epoch: int
-
-    def to_bytes(self, device: bytes) -> bytes:
-        body = _BODY.pack(_MAGIC, self.sequence, self.epoch, device)
-        return body + hashlib.sha256(body).digest()[:_CHECK]
-
-
-def _read_slot(data: bytes, device: bytes) -> _Slot | None:
-    """A slot whose checksum holds and that is this device's; a copied file is no position."""
-    body, check = data[: _BODY.size], data[_BODY.size :]
-    if len(data) != SLOT_BYTES or hashlib.sha256(body).digest()[:_CHECK] != check:
-        return None
-    magic, sequence, epoch, owner = _BODY.unpack(body)
-    return _Slot(sequence, epoch) if magic == _MAGIC and owner == device else None
 
 
 @dataclass(slots=True)
@@ -83,9 +60,15 @@ class PositionStore:
     Args:
         directory: the device's directory.
         thumbprint: the device key's thumbprint, 32 bytes.
+        boot: of the machine, 16 bytes, when processes may share an epoch
+            (:mod:`depin_id.carried`). started: the monotonic clock now, in seconds.
     """
 
-    def __init__(self, directory: Path, thumbprint: bytes) -> None:
+    def __init__(
+        self, directory: Path, thumbprint: bytes, *, boot: bytes | None = None, started: float = 0
+    ) -> None:
+        self.started = started
+        self._machine, self._shared = boot, False
         self._directory = directory
         self._device = thumbprint[:16]
         self._lock = threading.RLock()
@@ -102,13 +85,13 @@ class PositionStore:
         """Write the first record: no epoch used yet. Raises StateError ``state.exists``."""
         data = bytearray(SLOT_STEP + SLOT_BYTES)
         for index in (0, 1):
-            slot = _Slot(index, 0).to_bytes(thumbprint[:16])
+            slot = Slot(index, 0).to_bytes(thumbprint[:16])
             data[index * SLOT_STEP : index * SLOT_STEP + SLOT_BYTES] = slot
         create_file(directory / POSITION_FILE, bytes(data))
 
     # --- what is on the disk ---------------------------------------------------------------
 
-    def _read_slots(self) -> list[_Slot | None]:
+    def _read_slots(self) -> list[Slot | None]:
         try:
             data = read_file(self._directory / POSITION_FILE, max_bytes=SLOT_STEP + SLOT_BYTES)
         except StateError as error:
@@ -117,7 +100,7 @@ class PositionStore:
             data = None
         data = data or b""
         return [
-            _read_slot(data[start : start + SLOT_BYTES], self._device) for start in (0, SLOT_STEP)
+            read_slot(data[start : start + SLOT_BYTES], self._device) for start in (0, SLOT_STEP)
         ]
 
     def _read_heads(self) -> tuple[dict[_Stream, bytes], int]:
@@ -152,7 +135,7 @@ class PositionStore:
         except (StateError, EncodingError, ValueError, TypeError, AttributeError):
             return _Resumes()
 
-    def _write_slot(self, index: int, slot: _Slot) -> None:
+    def _write_slot(self, index: int, slot: Slot) -> None:
         path = self._directory / POSITION_FILE
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -168,11 +151,11 @@ class PositionStore:
 
     # --- epochs ----------------------------------------------------------------------------
 
-    def _last(self) -> _Slot:
+    def _last(self) -> Slot:
         return max(
             (slot for slot in self._slots if slot is not None),
             key=lambda slot: (slot.sequence, slot.epoch),
-            default=_Slot(0, 0),
+            default=Slot(0, 0),
         )
 
     def _highest(self) -> int:
@@ -188,9 +171,9 @@ class PositionStore:
         last = self._last()
         target = 1 if self._slots[0] is last else 0
         # The older or damaged one first: the good one stays until it is replaced.
-        self._write_slot(target, _Slot(last.sequence + 1, epoch))
+        self._write_slot(target, Slot(last.sequence + 1, epoch))
         if both:
-            self._write_slot(1 - target, _Slot(last.sequence + 2, epoch))
+            self._write_slot(1 - target, Slot(last.sequence + 2, epoch))
             sync_directory(self._directory)
         self._booted = epoch
 
@@ -199,12 +182,55 @@ class PositionStore:
             return
         damaged = None in self._slots
         recorded = self._last().epoch
+        if not damaged and self._carry_on(recorded):
+            return
         # A damaged slot may have held one epoch more than the other: skip it.
         epoch = self._highest() + (2 if damaged else 1)
         if damaged or self._heads_epoch != recorded:
             self._heads = {}  # something was signed after them, or may have been
         # Whoever loses one slot has to find at most one epoch less in the other.
         self._enter(epoch, both=epoch != recorded + 1)
+
+    def _carried(self, recorded: int) -> Carried | None:
+        if self._machine is None:
+            return None
+        found = read_carried(self._directory, self._device)
+        same = found is not None and (found.boot, found.epoch) == (self._machine, recorded)
+        return found if same else None
+
+    def _carry_on(self, recorded: int) -> bool:
+        """Go on in the epoch of the process before, when that ended cleanly and left it."""
+        carried = self._carried(recorded)
+        if carried is None:
+            return False
+        # Before anything is signed: neither file is true from then on.
+        remove_carried(self._directory, HEADS_FILE)
+        self._streams = {stream: _StreamState(*at) for stream, at in carried.streams.items()}
+        self._booted, self._shared = carried.epoch, True
+        self.started = carried.started / 1000
+        return True
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next signature will be under; asking does not begin it."""
+        with self._lock:
+            recorded = self._last().epoch
+            if self._booted is not None or (None not in self._slots and self._carried(recorded)):
+                return self._booted or recorded
+            return self._highest() + (2 if None in self._slots else 1)
+
+    def share(self, network: str) -> int:
+        """This boot's epoch, begun if need be; a clean end leaves it to the next process.
+
+        Raises: as :meth:`take`.
+        """
+        with self._lock:
+            self._check_process()
+            self._check_network(network)
+            self._boot()
+            assert self._booted is not None
+            self._shared = True
+            return self._booted
 
     # --- resume after a loss -----------------------------------------------------------------
 
@@ -334,6 +360,10 @@ class PositionStore:
             check = self._heads_check(self._booted, entries)
             data = cbor.encode([self._device, self._booted, entries, check])
             replace_file(self._directory / HEADS_FILE, data)
+            if self._shared and self._machine is not None:
+                at = {stream: (state.n, state.head) for stream, state in self._streams.items()}
+                left = Carried(self._machine, self._booted, int(self.started * 1000), at)
+                write_carried(self._directory, self._device, left)
 
 
 class Position:
@@ -360,13 +390,9 @@ class Position:
     def used(self, message: bytes) -> None:
         """The position is used for these signed bytes (a Sig_structure)."""
         if self._taken:
-            _twice()
+            raise StateError("state.position_used", "a position was about to be signed twice")
         self._taken = True
         self._store._advance(self._network, self._subject, hashlib.sha256(message).digest())
 
     def __exit__(self, *_: object) -> None:
         self._store._lock.release()
-
-
-def _twice() -> NoReturn:
-    raise StateError("state.position_used", "a position was about to be signed twice")

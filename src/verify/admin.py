@@ -27,6 +27,7 @@ from verify.policy import Policy
 from verify.profile import find_profile, load_profiles
 from verify.registry import Device
 from verify.requests import hexed, text
+from verify.results import table as results_table
 from verify.setup import policy_entry
 
 MAX_REASON = 200
@@ -38,7 +39,7 @@ def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
     Args:
         request: ``{"op": "enrol" | "rotate" | "revoke" | "erase" | "policy" | "resume" | "card" |
             "retire" | "challenge" | "batch" | "status-list" | ...}``, and those of
-            :mod:`verify.identity.owners_table`.
+            :mod:`verify.identity.owners_table` and :mod:`verify.results.table`.
 
     Raises:
         ConfigError: ``admin.request``, ``registry.*``, ``policy.invalid``, ``enrolment.*``.
@@ -57,6 +58,7 @@ def perform(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
         "batch": offering.take_batch,
         "status-list": offering.take_status_list,
         **owners_table.OPERATIONS,
+        **results_table.OPERATIONS,
         "history": take_history,
         "compromised": compromised,
     }
@@ -259,7 +261,10 @@ def _policy(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any
         return {"digest": policy.digest.hex(), "changed": False}
     index = aggregator.administer([policy_entry(policy, profiles)])
     replace_file(aggregator.workspace.policy, policy.to_toml().encode(), mode=0o644)
-    return {"digest": policy.digest.hex(), "changed": True, "index": index}
+    answer = {"digest": policy.digest.hex(), "changed": True, "index": index}
+    # What waited for an attestation may be asked for less now.
+    parked = aggregator.retry()
+    return answer | ({"parked": parked.to_json()} if parked != Summary() else {})
 
 
 def _resume(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from depin_id.errors import DepinError, StateError
 from depin_id.networkdir import NetworkDir
 from verify import snapshot
 from verify.acknowledge import Acknowledger
-from verify.batch import Batch, Parking, Summary
+from verify.batch import Batch, Summary
 from verify.entries import Admin, Counted, Erased, Tick
 from verify.erasing import Erasing, refs_of_device, refs_of_owner
 from verify.fold import Fold
@@ -24,7 +24,7 @@ from verify.identity.desk import Desk, Told
 from verify.ingest import Downlink, Message, offset_of
 from verify.operating import card_is_behind, former_log_signers, publish_card, settle
 from verify.publisher import Publisher
-from verify.receipt_time import ReceiptTime, steady_clock
+from verify.receipt_time import ReceiptTime, check_asserted, steady_clock
 from verify.registry import Device
 from verify.replay import journal_lookup, replay
 from verify.sealing import SealedEntry, seal_all
@@ -44,8 +44,6 @@ HEARTBEAT_MS = 300_000
 DATASET_MS = 60_000
 """Segments are extended at most this often while running."""
 
-MAX_ASSERTED_MS = 253_370_764_800_000
-"""Start of the year 9999: data keys are named by calendar months."""
 ERASED_AT_ONCE = 256
 """References in one entry: a gateway may have over a thousand sensors, and leaves are bounded."""
 
@@ -70,6 +68,7 @@ class Aggregator(Closing):
         progress: called with (entries replayed, entries in all) while opening.
 
     Attributes:
+        activation_key: what credentials for TPMs are derived from, as long as it is open.
         unpublished: why the newest checkpoint could not be published; None when it could.
 
     Raises:
@@ -91,7 +90,7 @@ class Aggregator(Closing):
         if steady is None and clock is wall_clock:
             steady = steady_clock
         self._time = ReceiptTime(clock, steady)
-        self.randomness = randomness
+        self.randomness, self.activation_key = randomness, randomness(32)
         self._closed = False
         self._broken: Exception | None = None
         self.unpublished: DepinError | None = None
@@ -140,10 +139,8 @@ class Aggregator(Closing):
                 self._finish_erasing()
             except DepinError as error:
                 self.unpublished = error
-        # An enrolment that was cut off before what waited for it was taken up.
-        for kid in self.quarantine.kids():
-            if self.fold.registry.candidates(kid):
-                self.take_parked(kid)
+        # An enrolment or attestation that was cut off before what waited for it was taken up.
+        self.retry()
 
     def use_keys(self, operating: NetworkDir) -> None:
         """Acknowledge and sign the log with these keys of the card in force; publish the card.
@@ -222,18 +219,8 @@ class Aggregator(Closing):
             StateError: ``state.asserted_time``; or the stores cannot write, and the aggregator
                 has to be opened again.
         """
-        if asserted_ms is not None and not self.fold.asserted_time:
-            raise StateError(
-                "state.asserted_time",
-                "this aggregator does not take asserted receipt times",
-                hint="`depin-verify init --allow-asserted-time` allows them, once and for all",
-            )
-        if asserted_ms is not None and not 0 <= asserted_ms < MAX_ASSERTED_MS:
-            raise StateError(
-                "state.asserted_time",
-                f"{asserted_ms} is no time of receipt",
-                hint="give milliseconds since 1970, before the year 9999",
-            )
+        if asserted_ms is not None:
+            check_asserted(asserted_ms, self.fold.asserted_time)
         told: list[Told] = []
         if asserted_ms is None:
             messages, told = self._desk.take(self, messages)
@@ -242,7 +229,7 @@ class Aggregator(Closing):
             batch.count_refused(told)
             found = [(message.data, message.principal, message.reply) for message in messages]
             batch.take_messages(found, self._receipt(asserted_ms), self._checker)
-            batch.summary.quarantined = self._park(batch.parked)
+            self._park(batch)
         sealed = self._write(batch, *offset_of(messages))
         downlinks = self._acknowledger.answer(batch, sealed, self._now())
         downlinks += self._acknowledger.tell(told, self._now())
@@ -255,20 +242,25 @@ class Aggregator(Closing):
 
     def take_parked(self, kid: bytes) -> Summary:
         """Take up what waited in quarantine for a key, at its original receipt time."""
-        summary, more = Summary(), True
-        while more:
-            parked = self.quarantine.take(kid, limit=PARKED_AT_ONCE)
-            more = len(parked) == PARKED_AT_ONCE
+        summary, last = Summary(), None
+        while parked := self.quarantine.take(kid, limit=PARKED_AT_ONCE, after=last):
+            last = parked[-1]
             batch = self._batch()
             with self._whole(batch):
-                for item in parked:
-                    receipt = Receipt(item.received_at, ("parked",))
-                    batch.take(item.data, receipt, item.principal)
+                done = [item.id for item in parked if batch.take_up(item)]
                 # What a gateway carried may be of a device that is still unknown.
-                batch.summary.quarantined = self._park(batch.parked)
+                self._park(batch)
             self._write(batch, "", None)
-            self.quarantine.delete([item.id for item in parked])
+            self.quarantine.delete(done)
             summary.add(batch.summary)
+        return summary
+
+    def retry(self) -> Summary:
+        """Take up whatever may count now: for keys of devices that are enrolled."""
+        summary = Summary()
+        for kid in self.quarantine.kids():
+            if self.fold.registry.candidates(kid):
+                summary.add(self.take_parked(kid))
         return summary
 
     def administer(self, entries: Iterable[Admin], *, at: int | None = None) -> int:
@@ -369,8 +361,12 @@ class Aggregator(Closing):
         """Whether somebody whom nothing authenticates may send one more; takes it off the rate."""
         return self._strangers.allow(principal, now_ms, self.fold.policy.quota)
 
-    def _park(self, parked: Sequence[Parking]) -> int:
-        return self._strangers.park(self.quarantine, parked, self.fold.policy.quota)
+    def _park(self, batch: Batch) -> None:
+        rules = self.fold.policy.quota
+        count, refused = self._strangers.park(self.quarantine, batch.parked, rules)
+        batch.summary.quarantined = count
+        if refused:
+            batch.ask_again(refused)
 
     def _write(self, batch: Batch, source: str, offset: bytes | None) -> list[SealedEntry]:
         """One durable transaction. If it fails the state is ahead, so nothing more is taken."""

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from depin_id.capability import Capability
 from verify.checks import quota
+from verify.checks.attestation import Ground, ground_of
 from verify.checks.capability import find_capability, purse_of, refuse_use, spend
-from verify.checks.identity import refuse_key, refuse_speaker, source_level, speaks_for
+from verify.checks.identity import refuse_key, refuse_level, refuse_speaker, speaks_for
 from verify.checks.payload import Content, judge_payload
 from verify.checks.sequence import Recorded, Standing, stand
 from verify.verdict import Accepted, Indeterminate, Rejected, Verdict, fault_of
@@ -25,6 +26,9 @@ MAX_SUBJECTS = 1024
 """Sensors one gateway may speak for; what comes beyond is counted, so streams stay bounded."""
 
 
+_NOWHERE = Ground("")
+
+
 @dataclass(slots=True)
 class _Case:
     """An authenticated envelope on its way through the checks."""
@@ -35,6 +39,7 @@ class _Case:
     change: Change
     standing: Standing
     capability: Capability | None = None
+    ground: Ground = _NOWHERE
 
 
 def _place(
@@ -166,7 +171,13 @@ def judge(
     over = _charge(case)
     if over is not None:
         return Judgement("counted", over)
-    refused = _refuse_position(case) or refuse_speaker(auth, receipt, world)
+    refused = _refuse_position(case) or refuse_speaker(auth, receipt)
+    if refused is None:
+        ground = ground_of(auth, receipt, world)
+        if isinstance(ground, Indeterminate):
+            return Judgement("waiting", ground)
+        case.ground, change.result = ground, ground.result
+        refused = refuse_level(ground.level, world)
     if refused is None and capability is not None:
         refused = _refuse_subject(case) or refuse_use(capability, auth, receipt, world)
         if refused is None:
@@ -180,7 +191,6 @@ def judge(
 
 
 def _judge_content(case: _Case, inner: Authenticated | Refusal | None) -> Judgement:
-    level = source_level(case.auth)
     content = judge_payload(case.auth, case.receipt, case.world, case.change, inner)
     if content.anchor is not None:
         case.change.anchor = content.anchor
@@ -191,8 +201,8 @@ def _judge_content(case: _Case, inner: Authenticated | Refusal | None) -> Judgem
     case.change.track = content.track
     case.change.windows = content.windows
     case.change.sighted = content.sighted
-    flags = {*case.standing.flags, *case.receipt.flags, *content.flags}
-    verdict = Accepted(content.quality, level, tuple(sorted(flags)))
+    flags = {*case.standing.flags, *case.receipt.flags, *case.ground.flags, *content.flags}
+    verdict = Accepted(content.quality, case.ground.level, tuple(sorted(flags)))
     return _entry(case, verdict, content)
 
 

@@ -6,7 +6,7 @@ then acknowledges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,8 +26,9 @@ from verify.fold import Fold
 from verify.identity.desk import Told
 from verify.leaf import RecordsContent
 from verify.signatures import SignatureChecker
-from verify.store import Position
-from verify.verdict import ACCEPTED, REPEATED, Accepted, Indeterminate, Rejected, Verdict
+from verify.store import Parked, Position
+from verify.store.quarantine import WAITING
+from verify.verdict import ACCEPTED, AGAIN, REPEATED, Accepted, Indeterminate, Rejected, Verdict
 from verify.world import Authenticated, Change, Judgement, Receipt, Refusal, World
 
 MAX_COUNTED_ROWS = 256
@@ -93,6 +94,8 @@ class Parking(NamedTuple):
     kid: bytes
     at: int
     data: bytes
+    id: bytes = b""
+    """Of an envelope that verifies and waits; empty for what cannot be authenticated."""
 
 
 @dataclass(slots=True)
@@ -191,6 +194,15 @@ class Batch:
     def take(self, data: bytes, receipt: Receipt, principal: str) -> None:
         """Judge one envelope."""
         self._take(authenticate(data, self._now), data, receipt, principal, None)
+
+    def take_up(self, item: Parked) -> bool:
+        """Judge what was parked, at its original receipt time; False when it goes on waiting."""
+        before = len(self.parked)
+        self.take(item.data, Receipt(item.received_at, ("parked",)), item.principal)
+        if all(parking.data != item.data for parking in self.parked[before:]):
+            return True
+        del self.parked[before:]
+        return False
 
     def _take(
         self,
@@ -314,10 +326,31 @@ class Batch:
         if judgement.action == "duplicate" and judgement.recorded is not None:
             self.summary.duplicates += 1
             return Answer(auth.id, "", judgement.recorded.entry)
+        if judgement.action == "waiting":
+            return self._wait(auth, judgement.verdict, receipt)
         if judgement.action == "counted" or judgement.change is None:
             self._count(auth.device.did, judgement.verdict.code)
             return Answer(auth.id, judgement.verdict.code, None)
         return self._draft(auth, judgement, judgement.change, receipt, inner)
+
+    def _wait(self, auth: Authenticated, verdict: Verdict, receipt: Receipt) -> Answer:
+        """Keep an envelope whose device has to attest first; it is told so."""
+        kid, did = auth.envelope.kid, auth.device.did
+        self.parked.append(Parking(WAITING + did, kid, receipt.at, auth.envelope.raw, auth.id))
+        if not receipt.flags:
+            counts = self.summary.indeterminate
+            counts[verdict.code] = counts.get(verdict.code, 0) + 1
+            self._counted_only(did, verdict.code)
+        return Answer(auth.id, verdict.code, None)
+
+    def ask_again(self, refused: Collection[bytes]) -> None:
+        """What there was no room for: who sent it is told to keep it."""
+        for told in (self.answers, *(reply.answers for reply in self.replies.values())):
+            for thumbprint, answers in told.items():
+                told[thumbprint] = [
+                    answer._replace(code=AGAIN) if answer.id in refused else answer
+                    for answer in answers
+                ]
 
     def _draft(
         self,

@@ -9,6 +9,8 @@ from typer.main import get_command
 
 from depin_id.commands.common import app, run
 from verify.commands import (
+    appraise_evidence,
+    attesting,
     demo,
     evidence,
     histories,
@@ -16,6 +18,7 @@ from verify.commands import (
     keeping,
     keys,
     looking,
+    materials,
     owners,
     proving,
     setup,
@@ -61,11 +64,18 @@ for command in (
     demo.demo,
     simulate.simulate,
     owners.succeed,
+    attesting.attest,
+    attesting.activate,
+    attesting.attestations,
+    appraise_evidence.evidence,
 ):
     cli.command()(command)
 cli.add_typer(keys.commands, name="keys")
 cli.add_typer(evidence.batch, name="batch")
 cli.add_typer(evidence.status_list, name="status-list")
+cli.add_typer(materials.anchors, name="anchors")
+cli.add_typer(materials.references, name="references")
+cli.add_typer(materials.revocations, name="revocations")
 cli.add_typer(owners.capability, name="capability")
 cli.add_typer(owners.owner, name="owner")
 cli.command("check-receipt")(looking.check_receipt)

@@ -207,7 +207,7 @@ def encode_judged(entry: Judged) -> bytes:
     bucket, anchor = c.bucket, c.anchor
     return b"".join(
         (
-            b"\x8e\x10" if c.spent is None else b"\x8f\x10",
+            b"\x90\x10" if c.result else b"\x8e\x10" if c.spent is None else b"\x8f\x10",
             number_part(c.subject),
             _NULL if entry.ref is None else _plain([c.subject_did, c.parent, entry.ref]),
             number_part(c.stream),
@@ -230,7 +230,8 @@ def encode_judged(entry: Judged) -> bytes:
             _verdict_part(entry[1:11]),
             _verdict_part(entry.receipt_flags),
             _numbers_part(entry.sealed_by),
-            b"" if c.spent is None else _plain(c.spent.pack()),
+            (_NULL if c.result else b"") if c.spent is None else _plain(c.spent.pack()),
+            _bytes(len(c.result)) + c.result if c.result else b"",
         )
     )
 
@@ -238,7 +239,8 @@ def encode_judged(entry: Judged) -> bytes:
 def _decode_judged(value: list[Any], did_of: Any) -> Judged:
     _, subject, new, stream, thumbprint, where, mark, bucket, owner, anchor, suspend, *rest = value
     verdict, receipt_flags, sealed_by, *more = rest
-    (spent,) = more or (None,)
+    spent = more[0] if more else None
+    result = more[1] if len(more) > 1 else b""
     epoch, n, identity, prev, consumes = where
     subject_did, parent, ref = new if new is not None else (did_of(subject), "", None)
     change = Change(
@@ -258,6 +260,7 @@ def _decode_judged(value: list[Any], did_of: Any) -> Judged:
         anchor=None if anchor is None else Anchor(*anchor),
         suspend=suspend,
         spent=None if spent is None else Spending.unpack(*spent),
+        result=result,
     )
     fields: list[Any] = [change, *verdict, tuple(receipt_flags), tuple(sealed_by), ref]
     return Judged(*fields)
@@ -317,9 +320,13 @@ def decode_delta(data: bytes, registration: bytes | None, did_of: Any) -> Admin 
 
 def delta_kind(data: bytes) -> int:
     """The kind of a delta. Raises StateError ``state.entry``."""
-    if len(data) < 2 or data[0] >> 5 != 4 or data[1] > 23:
-        _damaged("a delta without a kind")
-    return data[1]
+    if len(data) >= 2 and data[0] >> 5 == 4:
+        if data[1] < 24:
+            return data[1]
+        # One byte more (RFC 8949 section 3.1).
+        if data[1] == 24 and len(data) > 2:
+            return data[2]
+    _damaged("a delta without a kind")
 
 
 def sealing_ref(data: bytes) -> bytes:

@@ -49,10 +49,19 @@ from verify.identity.state import IdentityState
 from verify.policy import Policy
 from verify.profile import Profile, find_profile
 from verify.registry import Registry
+from verify.results.entries import MaterialTaken
 from verify.state import State
 from verify.verdict import ACCEPTED, REPEATED
 from verify.world import Change, World
 
+_OF_NO_DEVICE = (
+    HistoryTaken,
+    Withdrawn,
+    StatusTaken,
+    BatchTaken,
+    WalletBound,
+    MaterialTaken,
+)
 _OTHERS = -1
 """Stands for every subject that is no device of its own."""
 
@@ -260,7 +269,7 @@ class Fold:
 
     def _apply_identity(self, entry: IdentityEntry, received_at: int) -> None:
         holder = ""
-        if not isinstance(entry, HistoryTaken | Withdrawn | StatusTaken | BatchTaken | WalletBound):
+        if not isinstance(entry, _OF_NO_DEVICE):
             holder = self.state.subjects[self.state.by_ref[entry.ref]].did
         match entry:
             case Compromised(_, thumbprint, since, _):

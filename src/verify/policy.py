@@ -134,12 +134,34 @@ class IdentityPolicy(_Part):
     status_max_age_s: _Seconds = 604_800
 
 
+class AttestationPolicy(_Part):
+    """``[attestation]``: how far devices have to prove what they are.
+
+    Attributes:
+        required: profile to the level that its readings need, ``D2`` or ``D3``; below it they
+            wait until their device attests. The level of ``[levels]`` holds for all.
+        max_age_s: how long a result is good at most, in seconds.
+        wait_s: how long before a result readings of its boot may have arrived, in seconds.
+        revocation_max_age_s: how old a list of revocations may be, in seconds.
+        dids_per_root: how many devices may show one hardware root, if it is one device's alone; 0
+            is no limit.
+    """
+
+    required: Annotated[dict[_Name, Literal["D2", "D3"]], Field(max_length=1024)] = Field(
+        default_factory=dict
+    )
+    max_age_s: _Seconds = 86_400
+    wait_s: _Seconds = 604_800
+    revocation_max_age_s: _Seconds = 604_800
+    dids_per_root: _Count = 1
+
+
 class Policy(_Part):
     """What is accepted. Everything has a default: an empty file is a policy.
 
     Attributes:
         rules: the rules version that the checks follow.
-        time, quota, levels, algorithms, gateway, identity: see their classes.
+        time, quota, levels, algorithms, gateway, identity, attestation: see their classes.
         default_profile: the profile of devices that were enrolled without one; "" refuses them.
         cell_resolution: H3 resolution of the cells that neighbours and rewards are counted in; a
             dataset that has full segments takes another one with a rebuild.
@@ -155,6 +177,7 @@ class Policy(_Part):
     algorithms: AlgorithmsPolicy = AlgorithmsPolicy()
     gateway: GatewayPolicy = GatewayPolicy()
     identity: IdentityPolicy = IdentityPolicy()
+    attestation: AttestationPolicy = AttestationPolicy()
     profiles: Annotated[dict[_Name, _Digest], Field(max_length=1024)] = Field(default_factory=dict)
 
     def __copy__(self) -> Self:
@@ -227,9 +250,11 @@ class Policy(_Part):
     def encoded(self) -> bytes:
         """Deterministic CBOR of the whole policy, digests of the profiles included."""
         content = self.model_dump(mode="python")
-        # Policies from before there was this part say the same as those that leave it as it is.
+        # Policies from before there was a part say the same as those that leave it as it is.
         if self.identity == IdentityPolicy():
             del content["identity"]
+        if self.attestation == AttestationPolicy():
+            del content["attestation"]
         return cbor.encode([_FORMAT, content])
 
     @cached_property
@@ -263,4 +288,7 @@ def _toml(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{name} = {_toml(item)}" for name, item in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
     return str(value) if isinstance(value, int) else f'"{value}"'

@@ -37,6 +37,7 @@ from verify.identity.rescoring_review import RescoringReview
 from verify.identity.review import EvidenceReview
 from verify.leaf import AdminLeaf, EnvelopeLeaf, Leaf, commitment, parse_leaf
 from verify.replay import OpenedEntry, Opener, journal_lookup
+from verify.results.review import ResultsReview
 from verify.sealing import admin_leaf, envelope_leaf, month_of
 from verify.store import Journal, KeyStore, StoredEntry
 from verify.verdict import ACCEPTED, REPEATED
@@ -126,6 +127,7 @@ class Reappraiser:
         self.forgotten: set[bytes] = set()
         self._evidence, self._owners = EvidenceReview(), OwnersReview()
         self._rescoring, self.histories = RescoringReview(journal), HistoriesReview(dids)
+        self._results = ResultsReview()
 
     def take(self, stored: StoredEntry) -> None:
         """Check one entry and apply it.
@@ -144,7 +146,13 @@ class Reappraiser:
         opened = self._open(stored)
         self._check_time(opened)
         self._check_begin(opened)
-        reviews = (self._evidence, self._owners, self._rescoring, self.histories)
+        reviews = (
+            self._evidence,
+            self._owners,
+            self._rescoring,
+            self._results,
+            self.histories,
+        )
         for review in reviews:
             _stands(stored.index, review.take(self.fold, opened.entry, opened.at))
         if isinstance(opened.entry, Judged):

@@ -10,8 +10,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from depin_id.errors import StateError
+
 Clock = Callable[[], int]
 """Milliseconds."""
+MAX_ASSERTED_MS = 253_370_764_800_000
+"""Start of the year 9999: data keys are named by calendar months."""
+
+
+def check_asserted(at: int, allowed: bool) -> None:
+    """Whether a receipt time (ms) may be asserted. Raises StateError ``state.asserted_time``."""
+    if not allowed:
+        raise StateError(
+            "state.asserted_time",
+            "this aggregator does not take asserted receipt times",
+            hint="`depin-verify init --allow-asserted-time` allows them, once and for all",
+        )
+    if not 0 <= at < MAX_ASSERTED_MS:
+        raise StateError(
+            "state.asserted_time",
+            f"{at} is no time of receipt",
+            hint="give milliseconds since 1970, before the year 9999",
+        )
 
 
 def steady_clock() -> int:

@@ -29,7 +29,7 @@ from verify.fold import Fold
 from verify.identity.state import IdentityState
 from verify.store import DataKey, Journal, KeyStore
 
-VERSION = 5
+VERSION = 6
 _ORDER = sys.byteorder
 """Columns are read as they lie in memory, so only on such a machine."""
 _MONTH = 197001

@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 Fault = Literal["device", "gateway", "network", "owner", "aggregator", "nobody"]
 
 ACCEPTED = "accepted"
+AGAIN = "aggregator.retry"
+"""In acknowledgements: keep it, and send it again later."""
 
 
 class Accepted(NamedTuple):
@@ -56,7 +58,7 @@ class Indeterminate(NamedTuple):
 
     Attributes:
         code: see :data:`CODES`.
-        retry: what resolves it: ``enrolment``.
+        retry: what resolves it: ``enrolment`` or ``attestation``.
     """
 
     code: str
@@ -237,6 +239,49 @@ CODES: dict[str, Code] = {
         "The source is proven less than the policy asks for.",
         "Sign on the device, or ask for another policy.",
     ),
+    # Attestation (docs/attestation/): kept until the device has attested for its boot.
+    "attestation.required": Code(
+        "indeterminate",
+        "owner",
+        "Readings of this profile need an attested device, and this one has not attested.",
+        "Let the device attest.",
+    ),
+    "attestation.level": Code(
+        "indeterminate",
+        "owner",
+        "The device has attested, but for less than its profile needs.",
+        "See what is not affirmed: `depin-verify attestations`.",
+    ),
+    "attestation.unknown": Code(
+        "indeterminate",
+        "device",
+        "It names an attestation result that this network does not know.",
+        "Let the device attest here.",
+    ),
+    "attestation.boot": Code(
+        "indeterminate",
+        "nobody",
+        "The device has started again since it attested.",
+        "Let the device attest for this boot.",
+    ),
+    "attestation.expired": Code(
+        "indeterminate",
+        "nobody",
+        "The attestation result that it stands on is too old, or came too late for it.",
+        "Let the device attest again.",
+    ),
+    "attestation.contraindicated": Code(
+        "indeterminate",
+        "owner",
+        "The device showed that it is open to be read or changed, or a newer result counts.",
+        "Lock the device, start it anew and let it attest again.",
+    ),
+    "attestation.revoked": Code(
+        "indeterminate",
+        "owner",
+        "A certificate or key that the device attested with was revoked.",
+        "Ask the maker; let the device attest with hardware that is not revoked.",
+    ),
     # Position and chain.
     "sequence.forked": Code(
         "rejected",
@@ -344,6 +389,8 @@ REPEATED = "sighting.repeated"
 """Flag: the gateway has shown this envelope before, so this sighting does not count."""
 
 FLAGS: dict[str, str] = {
+    "attestation.later": "Its device attested for this boot after it had arrived.",
+    "attestation.shared_root": "Other devices have shown the same hardware root.",
     "chain.tail_unknown": "First of a boot, and the end of the boot before is not proven.",
     "content.repeated": "Some of its values were seen before from the same device.",
     "inner.invalid": "What the gateway carried does not verify.",
@@ -375,4 +422,4 @@ def fault_of(code: str) -> Fault:
 
 def is_verdict_code(code: str) -> bool:
     """Whether a code may stand in an entry or acknowledgement."""
-    return code == ACCEPTED or code in CODES or code == "aggregator.retry"
+    return code == ACCEPTED or code in CODES or code == AGAIN

@@ -35,14 +35,23 @@ class Strangers:
     def __init__(self) -> None:
         self._rates: dict[str, Bucket] = {}
 
-    def park(self, quarantine: Quarantine, parked: Sequence[Parking], rules: QuotaPolicy) -> int:
-        """Park what its sender's rate allows; gives how many were."""
-        arrivals = [
-            Arrival(item.principal, item.kid, item.at, item.data)
-            for item in parked
-            if self.allow(item.principal, item.at, rules)
-        ]
-        return sum(quarantine.park_many(arrivals)) if arrivals else 0
+    def park(
+        self, quarantine: Quarantine, parked: Sequence[Parking], rules: QuotaPolicy
+    ) -> tuple[int, set[bytes]]:
+        """Park what its sender's rate allows, and what verifies and waits.
+
+        Returns:
+            How many were parked, and ids of those that wait and found no room.
+        """
+        allowed = [item for item in parked if item.id or self.allow(item.principal, item.at, rules)]
+        if not allowed:
+            return 0, set()
+        arrivals = [Arrival(item.principal, item.kid, item.at, item.data) for item in allowed]
+        kept = quarantine.park_many(arrivals)
+        refused = {
+            item.id for item, good in zip(allowed, kept, strict=True) if item.id and not good
+        }
+        return sum(kept), refused
 
     def allow(self, principal: str, at: int, rules: QuotaPolicy) -> bool:
         """Whether somebody's rate has room for one more at a receipt time (ms); takes it."""

@@ -81,13 +81,14 @@ class Refusal(NamedTuple):
     kid: bytes | None = None
 
 
-Action = Literal["entry", "counted", "duplicate"]
+Action = Literal["entry", "counted", "duplicate", "waiting"]
 
 
 @dataclass(slots=True)
 class Change:
     """What an envelope's entry changes in the state.
 
+    ``result`` is the id of the attestation result that it stands on; empty without one.
     ``subject`` and ``stream`` are None until the entry that creates them is applied. Series, track,
     windows and sighting are personal and rest sealed; everything else stays readable after an
     erasure.
@@ -109,6 +110,7 @@ class Change:
     anchor: Anchor | None = None
     suspend: bool = False
     spent: Spending | None = None
+    result: bytes = b""
     series: Mapping[str, Ranges] = field(default_factory=dict)
     track: Track | None = None
     windows: tuple[bytes, ...] = ()
@@ -120,7 +122,8 @@ class Judgement(NamedTuple):
     """What becomes of an authenticated envelope.
 
     Attributes:
-        action: an entry of its own, counted (over quota), or acknowledged again (duplicate).
+        action: an entry of its own, counted (over quota), acknowledged again (duplicate), or kept
+            until its device has attested (waiting).
         verdict: the verdict; for a duplicate, Accepted without meaning: see ``recorded``.
         change: for an entry.
         records: the judged records of an accepted pack.

@@ -17,7 +17,8 @@ from depin_id.device_file import read_enrolment
 from depin_id.envelope import MAX_POSITION, NO_PREV, Envelope, split_bundle
 from depin_id.errors import DepinError, EnvelopeError, SignatureInvalid, StateError
 from depin_id.keys import CallbackSigner, SoftwareSigner
-from depin_id.position import HEADS_FILE, POSITION_FILE, SLOT_BYTES, SLOT_STEP, PositionStore
+from depin_id.position import HEADS_FILE, POSITION_FILE, PositionStore
+from depin_id.slots import SLOT_BYTES, SLOT_STEP
 from depin_id.testing import TestNetwork
 from tests.device.support import NETWORK
 from tests.paths import ROOT

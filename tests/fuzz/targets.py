@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.fuzz import (
     attestation_d,
+    attestation_f,
     credentials,
     delegation,
     dids,
@@ -23,6 +24,7 @@ from tests.fuzz.target import TARGETS
 __all__ = [
     "TARGETS",
     "attestation_d",
+    "attestation_f",
     "credentials",
     "delegation",
     "dids",

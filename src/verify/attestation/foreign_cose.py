@@ -175,6 +175,8 @@ def from_value(value: Any, rules: CoseRules) -> CoseMessage:
     algorithm = protected.get(ALG)
     if type(algorithm) is not int or algorithm not in rules.algorithms:
         raise KeyRefused("key.algorithm", f"algorithm {algorithm!r:.40} is not allowed here")
+    if (algorithm in HMAC) != (kind == "MAC0"):
+        raise KeyRefused("key.algorithm", f"algorithm {algorithm} is not one of a {kind}")
     return CoseMessage(kind, algorithm, protected, unprotected, raw, payload, signature)
 
 

@@ -72,7 +72,14 @@ class EvidenceHandler(Protocol[Parsed]):
 
 _BUILT_IN: Final[Mapping[str, str]] = {
     "fdo": "verify.attestation.fdo",
+    "android-key": "verify.attestation.android_key",
+    "app-attest": "verify.attestation.app_attest",
+    "tpm2": "verify.attestation.tpm2",
     "idevid": "verify.attestation.idevid",
+    "cca": "verify.attestation.cca",
+    "eat": "verify.attestation.eat",
+    "esp-tee": "verify.attestation.esp_tee",
+    "psa": "verify.attestation.psa",
     "nitro": "verify.attestation.nitro",
     "open-dice": "verify.attestation.open_dice",
 }
@@ -105,6 +112,6 @@ def handler_for(media_type: str) -> EvidenceHandler[Any]:
         raise AttestationError(
             "attestation.format",
             f"no format of evidence is called {media_type[:100]!r}",
-            hint="`depin-verify evidence --help` lists those that are known",
+            hint="`depin-verify evidence` says which formats there are",
         )
     return found

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from depin_id.attestation.message import ACTIVATE, KIND
 from depin_id.errors import DepinError
 from depin_id.statements import CHALLENGE, ENROL, is_statement, read_statement, statement_id
 from verify.ingest import Message
@@ -21,8 +22,9 @@ from verify.verdict import ACCEPTED
 if TYPE_CHECKING:
     from verify.aggregator import Aggregator
 
-OPEN: Final = frozenset((CHALLENGE,))
-"""Kinds that are heard whatever the policy says: they change nothing."""
+OPEN: Final = frozenset((CHALLENGE, KIND, ACTIVATE))
+"""Kinds that are heard whatever the policy says: they change nothing, or come from a device that
+was taken in."""
 OVER: Final = "quota.exceeded"
 MAX_REMEMBERED: Final = 4096
 """Statements whose good result is remembered, so that one which is sent again is told it again."""
@@ -59,8 +61,11 @@ def handlers() -> dict[str, Handler]:
     """Every kind of statement that is heard."""
     # Here, because they work with the aggregator, which has the desk.
     from verify.identity import challenges, enrolling, owners_table
+    from verify.results import activation, taking
 
     return {
+        KIND: taking.hear,
+        ACTIVATE: activation.hear,
         CHALLENGE: challenges.hear,
         ENROL: enrolling.hear,
         **owners_table.STATEMENTS,
@@ -126,7 +131,7 @@ class Desk:
         result = self._good.get(found)
         if result is None:
             result = self._hear(aggregator, message.data, now)
-            if result.code == ACCEPTED and result.answer is None:
+            if result.code == ACCEPTED and (result.answer is None or result.entry is not None):
                 self._good[found] = result
                 if len(self._good) > MAX_REMEMBERED:
                     self._good.popitem(last=False)

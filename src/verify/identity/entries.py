@@ -12,6 +12,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
 from depin_id import cbor
+from verify.results.entries import (
+    DISAVOWED,
+    MATERIAL,
+    RESULT,
+    Disavowed,
+    MaterialTaken,
+    ResultTaken,
+)
 
 HISTORY, EVIDENCE, COMPROMISED, RESCORED, CAPABILITY, OWNER = range(10, 16)
 WALLET, STATUS, BATCH, WITHDRAWN, SUCCESSION = range(17, 22)
@@ -28,8 +36,11 @@ KIND_NAMES: Final = {
     BATCH: "batch",
     WITHDRAWN: "withdrawn",
     SUCCESSION: "succession",
+    MATERIAL: "material",
+    RESULT: "attestation-result",
+    DISAVOWED: "disavowed",
 }
-SEALED_KINDS: Final = frozenset((EVIDENCE, CAPABILITY, OWNER, WALLET, SUCCESSION))
+SEALED_KINDS: Final = frozenset((EVIDENCE, CAPABILITY, OWNER, WALLET, SUCCESSION, RESULT))
 """Kinds whose delta names, after the kind, the reference whose key opens the rest."""
 MAX_RUNS: Final = 400
 """Runs of indices in one entry of re-scoring: a leaf has at most 8 KiB."""
@@ -334,9 +345,18 @@ class BatchTaken:
         return [self.digest]
 
 
-Sealed = EvidenceTaken | CapabilityTaken | OwnerSet | WalletBound | Succeeded
+Sealed = EvidenceTaken | CapabilityTaken | OwnerSet | WalletBound | Succeeded | ResultTaken
 """Entries with a private part, under :attr:`ref`."""
-Open = HistoryTaken | Compromised | Rescored | Withdrawn | StatusTaken | BatchTaken
+Open = (
+    HistoryTaken
+    | Compromised
+    | Rescored
+    | Withdrawn
+    | StatusTaken
+    | BatchTaken
+    | MaterialTaken
+    | Disavowed
+)
 IdentityEntry = Sealed | Open
 
 
@@ -366,6 +386,9 @@ def decode(kind: int, body: list[Any], private: bytes | None) -> IdentityEntry |
         BATCH: BatchTaken,
         WITHDRAWN: Withdrawn,
         SUCCESSION: Succeeded,
+        MATERIAL: MaterialTaken,
+        RESULT: ResultTaken,
+        DISAVOWED: Disavowed,
     }
     if kind not in made:
         return None
@@ -373,4 +396,6 @@ def decode(kind: int, body: list[Any], private: bytes | None) -> IdentityEntry |
         body[5] = tuple(KeySpan(*span) for span in body[5])
     elif kind == RESCORED:
         body[2] = tuple((first, count) for first, count in body[2])
+    elif kind == DISAVOWED:
+        body[1] = tuple(body[1])
     return made[kind](*body, private) if kind in SEALED_KINDS else made[kind](*body)

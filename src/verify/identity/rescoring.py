@@ -65,11 +65,12 @@ def runs_of(indices: Sequence[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _entries(ref: bytes, indices: Sequence[int], readings: int) -> Iterator[Rescored]:
+def rescored(ref: bytes, code: str, indices: Sequence[int], readings: int) -> Iterator[Rescored]:
+    """Entries that say: these accepted entries of a device (rising indices) count no more."""
     runs = runs_of(indices)
     for at in range(0, len(runs), MAX_RUNS):
         # The sum is what matters; it stands with the first of them.
-        yield Rescored(ref, CODE, tuple(runs[at : at + MAX_RUNS]), readings if not at else 0)
+        yield Rescored(ref, code, tuple(runs[at : at + MAX_RUNS]), readings if not at else 0)
 
 
 def compromised(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def compromised(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str,
         indices += found
         readings += count
     marks = [Compromised(ref, thumbprint, since, reason) for thumbprint in thumbprints]
-    index = aggregator.administer([*marks, *_entries(ref, sorted(indices), readings)])
+    index = aggregator.administer([*marks, *rescored(ref, CODE, sorted(indices), readings)])
     return {
         "did": device.did,
         "thumbprints": [thumbprint.hex() for thumbprint in thumbprints],

@@ -9,6 +9,9 @@ from verify.fold import Fold
 from verify.identity.entries import Compromised, Rescored
 from verify.identity.rescoring import CODE
 from verify.replay import leaf_time
+from verify.results.entries import Disavowed
+from verify.results.materials import materials_of
+from verify.results.revoking import CODE as REVOKED
 from verify.store import Journal
 from verify.verdict import ACCEPTED
 
@@ -18,12 +21,13 @@ _READINGS: Final = "other readings than the entries had"
 class RescoringReview:
     """Takes the entries of a journal one after the other, each before it is applied.
 
-    A key's mark and the entries that count no more for it stand together in one commit.
+    A mark (a key that was somebody else's, results on revoked hardware) and the entries that count
+    no more for it stand together in one commit.
     """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._ref, self._marks = b"", dict[bytes, int]()
+        self._ref, self._code, self._marks = b"", "", dict[bytes, int]()
         self._begun, self._left = False, 0
 
     def take(self, fold: Fold, entry: Admin | Judged, at: int) -> str:
@@ -34,30 +38,51 @@ class RescoringReview:
         """
         if isinstance(entry, Rescored):
             return self._rescored(fold, entry)
+        marks = entry if isinstance(entry, Compromised | Disavowed) else None
+        code = CODE if isinstance(entry, Compromised) else REVOKED
         wrong = ""
-        if not isinstance(entry, Compromised) or self._begun or entry.ref != self._ref:
+        if marks is None or self._begun or (marks.ref, code) != (self._ref, self._code):
             wrong = self.finish()
-            self._ref, self._marks, self._begun, self._left = b"", {}, False, 0
-        if isinstance(entry, Compromised):
-            wrong = wrong or self._compromised(fold, entry, at)
-        return wrong
+            self._ref, self._code, self._marks = b"", code, {}
+            self._begun, self._left = False, 0
+        if marks is None or wrong:
+            return wrong
+        if marks.since > at:
+            return "from a time that is still to come"
+        self._ref = marks.ref
+        if isinstance(marks, Compromised):
+            return self._compromised(fold, marks)
+        return self._disavowed(fold, marks, at)
 
     def finish(self) -> str:
         """What is wrong with the end of a commit; empty when nothing is."""
         return _READINGS if self._left else ""
 
-    def _compromised(self, fold: Fold, entry: Compromised, at: int) -> str:
+    def _compromised(self, fold: Fold, entry: Compromised) -> str:
         held = fold.registry.holder(entry.thumbprint)
         if held is None or fold.state.subjects.ref(held[0].subject) != entry.ref:
             return "a key that is not the device's"
-        if entry.since > at:
-            return "from a time that is still to come"
-        self._ref, self._marks[entry.thumbprint] = entry.ref, entry.since
+        self._marks[entry.thumbprint] = entry.since
+        return ""
+
+    def _disavowed(self, fold: Fold, entry: Disavowed, at: int) -> str:
+        self._marks |= dict.fromkeys(entry.ids, entry.since)
+        holder = fold.state.subjects[fold.state.by_ref[entry.ref]]
+        if holder.erased:
+            # What it had shown is gone with it.
+            return ""
+        revocations = materials_of(fold, at).revocations
+        for identity in entry.ids:
+            held = fold.identity.results.result(identity)
+            if held is None or held.did != holder.did:
+                return "a result that is not the device's"
+            if not revocations.revoked(held.identifiers):
+                return "a result of which nothing was revoked"
         return ""
 
     def _rescored(self, fold: Fold, entry: Rescored) -> str:
-        if entry.ref != self._ref or entry.code != CODE:
-            return "re-scored for no key that was compromised"
+        if not self._marks or (entry.ref, entry.code) != (self._ref, self._code):
+            return "re-scored for nothing that was revoked or compromised"
         if not self._begun:
             self._begun, self._left = True, entry.readings
         elif entry.readings:
@@ -78,9 +103,10 @@ class RescoringReview:
         found = decode_delta(stored.delta, None, fold.did_of)
         if not isinstance(found, Judged) or found.code != ACCEPTED:
             return "was not accepted"
-        since = self._marks.get(found.change.thumbprint)
+        change = found.change
+        since = self._marks.get(change.thumbprint if self._code == CODE else change.result)
         if since is None or leaf_time(stored) < since:
-            return "was not signed by that key since then"
+            return "does not stand on what was revoked, or was received before"
         if fold.identity.is_rescored(index):
             return "was re-scored before"
         self._left -= found.readings

@@ -29,6 +29,8 @@ from verify.identity.entries import (
     WalletBound,
     Withdrawn,
 )
+from verify.results.entries import Disavowed, MaterialTaken, ResultTaken
+from verify.results.state import ResultsState
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ class IdentityState:
         rescored: first index to how many, of entries that count no more.
         vouched: subjects that no DID of their own vouches for, and who does (see Spending).
         forgotten: references of owners that were erased.
+        results: attestation: what is judged by, and what came of it.
     """
 
     histories: dict[str, KnownHistory] = field(default_factory=dict)
@@ -174,6 +177,7 @@ class IdentityState:
     rescored: dict[int, int] = field(default_factory=dict)
     vouched: dict[str, bytes] = field(default_factory=dict)
     forgotten: dict[bytes, None] = field(default_factory=dict)
+    results: ResultsState = field(default_factory=ResultsState)
     serials: dict[tuple[str, str], str] = field(default_factory=dict, compare=False)
     _sorted: list[int] = field(default_factory=list, repr=False, compare=False)
 
@@ -211,6 +215,7 @@ class IdentityState:
         """Drop what is personal about a device."""
         self._drop_birth(did)
         self.owners.pop(did, None)
+        self.results.forget(did)
         for identity, (holder, _) in list(self.capabilities.items()):
             if holder == did:
                 del self.capabilities[identity]
@@ -269,13 +274,14 @@ class IdentityState:
             [list(pair) for pair in self.rescored.items()],
             [list(pair) for pair in self.vouched.items()],
             list(self.forgotten),
+            self.results.pack(),
         ]
 
     @classmethod
     def unpack(cls, value: list[Any]) -> IdentityState:
         """Take what :meth:`pack` gave. Raises ValueError, TypeError, LookupError."""
         histories, births, owners, wallets, refs, capabilities, withdrawn, spent, *more = value
-        nonces, status, batches, rescored, vouched, forgotten = more
+        nonces, status, batches, rescored, vouched, forgotten, results = more
         found = {
             name: KnownHistory(did, scid, number, version, log, _spans(spans), gone)
             for name, did, scid, number, version, log, spans, gone in histories
@@ -299,6 +305,7 @@ class IdentityState:
             dict(rescored),
             dict(vouched),
             dict.fromkeys(forgotten),
+            ResultsState.unpack(results),
             {(birth.issuer, birth.serial): birth.did for birth in map(Birth._make, births)},
         )
 
@@ -347,6 +354,13 @@ class IdentityState:
                 self.hashed[uri_hash(url)] = url
             case BatchTaken(digest, issuer, data):
                 self.batches[digest] = (issuer, data)
+            case MaterialTaken():
+                self.results.apply_material(entry)
+            case ResultTaken(nonce=nonce):
+                self.use_nonce(nonce)
+                self.results.apply_result(entry)
+            case Disavowed():
+                self.results.apply_disavowed(entry, holder)
 
 
 MAX_NONCES = 65_536

@@ -18,6 +18,7 @@ from verify.identity.entries import (
     WalletBound,
     Withdrawn,
 )
+from verify.results.entries import Disavowed, MaterialTaken, ResultTaken
 
 
 def words(entry: IdentityEntry) -> tuple[str, dict[str, Any]]:
@@ -57,3 +58,14 @@ def words(entry: IdentityEntry) -> tuple[str, dict[str, Any]]:
             return f"The status list {url} was taken.", about
         case BatchTaken(digest, issuer, _):
             return f"A production batch of {issuer} was taken.", {"digest": digest.hex()}
+        case MaterialTaken(what, name, data):
+            about = {"what": what, "name": name, "bytes": len(data)}
+            return f"Evidence is judged by other {what}: {name}.", about
+        case ResultTaken(ref, digest, _, boot, level, not_after):
+            about = {"reference": ref.hex(), "result": digest.hex(), "boot": boot}
+            about |= {"level": level, "not_after": not_after}
+            return f"A device attested: {level}.", about
+        case Disavowed(ref, ids, since, reason):
+            about = {"reference": ref.hex(), "results": [item.hex() for item in ids]}
+            about |= {"since": since, "reason": reason}
+            return "What a device attested with was revoked.", about

@@ -16,6 +16,11 @@ from verify.store.database import check_schema, connect, guarded, transaction, u
 SCHEMA = 1
 STRANGER = "http:"
 """Principals that begin like this are addresses: nobody vouches that they are different people."""
+WAITING = "waiting:"
+"""Principals that begin like this are devices whose envelopes verify and wait for something else:
+nothing of theirs is dropped for something newer, it is refused, so that its sender keeps it."""
+_WAITING_SHARE = 8
+"""A waiting device may have so many times what a principal may."""
 _SHARE = 4
 """Strangers together have this part of the whole: with enough addresses they would have it all."""
 _STALE = 1024
@@ -149,21 +154,25 @@ class Quarantine(Closing):
             self._load()  # the sums must be those of what is there
             raise
 
-    def take(self, kid: bytes, *, limit: int | None = None) -> list[Parked]:
+    def take(
+        self, kid: bytes, *, limit: int | None = None, after: Parked | None = None
+    ) -> list[Parked]:
         """What is parked for a kid, in order of receipt; it stays until :meth:`delete`.
 
         Args:
             kid: the hint of the envelopes.
             limit: at most so many, the oldest.
+            after: only what comes after this one.
 
         Raises:
             StateError: ``state.corrupt``, ``state.io``.
         """
+        start = (-1, -1) if after is None else (after.received_at, after.id)
         with guarded(self.path):
             rows = self._connection.execute(
                 "SELECT id, received_at, principal, data FROM parked WHERE kid = ? "
-                "ORDER BY received_at, id LIMIT ?",
-                (kid, -1 if limit is None else limit),
+                "AND (received_at, id) > (?, ?) ORDER BY received_at, id LIMIT ?",
+                (kid, *start, -1 if limit is None else limit),
             ).fetchall()
         return [Parked(*row) for row in rows]
 
@@ -244,12 +253,14 @@ class Quarantine(Closing):
         if strange and cost <= self._max_total // _SHARE:
             self._make_room(self._max_total // _SHARE - cost)
         used = self._used.get(new.principal, 0)
-        over = max(used + cost - self._max_principal, self._total + cost - self._max_total)
+        waiting = new.principal.startswith(WAITING)
+        most = self._max_principal * (_WAITING_SHARE if waiting else 1)
+        over = max(used + cost - most, self._total + cost - self._max_total)
         too_large = strange and cost > self._max_total // _SHARE
-        if over > used or self._max_kid < 1 or too_large:
+        if over > (0 if waiting else used) or self._max_kid < 1 or too_large:
             self._connection.execute("UPDATE meta SET refused = refused + 1")
             return False
-        if self._items.get((new.principal, new.kid), 0) >= self._max_kid:
+        if not waiting and self._items.get((new.principal, new.kid), 0) >= self._max_kid:
             over -= self._drop_oldest("kid = ? AND principal = ?", new.kid, new.principal)
         while over > 0:
             over -= self._drop_oldest("principal = ?", new.principal)

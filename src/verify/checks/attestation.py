@@ -1,0 +1,106 @@
+"""Whether a reading stands on an attestation result that counts, and the level that this gives it.
+
+Nothing is asked on a network that never took a trust anchor and whose policy requires nothing. A
+device that has attested is held to it: after a reboot, the end of its result or a revocation its
+readings wait until it attests again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from depin_id.attestation.result import CONTRAINDICATED
+from verify.checks.identity import LEVELS, source_level
+from verify.results.state import Held
+from verify.verdict import Indeterminate
+from verify.world import Authenticated, Receipt, World
+
+RETRY = "attestation"
+
+
+class Ground(NamedTuple):
+    """What an envelope stands on.
+
+    Attributes:
+        level: how far its source is proven. result: id of the attestation result, or empty.
+        flags: sorted.
+    """
+
+    level: str
+    result: bytes = b""
+    flags: tuple[str, ...] = ()
+
+
+def ground_of(auth: Authenticated, receipt: Receipt, world: World) -> Ground | Indeterminate:
+    """The level of an envelope, or why it has to wait.
+
+    A result is for one boot of one key; readings of that boot stand on it, whether they name it,
+    an earlier one or none, within the policy's bound also those that came before it.
+    """
+    results, level = world.identity.results, source_level(auth)
+    held = results.by_key.get(auth.thumbprint)
+    if held is None:
+        return _unattested(auth, world, level)
+    boot = auth.envelope.provenance.epoch
+    of_boot = [item for item in held if item.boot == boot]
+    if not of_boot:
+        newest = held[-1].boot
+        return _wait("boot", f"boot {boot}", f"attested for boot {newest}")
+    wait_ms = world.policy.attestation.wait_s * 1000
+    good = [item for item in of_boot if item.counts(receipt.at)]
+    good = [item for item in good if item.since - receipt.at <= wait_ms]
+    if not good:
+        return _why_not(of_boot[-1], receipt)
+    # What was measured in a boot only grows, so the best that was said of it holds for all of it.
+    found = max(good, key=lambda item: (item.level, item.since))
+    if auth.envelope.claims.sub is None and level == "D1":
+        level = found.level
+    required = _required(auth, world)
+    if required and LEVELS.index(level) < LEVELS.index(required):
+        return _wait("level", level, required)
+    return Ground(level, found.id, _flags(found, receipt, world))
+
+
+def _flags(found: Held, receipt: Receipt, world: World) -> tuple[str, ...]:
+    flags: tuple[str, ...] = ()
+    if receipt.at < found.since:
+        flags = ("attestation.later",)
+    if found.unique and len(world.identity.results.sharing(found.root)) > 1:
+        flags = (*flags, "attestation.shared_root")
+    return flags
+
+
+def _unattested(auth: Authenticated, world: World, level: str) -> Ground | Indeterminate:
+    required = _required(auth, world)
+    if required:
+        return _wait("required", "no result", required)
+    ear = auth.envelope.provenance.ear
+    if ear is not None and world.identity.results.anchored:
+        return _wait("unknown", ear.hex())
+    return Ground(level)
+
+
+def _required(auth: Authenticated, world: World) -> str:
+    """The level that its profile needs of an own envelope of a device; empty for none."""
+    rules, minimum = world.policy.attestation, world.policy.levels.minimum
+    if auth.envelope.claims.sub is not None:
+        return ""
+    needed: str = minimum if world.identity.results.anchored and minimum in ("D2", "D3") else ""
+    if rules.required:
+        profile = auth.device.enrolment.profile or world.policy.default_profile
+        own = rules.required.get(profile.partition("@")[0], "")
+        needed = max(needed, own)
+    return needed
+
+
+def _why_not(newest: Held, receipt: Receipt) -> Indeterminate:
+    at = receipt.at
+    if newest.disavowed is not None and at >= newest.disavowed:
+        return _wait("revoked", newest.id.hex())
+    if newest.status >= CONTRAINDICATED or (newest.ended is not None and at >= newest.ended):
+        return _wait("contraindicated", newest.id.hex())
+    return _wait("expired", str(at), str(newest.not_after))
+
+
+def _wait(why: str, measured: str, limit: str = "") -> Indeterminate:
+    return Indeterminate(f"attestation.{why}", RETRY, measured, limit)
