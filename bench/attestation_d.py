@@ -14,7 +14,7 @@ from bench.table import Row, Target
 from bench.world import Lab
 from depin_id.keys import SoftwareSigner
 from tests.attestation import dices, idevids, nitros, vouchers
-from verify.attestation import Expected
+from verify.attestation import Appraisal, Expected, appraise_evidence
 
 _DEVICES = 20
 """Pieces of evidence in one turn, each of another device where the format has one."""
@@ -94,9 +94,16 @@ def _fdo() -> _Case:
 def _whole(
     case: idevids.Case | dices.Case | nitros.Case | vouchers.Case, raw: bytes
 ) -> Callable[[], object]:
-    found = case.run(raw)
+    expected, at, materials = case.expected, case.at, case.materials
+
+    def appraise() -> Appraisal:
+        return appraise_evidence(
+            case.media_type, raw, expected=expected, at=at, materials=materials
+        )
+
+    found = appraise()
     assert found.claims is not None, found.steps[-1]
-    return lambda: case.run(raw)
+    return appraise
 
 
 def _turn(actions: Sequence[Callable[[], object]]) -> float:

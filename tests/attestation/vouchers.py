@@ -197,6 +197,16 @@ class Case:
             signature = raw_sign(self.owner, signed_bytes(self.challenge, self.voucher))
         return cbor.encode({1: self.voucher, 2: signature, 3: self.challenge})
 
+    @property
+    def materials(self) -> Materials:
+        """What it is judged by."""
+        return Materials(Anchors(self.anchors), Models([MODEL]))
+
+    @property
+    def media_type(self) -> str:
+        """What it is called."""
+        return MEDIA_TYPE
+
     def run(self, raw: bytes | None = None) -> Appraisal:
         """Appraise it."""
         return appraise_evidence(
@@ -204,5 +214,5 @@ class Case:
             self.raw if raw is None else raw,
             expected=self.expected,
             at=self.at,
-            materials=Materials(Anchors(self.anchors), Models([MODEL])),
+            materials=self.materials,
         )
