@@ -75,7 +75,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "status": status.measure,
     "standing": standing.measure,
     "capability": capability.measure,
-    "attestation-chains": attestation_d.measure,
+    "attestation_d": attestation_d.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 
