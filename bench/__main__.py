@@ -17,6 +17,7 @@ from bench import (
     attestation_a,
     attestation_b,
     attestation_c,
+    attestation_d,
     capability,
     credentials,
     factory,
@@ -80,6 +81,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "attestation_a": attestation_a.measure,
     "attestation-phones": attestation_b.measure,
     "attestation_c": attestation_c.measure,
+    "attestation_d": attestation_d.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 

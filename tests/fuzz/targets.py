@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.fuzz import (
     attestation_a,
     attestation_b,
+    attestation_d,
     attestation_f,
     attestation_c,
     credentials,
@@ -27,6 +28,7 @@ __all__ = [
     "TARGETS",
     "attestation_a",
     "attestation_b",
+    "attestation_d",
     "attestation_f",
     "attestation_c",
     "credentials",
