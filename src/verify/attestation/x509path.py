@@ -89,16 +89,22 @@ def read_certificates(chain: Sequence[bytes], name: str, steps: Steps) -> list[x
             # Reading refuses duplicates and what is not DER.
             _ = certificate.extensions, certificate.subject, certificate.issuer
             spki_of(certificate)
-            steps.require(_is_bound(certificate, der), name, "malformed", "its signature's form")
+            bound = is_bound(der, certificate.tbs_certificate_bytes, certificate.signature)
+            steps.require(bound, name, "malformed", "its signature's form")
             found.append(certificate)
     fingerprints = {certificate.fingerprint(SHA256()) for certificate in found}
     steps.require(len(fingerprints) == len(found), name, "malformed", "no certificate twice")
     return found
 
 
-def _is_bound(certificate: x509.Certificate, der: bytes) -> bool:
-    """Whether what no signature covers has one form: the algorithm said twice, no unused bits."""
-    signature, signed = certificate.signature, certificate.tbs_certificate_bytes
+def is_bound(der: bytes, signed: bytes, signature: bytes) -> bool:
+    """Whether what no signature covers of a certificate or CRL has one form.
+
+    That is: the algorithm, said once more as it is signed, and a signature without unused bits.
+
+    Args:
+        der: all of it. signed: what the signature is over. signature: its bytes.
+    """
     start = der.find(signed) + len(signed)
     rest = der[start : len(der) - len(signature) - 1]
     # SEQUENCE of at most 127 bytes for the algorithm; PSS takes that at most.
@@ -112,7 +118,12 @@ def _unsupported(steps: Steps, name: str) -> Iterator[None]:
     """What ``cryptography`` does not know becomes a failed step."""
     try:
         yield
-    except (UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
+    except (
+        UnsupportedAlgorithm,
+        x509.DuplicateExtension,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
+    ) as error:
         steps.fail(name, "algorithm", type(error).__name__)
 
 
