@@ -26,6 +26,7 @@ from bench import (
     raw,
     rebuild,
     receipts,
+    standing,
     status,
     wire,
 )
@@ -71,6 +72,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "factory": factory.measure,
     "overload": _overload,
     "status": status.measure,
+    "standing": standing.measure,
     "capability": capability.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}

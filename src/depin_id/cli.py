@@ -19,7 +19,7 @@ from depin_id.commands.common import app, run
 
 _GROUPS: Final = (
     *("network", "device", "did", "credential", "status", "delegate"),
-    *("claim", "succession", "peaq"),
+    *("claim", "succession", "peaq", "attest"),
 )
 _COMMANDS: Final = ("sign", "inspect", "resolve", "factory", "payout")
 _ABOUT: Final = (

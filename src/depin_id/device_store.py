@@ -175,6 +175,11 @@ class OpenDevice(Closing):
         """The device's key."""
         return self.enrolment.key
 
+    @property
+    def signer(self) -> Signer:
+        """What holds the device's key; readings are signed by :meth:`Device.sign` alone."""
+        return self._signer
+
     def card(self, network: str) -> bytes | None:
         """The newest card of this network that was taken, as signed."""
         return self._networks.get(network).card
@@ -272,6 +277,11 @@ class OpenDevice(Closing):
     def result(self, network: str) -> HeldResult | None:
         """The result that is named in what is signed for a network."""
         return self._results.get(network)
+
+    def attested(self, network: str) -> bool:
+        """Whether that result counts for what is signed now; if not, it is time to attest."""
+        held = self.result(network)
+        return held is not None and held.good(self._positions.epoch, round(self._wall() * 1000))
 
     # --- what comes down -----------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import secrets
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from depin_id import cbor
 from depin_id.ack import NONCE_BYTES
@@ -191,12 +191,17 @@ class PositionStore:
         # Whoever loses one slot has to find at most one epoch less in the other.
         self._enter(epoch, both=epoch != recorded + 1)
 
+    def _carried(self, recorded: int) -> Carried | None:
+        if self._machine is None:
+            return None
+        found = read_carried(self._directory, self._device)
+        same = found is not None and (found.boot, found.epoch) == (self._machine, recorded)
+        return found if same else None
+
     def _carry_on(self, recorded: int) -> bool:
         """Go on in the epoch of the process before, when that ended cleanly and left it."""
-        if self._machine is None:
-            return False
-        carried = read_carried(self._directory, self._device)
-        if carried is None or (carried.boot, carried.epoch) != (self._machine, recorded):
+        carried = self._carried(recorded)
+        if carried is None:
             return False
         # Before anything is signed: neither file is true from then on.
         remove_carried(self._directory, HEADS_FILE)
@@ -204,6 +209,15 @@ class PositionStore:
         self._booted, self._shared = carried.epoch, True
         self.started = carried.started / 1000
         return True
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next signature will be under; asking does not begin it."""
+        with self._lock:
+            recorded = self._last().epoch
+            if self._booted is not None or (None not in self._slots and self._carried(recorded)):
+                return self._booted or recorded
+            return self._highest() + (2 if None in self._slots else 1)
 
     def share(self, network: str) -> int:
         """This boot's epoch, begun if need be; a clean end leaves it to the next process.
@@ -376,13 +390,9 @@ class Position:
     def used(self, message: bytes) -> None:
         """The position is used for these signed bytes (a Sig_structure)."""
         if self._taken:
-            _twice()
+            raise StateError("state.position_used", "a position was about to be signed twice")
         self._taken = True
         self._store._advance(self._network, self._subject, hashlib.sha256(message).digest())
 
     def __exit__(self, *_: object) -> None:
         self._store._lock.release()
-
-
-def _twice() -> NoReturn:
-    raise StateError("state.position_used", "a position was about to be signed twice")

@@ -320,9 +320,13 @@ def decode_delta(data: bytes, registration: bytes | None, did_of: Any) -> Admin 
 
 def delta_kind(data: bytes) -> int:
     """The kind of a delta. Raises StateError ``state.entry``."""
-    if len(data) < 2 or data[0] >> 5 != 4 or data[1] > 23:
-        _damaged("a delta without a kind")
-    return data[1]
+    if len(data) >= 2 and data[0] >> 5 == 4:
+        if data[1] < 24:
+            return data[1]
+        # One byte more (RFC 8949 section 3.1).
+        if data[1] == 24 and len(data) > 2:
+            return data[2]
+    _damaged("a delta without a kind")
 
 
 def sealing_ref(data: bytes) -> bytes:

@@ -32,26 +32,29 @@ class Authority:
     name: str
     key: PrivateKey = field(default_factory=new_key)
     parent: Authority | None = None
+    start: datetime = START
     certificate: x509.Certificate = field(init=False)
 
     def __post_init__(self) -> None:
         issuer = self.parent or self
-        self.certificate = issuer._certificate(self.name, self.key.public_key(), ca=True)
+        self.certificate = issuer._certificate(
+            _name(self.name), self.key.public_key(), ca=True, start=self.start
+        )
 
     def _certificate(
         self,
-        name: str,
+        name: x509.Name,
         key: PublicKey,
         *,
         ca: bool,
+        start: datetime,
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
         days: int = 3650,
-        start: datetime = START,
         serial: int | None = None,
     ) -> x509.Certificate:
         builder = (
             x509.CertificateBuilder()
-            .subject_name(_name(name))
+            .subject_name(name)
             .issuer_name(_name(self.name))
             .public_key(key)
             .serial_number(serial or x509.random_serial_number())
@@ -61,7 +64,7 @@ class Authority:
             .add_extension(_usage(ca), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         )
-        if self.parent is not None or ca is False or name != self.name:
+        if self.parent is not None or ca is False or name != _name(self.name):
             identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
             builder = builder.add_extension(identifier, critical=False)
         for extension, critical in extensions:
@@ -71,18 +74,24 @@ class Authority:
 
     def issue(
         self,
-        name: str,
+        name: str | x509.Name,
         key: PublicKey,
         *,
         extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
         ca: bool = False,
         days: int = 3650,
-        start: datetime = START,
+        start: datetime | None = None,
         serial: int | None = None,
     ) -> list[bytes]:
         """A leaf for a key, with its chain: DER, leaf first, without the root."""
         made = self._certificate(
-            name, key, ca=ca, extensions=extensions, days=days, start=start, serial=serial
+            _name(name) if isinstance(name, str) else name,
+            key,
+            ca=ca,
+            extensions=extensions,
+            days=days,
+            start=start or self.start,
+            serial=serial,
         )
         return [made.public_bytes(Encoding.DER), *self.chain()]
 

@@ -9,7 +9,7 @@ from depin_id import cbor
 
 _TOKEN = re.compile(
     r"\s+|/[^/]*/|\\\n"  # space, comments
-    r"|(?P<hex>h'[0-9A-Fa-f\s]*')|(?P<text>\"[^\"]*\")|(?P<number>-?[0-9]+)"
+    r"|(?P<hex>h'[0-9A-Fa-f\s]*')|(?P<text>\"(?:[^\"\\]|\\.)*\")|(?P<number>-?[0-9]+)"
     r"|(?P<word>true|false|null)|(?P<mark><<|>>|[\[\]{}(),:])"
 )
 
@@ -43,7 +43,7 @@ class _Tokens:
         if token[0] == "h":
             return bytes.fromhex("".join(token[2:-1].split()))
         if token[0] == '"':
-            return "".join(token[1:-1].split("\n")) if "\n" in token else token[1:-1]
+            return re.sub(r"\\(.)", r"\1", token[1:-1])
         if token in ("true", "false", "null"):
             return {"true": True, "false": False, "null": None}[token]
         if token == "[":

@@ -65,6 +65,23 @@ def test_an_expired_leaf_is_refused(strict: bool) -> None:
         _run(chain, strict=strict)
 
 
+def test_what_the_signature_does_not_cover_is_not_free() -> None:
+    while True:
+        leaf = MIDDLE.issue("leaf", new_key().public_key())[0]
+        if leaf[-1] & 3 == 0:
+            break
+    signature = x509.load_der_x509_certificate(leaf).signature
+    unused = leaf[: -len(signature) - 1] + b"\x02" + signature
+    assert x509.load_der_x509_certificate(unused).signature == signature
+    at = leaf.rindex(b"\x04\x03\x02\x03")
+    twice = leaf[: at + 2] + b"\x03" + leaf[at + 3 :]
+    assert twice != leaf
+    for changed in (unused, twice):
+        with pytest.raises(AttestationError) as caught:
+            read_certificates([changed], "x.form", Steps())
+        assert caught.value.code == "attestation.malformed"
+
+
 def test_the_end_of_the_path_is_that_of_the_first_certificate_to_expire() -> None:
     chain = MIDDLE.issue("leaf", new_key().public_key(), days=200)
     end = int(START.timestamp()) * 1000 + 200 * 86_400_000

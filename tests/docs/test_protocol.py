@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from depin_id import ack, cbor, cose, envelope, network, possession, witness
+from depin_id.attestation import ear, message
 from depin_id.claims import MAX_SECONDS
 from depin_id.senml import MAX_RECORDS
 from tests.docs.annotate import hex_of
@@ -56,7 +57,8 @@ def test_cddl_defines_what_it_uses_once_and_uses_what_it_defines() -> None:
     assert set(used) <= set(defined) | WORDS, set(used) - set(defined) - WORDS
     tops = {"cose-key", "sig-structure", "envelope", "pack", "status", "evidence", "card", "ack",
             "challenge", "resume", "beacon-input", "leaf", "records-content",
-            "gateway-payload", "receipt", "statement", "proof"}  # fmt: skip
+            "gateway-payload", "receipt", "statement", "proof", "attest", "attest-input",
+            "activation"}  # fmt: skip
     assert set(defined) - set(used) <= tops
 
 
@@ -64,6 +66,7 @@ def test_every_kind_of_the_code_is_in_the_table_of_kinds() -> None:
     kinds = {
         *(envelope.KIND_ENVELOPE, envelope.KIND_GATEWAY, network.KIND_CARD),
         *(ack.KIND_ACK, ack.KIND_CHALLENGE, ack.KIND_RESUME, possession.KIND),
+        *(message.KIND, ear.KIND),
     }
     assert kinds == set(re.findall(r"^\| `(\w+)` \| .* \| .* \|$", TEXT, re.MULTILINE))
     assert CDDL is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.fuzz import (
+    attestation_f,
     credentials,
     delegation,
     dids,
@@ -21,6 +22,7 @@ from tests.fuzz.target import TARGETS
 
 __all__ = [
     "TARGETS",
+    "attestation_f",
     "credentials",
     "delegation",
     "dids",

@@ -15,6 +15,7 @@ from depin_id.keys import P256_ORDER
 from depin_id.readings import Reading, reading
 from depin_id.testing import NOW, TestDevice, TestNetwork
 from tests.identity.delegated import chain, pack, put
+from tests.results import ways as attested
 from tests.verify.net import POLICY, Net, level, picture
 from verify.admin import perform
 from verify.identity.entries import Withdrawn
@@ -227,6 +228,7 @@ WAYS: dict[str, Way] = {
     "capability.region": _capability(region=(Box(0, 0, 1, 1),)),
     "capability.budget": _capability(max_count=0),
     "level.insufficient": _policy(POLICY + '[levels]\nminimum = "D2"\n', _readings(level())),
+    **attested.WAYS,
     "sequence.forked": _suspended,
     "chain.broken": _broken,
     "quota.exceeded": _policy(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -15,12 +14,10 @@ from depin_id.attestation import tpm_structures as structures
 from depin_id.attestation.message import MAX_ACTIVATION
 from depin_id.attestation.tpm2_evidence import Tpm2Evidence
 from depin_id.attestation.tpm_keys import TpmSigner
-from depin_id.attestation.tpm_tools import TpmTools
-from depin_id.durable import create_file, read_file
-from depin_id.errors import AttestationError, EncodingError, StateError
+from depin_id.attestation.tpm_tools import KEY_ATTRIBUTES, KEY_TEMPLATE, TpmTools
+from depin_id.errors import AttestationError
 from depin_id.keys import Signer
 
-AK_FILE: Final = "tpm-ak.cbor"
 PCRS: Final = range(8)
 """What the firmware of a machine measures: code, configuration, boot loader, secure boot."""
 EK_CERTIFICATES: Final = (
@@ -34,18 +31,15 @@ _QUOTES: Final = 5
 
 
 class TpmAttester:
-    """A TPM, and the attestation key (AK) of one device; close it, or use it in ``with``.
+    """A TPM and its attestation key (AK); close it, or use it in ``with``.
 
     Args:
-        directory: the device's, which its caller holds; the AK's file is made there.
         ek_chain: certificates (DER) between the EK's and its root, which the TPM does not hold.
     """
 
-    def __init__(self, directory: Path, *, ek_chain: Sequence[bytes] = ()) -> None:
-        self._path = directory / AK_FILE
+    def __init__(self, *, ek_chain: Sequence[bytes] = ()) -> None:
         self._issuers = tuple(ek_chain)
         self._tools = TpmTools()
-        self._ak: tuple[bytes, bytes] | None = None
         self._ek: tuple[bytes, str] | None = None
 
     def close(self) -> None:
@@ -62,11 +56,8 @@ class TpmAttester:
 
     @property
     def ak_public(self) -> bytes:
-        """TPMT_PUBLIC of the AK, which is made when it is needed first.
-
-        Raises AttestationError, StateError.
-        """
-        return self._attestation_key()[0][2:]
+        """TPMT_PUBLIC of the AK. Raises AttestationError."""
+        return self._public(self._load_ak())
 
     @property
     def ek_chain(self) -> tuple[bytes, ...]:
@@ -77,19 +68,18 @@ class TpmAttester:
         """
         return (self._endorsement_key()[0], *self._issuers)
 
-    def _attestation_key(self) -> tuple[bytes, bytes]:
-        if self._ak is None:
-            data = read_file(self._path, max_bytes=2048, private=True)
-            if data is None:
-                made = self._tools.create_key("|restricted")
-                create_file(self._path, cbor.encode(list(made)))
-                self._ak = made
-            else:
-                self._ak = _read_ak(self._path, data)
-        return self._ak
-
     def _load_ak(self) -> str:
-        return self._tools.load_key("ak", *self._attestation_key())
+        """A primary key of the endorsement hierarchy: the same each time, and kept nowhere.
+
+        Of keys elsewhere the TPM would obscure its counters (Part 1, section 36.7).
+        """
+        context = self._tools.path("ak.ctx")
+        if not context.exists():
+            self._tools.run_object(
+                *("tpm2_createprimary", "-Q", "-C", "e", "-G", KEY_TEMPLATE, "-g", "sha256"),
+                *("-a", f"{KEY_ATTRIBUTES}|restricted", "-c", str(context)),
+            )
+        return str(context)
 
     def _endorsement_key(self) -> tuple[bytes, str]:
         """Its certificate, and the handle or context of the key."""
@@ -126,6 +116,11 @@ class TpmAttester:
         )
         return context if self._tools.read("ek.der") == spki else None
 
+    def _public(self, key: str) -> bytes:
+        path = self._tools.path("key.pub")
+        self._tools.run_object("tpm2_readpublic", "-Q", "-c", key, "-o", str(path))
+        return self._tools.read("key.pub")[2:]
+
     def _begin(self) -> None:
         """Load keys anew: the TPM may have been reset since the last time."""
         self._tools.forget()
@@ -147,7 +142,7 @@ class TpmAttester:
         Raises:
             AttestationError: ``attestation.tpm``, ``attestation.tpm_tools``,
                 ``attestation.tpm_timeout``, ``attestation.tpm_certificate``,
-                ``attestation.malformed`` for a log that is too large. StateError.
+                ``attestation.malformed`` for a log that is too large.
         """
         self._begin()
         quote, signature, pcrs = self._quote(challenge)
@@ -229,8 +224,7 @@ class TpmAttester:
         ak, ek = self._load_ak(), self._endorsement_key()[1]
         command = ["tpm2_activatecredential", "-Q", "-c", ak, "-C", ek, "-i", blob]
         command += ["-o", str(tools.path("secret"))]
-        tools.run_object("tpm2_readpublic", "-Q", "-c", ek, "-o", str(tools.path("ek.pub")))
-        by_policy = not structures.attributes(tools.read("ek.pub")[2:]) & structures.USER_WITH_AUTH
+        by_policy = not structures.attributes(self._public(ek)) & structures.USER_WITH_AUTH
         session = str(tools.path("session"))
         if by_policy:
             tools.run("tpm2_startauthsession", "-Q", "--policy-session", "-S", session)
@@ -261,22 +255,6 @@ def _open(tools: TpmTools, command: Sequence[str]) -> None:
             f"the TPM does not open the credential: {error.message}",
             hint="is it for this device and its key of now? ask for another one",
         ) from error
-
-
-def _read_ak(path: Path, data: bytes) -> tuple[bytes, bytes]:
-    try:
-        value: Any = cbor.decode(data, max_bytes=2048)
-    except EncodingError as error:
-        _damaged(path, error.message)
-    if not isinstance(value, list) or [type(item) for item in value] != [bytes, bytes]:
-        _damaged(path, "it is not two byte strings")
-    return value[0], value[1]
-
-
-def _damaged(path: Path, what: str) -> NoReturn:
-    raise StateError(
-        "state.damaged", f"{path}: {what}", hint="remove the file: a new key is made, and attested"
-    )
 
 
 def _handles(printed: bytes) -> list[int]:

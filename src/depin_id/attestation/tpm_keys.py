@@ -40,7 +40,7 @@ class TpmSigner:
             AttestationError: as :meth:`~depin_id.attestation.tpm_tools.TpmTools.run`.
         """
         with TpmTools() as tools:
-            tpm_public, tpm_private = tools.create_key("")
+            tpm_public, tpm_private = tools.create_key()
         return cls(read_p256(tpm_public[2:]), tpm_public, tpm_private)
 
     @classmethod
@@ -50,18 +50,17 @@ class TpmSigner:
         Raises:
             EncodingError: ``key.malformed``. KeyRefused.
         """
-        blobs = (fields.get("tpm_public"), fields.get("tpm_private"))
-        if set(fields) != _FIELDS or not all(
-            type(blob) is bytes and 2 < len(blob) <= MAX_BLOB for blob in blobs
-        ):
+        area: Any = fields.get("tpm_public")
+        private: Any = fields.get("tpm_private")
+        if set(fields) != _FIELDS or not _is_blob(area) or not _is_blob(private):
             raise EncodingError("key.malformed", "the fields are not those of a key in a TPM")
         try:
-            public = read_p256(fields["tpm_public"][2:])
+            public = read_p256(area[2:])
         except AttestationError as error:
             raise EncodingError("key.malformed", error.message) from error
         if fields["curve"] != "p256" or fields["public"] != public.cose_key:
             raise EncodingError("key.malformed", "the public key is not that of the TPM's")
-        return cls(public, *blobs)
+        return cls(public, area, private)
 
     @property
     def key_file(self) -> bytes:
@@ -106,3 +105,7 @@ class TpmSigner:
             *("-d", tools.write("digest", digest), "-o", str(tools.path("signature"))),
         )
         return read_ecdsa(tools.read("signature"))
+
+
+def _is_blob(value: object) -> bool:
+    return type(value) is bytes and 2 < len(value) <= MAX_BLOB

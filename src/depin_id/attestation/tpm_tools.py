@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -20,16 +21,24 @@ SECONDS: Final = 120
 """Bound on one command: some TPMs take a minute to make an RSA key."""
 MAX_OUTPUT: Final = 65_536
 
+KEY_TEMPLATE: Final = "ecc:ecdsa-sha256:null"
+KEY_ATTRIBUTES: Final = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign"
+"""A P-256 key that was made in the TPM and cannot leave it."""
+
 
 class TpmTools:
-    """The tools, and a folder (0700) for what they read and write; gone with :meth:`close`."""
+    """The tools, and a folder (0700) for what they read and write.
+
+    It is removed by :meth:`close`, or when nothing uses it any more.
+    """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="depin-tpm-")
+        self._folder = Path(tempfile.mkdtemp(prefix="depin-tpm-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def close(self) -> None:
         """Remove the folder. A second call does nothing."""
-        self._folder.cleanup()
+        self._remove()
 
     def __enter__(self) -> TpmTools:
         return self
@@ -39,7 +48,7 @@ class TpmTools:
 
     def path(self, name: str) -> Path:
         """A file of the folder."""
-        return Path(self._folder.name) / name
+        return self._folder / name
 
     def write(self, name: str, data: bytes) -> str:
         """Put something there for a command; gives its path."""
@@ -78,7 +87,7 @@ class TpmTools:
                 capture_output=True,
                 timeout=SECONDS,
                 check=False,
-                cwd=self._folder.name,
+                cwd=self._folder,
                 env={**os.environ, "LC_ALL": "C"},
             )
         except subprocess.TimeoutExpired as error:
@@ -111,20 +120,16 @@ class TpmTools:
 
     # --- keys that only this TPM can use --------------------------------------------------------
 
-    def create_key(self, attributes: str) -> tuple[bytes, bytes]:
+    def create_key(self) -> tuple[bytes, bytes]:
         """Make a P-256 signing key under the owner's storage key.
-
-        Args:
-            attributes: as tpm2_create takes them, beside those that keep it in the TPM.
 
         Returns:
             TPM2B_PUBLIC and TPM2B_PRIVATE; the latter is sealed by the TPM, for itself.
         """
-        kept = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign"
         files = (str(self.path("new.pub")), str(self.path("new.priv")))
         self.run_object(
-            *("tpm2_create", "-Q", "-C", self._storage_key(), "-G", "ecc:ecdsa-sha256:null"),
-            *("-g", "sha256", "-a", f"{kept}{attributes}", "-u", files[0], "-r", files[1]),
+            *("tpm2_create", "-Q", "-C", self._storage_key(), "-G", KEY_TEMPLATE),
+            *("-g", "sha256", "-a", KEY_ATTRIBUTES, "-u", files[0], "-r", files[1]),
         )
         return self.read("new.pub"), self.read("new.priv")
 
@@ -141,7 +146,7 @@ class TpmTools:
 
     def forget(self) -> None:
         """Drop all contexts: a TPM that was reset takes none of those before."""
-        for context in Path(self._folder.name).glob("*.ctx"):
+        for context in self._folder.glob("*.ctx"):
             context.unlink()
 
     def _storage_key(self) -> str:

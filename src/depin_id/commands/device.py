@@ -16,7 +16,8 @@ from depin_id.device import Device
 from depin_id.device_file import DEVICE_FILE
 from depin_id.device_file import read_enrolment as read_device
 from depin_id.enrolment import Enrolment, parse_degrees
-from depin_id.errors import ConfigError
+from depin_id.errors import ConfigError, StateError
+from depin_id.keys import Signer
 from depin_id.network import load_card
 from depin_id.possession import enrol_statement
 from depin_id.printable import json_text
@@ -58,12 +59,20 @@ def new(
     passphrase_file: Annotated[
         Path | None, typer.Option(help="Its first line seals the key file.")
     ] = None,
+    tpm: Annotated[
+        bool, typer.Option("--tpm", help="Make the key (P-256) in the machine's TPM.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make a device: a fresh key (mode 0600) and its position store.
 
+    With --tpm the key never leaves the TPM: the folder holds what this TPM alone can use. The TPM
+    is found as tpm2-tools find it, by TPM2TOOLS_TCTI.
+
     Example: depin-id device new dev --name "roof, north" --profile noise@1
     """
+    if tpm and passphrase_file is not None:
+        raise ConfigError("usage", "a key in a TPM has no passphrase")
     if curve not in ("ed25519", "p256"):
         raise ConfigError("usage", f"there is no curve {curve[:40]!r}", hint="ed25519 or p256")
     if profile and _PROFILE.fullmatch(profile) is None:
@@ -81,8 +90,18 @@ def new(
         role="gateway" if gateway else "device",
         place=_place(lat, lon),
         passphrase=read_passphrase(passphrase_file),
+        signer=_tpm_key(directory) if tpm else None,
     ) as device:
         _print(device.enrolment, as_json)
+
+
+def _tpm_key(directory: Path) -> Signer:
+    # Most devices have no TPM, and load nothing of it.
+    from depin_id.attestation.tpm_keys import TpmSigner
+
+    if (directory / DEVICE_FILE).exists():
+        raise StateError("state.exists", f"{directory} holds a device already")
+    return TpmSigner.new()
 
 
 @commands.command("show")

@@ -18,7 +18,7 @@ from depin_id.did.folder import DidFolder
 from depin_id.did.multikey import decode_multikey
 from depin_id.did.resolver import Resolver
 from depin_id.errors import ConfigError, DIDError, StateError
-from depin_id.keyfile import read_key
+from depin_id.keyfile import open_key, read_key
 from depin_id.keys import PublicKey
 from depin_id.owners.party import KeyOf, Party, key_in_did
 
@@ -50,7 +50,7 @@ def open_party(path: Path, passphrase_file: Path | None = None) -> Party:
         folder = DidFolder.open(path, passphrase)
         return Party(folder.verification_method, folder.signer)
     enrolment = read_enrolment(path)
-    party = Party.of_key(read_key(path / KEY_FILE, passphrase=passphrase))
+    party = Party.of_key(open_key(path / KEY_FILE, passphrase=passphrase))
     if party.signer.public_key != enrolment.key:
         raise StateError("state.signer", f"the key in {path} is not that of its device")
     return party

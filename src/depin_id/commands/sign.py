@@ -12,6 +12,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from depin_id.carried import machine_boot
 from depin_id.commands.common import network_and_card, open_output, read_input, read_passphrase
 from depin_id.device import Device
 from depin_id.errors import ConfigError, TransportError
@@ -74,7 +75,7 @@ def sign(
     shown = None if capability is None else _identity(capability)
     with ExitStack() as stack:
         device = stack.enter_context(
-            Device.open(directory, passphrase=read_passphrase(passphrase_file))
+            Device.open(directory, passphrase=read_passphrase(passphrase_file), boot=machine_boot())
         )
         if card is not None:
             device.take_card(card)

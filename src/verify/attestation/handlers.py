@@ -71,9 +71,18 @@ class EvidenceHandler(Protocol[Parsed]):
 
 
 _BUILT_IN: Final[Mapping[str, str]] = {
+    "android-key": "verify.attestation.android_key",
+    "app-attest": "verify.attestation.app_attest",
     "tpm2": "verify.attestation.tpm2",
     "idevid": "verify.attestation.idevid",
+    "cca": "verify.attestation.cca",
+    "eat": "verify.attestation.eat",
+    "esp-tee": "verify.attestation.esp_tee",
     "psa": "verify.attestation.psa",
+    "nitro": "verify.attestation.nitro",
+    "android-key": "verify.attestation.android_key",
+    "app-attest": "verify.attestation.app_attest",
+    "open-dice": "verify.attestation.open_dice",
 }
 """Format to the module that has its handler, as ``HANDLER``."""
 

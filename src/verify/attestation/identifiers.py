@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 
+@lru_cache(maxsize=256)
 def spki_of(certificate: x509.Certificate) -> bytes:
     """The SubjectPublicKeyInfo of a certificate, DER.
 

@@ -47,12 +47,12 @@ def ground_of(auth: Authenticated, receipt: Receipt, world: World) -> Ground | I
         newest = held[-1].boot
         return _wait("boot", f"boot {boot}", f"attested for boot {newest}")
     wait_ms = world.policy.attestation.wait_s * 1000
-    ear = auth.envelope.provenance.ear
     good = [item for item in of_boot if item.counts(receipt.at)]
     good = [item for item in good if item.since - receipt.at <= wait_ms]
     if not good:
         return _why_not(of_boot[-1], receipt)
-    found = next((item for item in good if item.id == ear), good[-1])
+    # What was measured in a boot only grows, so the best that was said of it holds for all of it.
+    found = max(good, key=lambda item: (item.level, item.since))
     if auth.envelope.claims.sub is None and level == "D1":
         level = found.level
     required = _required(auth, world)

@@ -52,7 +52,7 @@ class RescoringReview:
         self._ref = marks.ref
         if isinstance(marks, Compromised):
             return self._compromised(fold, marks)
-        return self._disavowed(fold, marks)
+        return self._disavowed(fold, marks, at)
 
     def finish(self) -> str:
         """What is wrong with the end of a commit; empty when nothing is."""
@@ -65,13 +65,13 @@ class RescoringReview:
         self._marks[entry.thumbprint] = entry.since
         return ""
 
-    def _disavowed(self, fold: Fold, entry: Disavowed) -> str:
+    def _disavowed(self, fold: Fold, entry: Disavowed, at: int) -> str:
         self._marks |= dict.fromkeys(entry.ids, entry.since)
         holder = fold.state.subjects[fold.state.by_ref[entry.ref]]
         if holder.erased:
             # What it had shown is gone with it.
             return ""
-        revocations = materials_of(fold).revocations
+        revocations = materials_of(fold, at).revocations
         for identity in entry.ids:
             held = fold.identity.results.result(identity)
             if held is None or held.did != holder.did:

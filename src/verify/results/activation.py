@@ -6,20 +6,15 @@ section 24). What it has to open to is derived, so nothing is kept while the dev
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography import x509
-
 from depin_id import cbor
 from depin_id.attestation import tpm2_evidence
 from depin_id.errors import AttestationError
-from verify.attestation.identifiers import spki_of
 from verify.attestation.materials import Materials
-from verify.attestation.tpm2.credential import credential_for
-from verify.attestation.tpm2.public import read_public
+from verify.attestation.tpm2.credential import activation_of, credential_for
 from verify.identity.desk import StatementResult, attempt
 from verify.requests import hexed
 from verify.results.materials import materials_of
@@ -40,15 +35,7 @@ def pair_in(media_type: str, evidence: bytes) -> Pair:
     found = tpm2_evidence.read(evidence)
     if not found.ek_chain:
         raise _wrong("the evidence has no certificate of an endorsement key")
-    return _pair(found.ek_chain[0], found.ak_public)
-
-
-def _pair(ek_certificate: bytes, ak_public: bytes) -> Pair:
-    try:
-        spki = spki_of(x509.load_der_x509_certificate(ek_certificate))
-    except Exception as error:
-        raise _wrong(f"the certificate cannot be read: {type(error).__name__}") from None
-    return hashlib.sha256(spki).digest(), read_public(ak_public).name
+    return activation_of(found.ek_chain, found.ak_public)
 
 
 def secret_of(key: bytes, thumbprint: bytes, pair: Pair) -> bytes:
@@ -84,8 +71,8 @@ def make_credential(aggregator: Aggregator, request: bytes, now: int) -> tuple[b
     fold = aggregator.fold
     if fold.registry.holder(thumbprint) is None:
         raise _wrong("no enrolled device has this key")
-    materials: Materials = materials_of(fold)
-    secret = secret_of(aggregator.activation_key, thumbprint, _pair(chain[0], public))
+    materials: Materials = materials_of(fold, now)
+    secret = secret_of(aggregator.activation_key, thumbprint, activation_of(chain, public))
     made = credential_for(
         chain,
         public,

@@ -25,10 +25,10 @@ def attestations(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str
     wanted = None if request.get("did") is None else text(request, "did")
     newest = [held[-1] for held in state.by_key.values() if held]
     roots = {held.root: held.unique for held in newest}
-    shared = [
+    shared: list[dict[str, Any]] = [
         {"root": root.hex(), "unique": roots.get(root, False), "dids": sorted(dids)}
         for root, dids in sorted(state.roots().items())
-        if len(list(dids)) > 1
+        if len(dids) > 1
     ]
     among = {did for row in shared for did in row["dids"]}
     found = [held for held in newest if wanted in (None, held.did)]

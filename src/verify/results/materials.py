@@ -25,10 +25,10 @@ MAX_BUNDLE: Final = 4 << 20
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
-def materials_of(fold: Fold) -> Materials:
-    """Everything that evidence is judged by as of the newest entry."""
+def materials_of(fold: Fold, at: int) -> Materials:
+    """Everything that evidence is judged by as of the newest entry, at a time in ms."""
     age = fold.policy.attestation.revocation_max_age_s * 1000
-    return materials_from(fold.identity.results.bundles(), max_age_ms=age)
+    return materials_from(fold.identity.results.bundles(), max_age_ms=age, at=at)
 
 
 def check_material(fold: Fold, entry: MaterialTaken) -> None:

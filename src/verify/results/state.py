@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -102,7 +102,7 @@ class ResultsState:
         """DIDs of the devices that have shown this hardware root."""
         return tuple(self._rooted.get(root, ()))
 
-    def roots(self) -> Mapping[bytes, Iterable[str]]:
+    def roots(self) -> Mapping[bytes, Collection[str]]:
         """Every hardware root with the DIDs that have shown it."""
         return self._rooted
 

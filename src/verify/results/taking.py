@@ -76,7 +76,7 @@ def verify_message(fold: Fold, message: AttestMessage, opened: Pair | None, now:
         message.evidence,
         expected=Expected(challenge=binding.challenge, key=key, activation=opened),
         at=now,
-        materials=materials_of(fold),
+        materials=materials_of(fold, now),
         model="" if birth is None else birth.model,
     )
     claims = appraisal.claims
@@ -159,7 +159,7 @@ def _result(
     claims: VerifiedClaims,
     message: AttestMessage,
 ) -> AttestationResult:
-    materials, policy = materials_of(fold), fold.policy.attestation
+    materials, policy = materials_of(fold, appraisal.at), fold.policy.attestation
     ends = min(appraisal.not_after, appraisal.at + policy.max_age_s * 1000)
     return AttestationResult(
         verifier=fold.card.network,
