@@ -12,7 +12,7 @@ from verify.verdict import ACCEPTED, CODES, FLAGS
 
 VERIFY = Path(__file__).resolve().parents[2] / "src" / "verify"
 CALLS = {"Rejected", "Indeterminate", "Finding", "_rejected", "_refused", "fault_of", "Refusal"}
-ERRORS = {"profile.invalid"}
+ERRORS = {"profile.invalid", "attestation.file", "attestation.format"}
 """Codes of errors that share a family's name with verdicts."""
 APPRAISING = ("attestation", "results")
 """Folders whose errors share a family's name with verdicts: docs/attestation has them."""

@@ -80,8 +80,6 @@ _BUILT_IN: Final[Mapping[str, str]] = {
     "esp-tee": "verify.attestation.esp_tee",
     "psa": "verify.attestation.psa",
     "nitro": "verify.attestation.nitro",
-    "android-key": "verify.attestation.android_key",
-    "app-attest": "verify.attestation.app_attest",
     "open-dice": "verify.attestation.open_dice",
 }
 """Format to the module that has its handler, as ``HANDLER``."""
@@ -113,6 +111,6 @@ def handler_for(media_type: str) -> EvidenceHandler[Any]:
         raise AttestationError(
             "attestation.format",
             f"no format of evidence is called {media_type[:100]!r}",
-            hint="`depin-verify evidence --help` lists those that are known",
+            hint="`depin-verify evidence` says which formats there are",
         )
     return found

@@ -18,7 +18,7 @@ from verify.results.activation import MAX_REQUEST
 def attest(
     directory: Directory,
     file: Annotated[
-        str, typer.Argument(metavar="MESSAGE", help="Of `depin-id attest ...`; - is stdin.")
+        str, typer.Argument(metavar="MESSAGE", help="Of one of `depin-id attest`; - is stdin.")
     ],
     out: Annotated[
         str | None, typer.Option("-o", "--out", help="Where to write the signed result; -.")
