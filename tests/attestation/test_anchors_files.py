@@ -35,6 +35,7 @@ def _b64(data: bytes) -> str:
 
 
 JWK = {"kty": "EC", "crv": "P-256", "x": _b64(POINT[1:33]), "y": _b64(POINT[33:])}
+JWK_TEXT = json.dumps(JWK)
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,19 @@ def _signed(
     return cbor.encode(Tag(18, [protected, {}, payload, raw]))
 
 
+def good_corims() -> list[bytes]:
+    """CoRIMs that are taken: unsigned, signed, with attest keys and registers."""
+    pem = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    psa = Tag(601, {1: "BL", 4: "1.0", 5: b"s" * 32})
+    registers = {1: {14: {"rim": [[1, b"\xaa" * 32]]}}}
+    triples = {
+        0: [[ENVIRONMENT, [_measured(psa), registers]]],
+        3: [[ENVIRONMENT | {1: Tag(550, b"i" * 33)}, [Tag(554, pem)]]],
+    }
+    plain = _corim(_comid(triples=triples), _4={0: Tag(1, 5), 1: Tag(1, 1 << 33)})
+    return [plain, _signed(plain)]
+
+
 def test_names_and_signers_of_components() -> None:
     psa = Tag(601, {1: "BL", 4: "1.0", 5: b"s" * 32})
     component = "psa.software-component"

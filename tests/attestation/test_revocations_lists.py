@@ -35,6 +35,9 @@ ONLY_SOME = x509.IssuingDistributionPoint(None, None, True, False, None, False, 
 FROM = datetime.fromtimestamp(NOW / 1000, UTC)
 
 
+STATUS = '{"entries": {"6681": {"status": "REVOKED", "reason": "KEY_COMPROMISE"}}}'
+
+
 def _crl(
     issuer: Authority = MIDDLE,
     *,
