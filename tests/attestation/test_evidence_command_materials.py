@@ -34,7 +34,7 @@ def test_materials_are_added_listed_and_removed(site: Site) -> None:
     (folder / "models.toml").write_text(MODELS)
     (folder / "list.der").write_bytes(_crl())
     (folder / "middle.pem").write_bytes(MIDDLE.certificate.public_bytes(Encoding.PEM))
-    commands = {
+    commands: dict[str, list[str | Path]] = {
         "anchors": ["add", site.root, folder / "roots"],
         "references": ["add", site.root, folder / "models.toml", "--name", "chips"],
         "revocations": [
