@@ -169,6 +169,41 @@ def test_evidence_is_affirmed_with_an_activated_credential(
     assert tpm2_evidence.read(other).certify is None
 
 
+def credential_of(tpm: SoftwareTpm, attester: TpmAttester, secret: bytes) -> bytes:
+    _, ek_chain, ak = cbor.decode(attester.request(bytes(32)))
+    return credential_for(
+        ek_chain,
+        ak,
+        anchors=anchors(tpm),
+        at=round(time.time() * 1000),
+        secret=secret,
+        randomness=secrets.token_bytes,
+    )
+
+
+def test_every_endorsement_key_opens_its_credential(
+    tpm: SoftwareTpm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The P-384 one, which is used by password; the RSA one, when the TPM does not keep it."""
+    with TpmAttester(ek_chain=chain(tpm)) as attester:
+        rsa = attester.ek_chain[0]
+    with monkeypatch.context() as patch:
+        patch.setattr("depin_id.attestation.tpm_device.EK_CERTIFICATES", ((0x01C00016, None),))
+        with TpmAttester(ek_chain=chain(tpm)) as attester:
+            assert attester.ek_chain[0] != rsa
+            assert attester.activate(credential_of(tpm, attester, b"p" * 32)) == b"p" * 32
+    monkeypatch.setattr("depin_id.attestation.tpm_device._handles", unkept)
+    with TpmAttester(ek_chain=chain(tpm)) as attester:
+        assert attester.ek_chain[0] == rsa
+        assert attester.activate(credential_of(tpm, attester, b"r" * 32)) == b"r" * 32
+
+
+def unkept(printed: bytes) -> list[int]:
+    """Handles without the persistent ones."""
+    found = [int(word, 16) for word in printed.decode().split() if word != "-"]
+    return [handle for handle in found if handle >> 24 != 0x81]
+
+
 def test_a_power_cycle_counts_and_an_extended_pcr_shows(
     tpm: SoftwareTpm, signer: TpmSigner
 ) -> None:
@@ -279,14 +314,9 @@ def test_the_commands_of_a_tpm(tpm: SoftwareTpm, tmp_path: Path) -> None:
     kind, parts, _ = read_statement((tmp_path / "request").read_bytes())
     assert kind == ACTIVATE
     _, ek_chain, ak = cbor.decode(parts[0])
-    credential = credential_for(
-        ek_chain,
-        ak,
-        anchors=anchors(tpm),
-        at=round(time.time() * 1000),
-        secret=b"s" * 32,
-        randomness=secrets.token_bytes,
-    )
+    with TpmAttester(ek_chain=chain(tpm)) as attester:
+        assert [list(attester.ek_chain), attester.ak_public] == [ek_chain, ak]
+        credential = credential_of(tpm, attester, b"s" * 32)
     (tmp_path / "credential").write_bytes(credential)
     options = ["--challenge", "challenge", "--network", "card.cbor"]
     run_inside(
