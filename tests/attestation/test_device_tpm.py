@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,7 @@ from depin_id.statements import read_statement
 from depin_id.testing import TestNetwork
 from tests.attestation.swtpm import SoftwareTpm, running_tpm
 from tests.cli.inside import run as run_inside
+from tests.paths import ROOT
 from verify.attestation import Anchor, Anchors, Expected, Model, Steps
 from verify.attestation.tpm2 import HANDLER
 from verify.attestation.tpm2.credential import activation_of, credential_for
@@ -224,6 +227,33 @@ def test_a_power_cycle_counts_and_an_extended_pcr_shows(
     assert after[0] == before[0] + 1
     assert after[1] == before[1]
     assert after[2][4] == bytes(32)
+
+
+def test_the_script_starts_resets_and_stops_one(tmp_path: Path) -> None:
+    with running_tpm(tmp_path / "tpm"):
+        pass
+
+    def script(what: str) -> str:
+        command = [sys.executable, str(ROOT / "examples" / "software_tpm.py"), what]
+        return subprocess.run(
+            [*command, str(tmp_path / "tpm")],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout
+
+    there = SoftwareTpm(tmp_path / "tpm")
+    try:
+        assert script("start") == script("start") == f"export TPM2TOOLS_TCTI={there.tcti}\n"
+        there.extend(1, bytes(32))
+        first = there.run("tpm2_pcrread", "sha256:1")
+        script("restart")
+        assert there.run("tpm2_pcrread", "sha256:1") != first
+    finally:
+        script("stop")
+    with pytest.raises(subprocess.CalledProcessError):
+        there.run("tpm2_pcrread", "sha256:1")
 
 
 # --- without one, and broken ones --------------------------------------------------------------
