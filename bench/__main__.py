@@ -14,6 +14,8 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import (
+    attestation_a,
+    attestation_b,
     capability,
     credentials,
     factory,
@@ -72,6 +74,8 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "overload": _overload,
     "status": status.measure,
     "capability": capability.measure,
+    "attestation-tpm": attestation_a.measure,
+    "attestation-phones": attestation_b.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from depin_id.errors import AttestationError
@@ -64,7 +65,44 @@ def test_an_expired_leaf_is_refused(strict: bool) -> None:
         _run(chain, strict=strict)
 
 
+def test_what_the_signature_does_not_cover_is_not_free() -> None:
+    while True:
+        leaf = MIDDLE.issue("leaf", new_key().public_key())[0]
+        if leaf[-1] & 3 == 0:
+            break
+    signature = x509.load_der_x509_certificate(leaf).signature
+    unused = leaf[: -len(signature) - 1] + b"\x02" + signature
+    assert x509.load_der_x509_certificate(unused).signature == signature
+    at = leaf.rindex(b"\x04\x03\x02\x03")
+    twice = leaf[: at + 2] + b"\x03" + leaf[at + 3 :]
+    assert twice != leaf
+    for changed in (unused, twice):
+        with pytest.raises(AttestationError) as caught:
+            read_certificates([changed], "x.form", Steps())
+        assert caught.value.code == "attestation.malformed"
+
+
 def test_the_end_of_the_path_is_that_of_the_first_certificate_to_expire() -> None:
     chain = MIDDLE.issue("leaf", new_key().public_key(), days=200)
     end = int(START.timestamp()) * 1000 + 200 * 86_400_000
     assert _run(chain, strict=False).not_after == _run(chain, strict=True).not_after == end
+
+
+def test_what_no_signature_covers_has_one_form() -> None:
+    good = MIDDLE.issue("leaf", new_key().public_key())[0]
+    signature = x509.load_der_x509_certificate(good).signature
+    at = len(good) - len(signature) - 1
+    assert good[at] == 0
+    found = 0
+    for bit in (1, 2, 4):
+        changed = good[:at] + bytes([bit]) + good[at + 1 :]
+        with pytest.raises(AttestationError) as caught:
+            read_certificates([changed], "x.form", Steps())
+        found += caught.value.code == "attestation.malformed"
+    assert found == 3
+    # ecdsa-with-SHA256 outside, where the signed part says so too: SHA-384 instead.
+    name = bytes.fromhex("2a8648ce3d040302")
+    last = good.rindex(name)
+    changed = good[: last + 7] + b"\x03" + good[last + 8 :]
+    with pytest.raises(AttestationError):
+        read_certificates([changed], "x.form", Steps())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.fuzz import (
+    attestation_a,
     attestation_f,
     credentials,
     delegation,
@@ -22,6 +23,7 @@ from tests.fuzz.target import TARGETS
 
 __all__ = [
     "TARGETS",
+    "attestation_a",
     "attestation_f",
     "credentials",
     "delegation",

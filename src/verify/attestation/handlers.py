@@ -71,7 +71,11 @@ class EvidenceHandler(Protocol[Parsed]):
 
 
 _BUILT_IN: Final[Mapping[str, str]] = {
+    "android-key": "verify.attestation.android_key",
+    "app-attest": "verify.attestation.app_attest",
     "tpm2": "verify.attestation.tpm2",
+    "idevid": "verify.attestation.idevid",
+    "nitro": "verify.attestation.nitro",
 }
 """Format to the module that has its handler, as ``HANDLER``."""
 

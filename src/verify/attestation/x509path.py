@@ -3,7 +3,8 @@
 Two validators. :func:`verify_strict` is that of ``cryptography``, for chains that follow the Web
 PKI's rules. Devices' chains often do not (GeneralizedTime before 2050, no expiry, critical
 extensions of their own): :func:`verify_path` is for those, and says in :class:`PathRules` what it
-allows. Neither accepts a certificate that an end entity issued: loops over pairs would.
+allows. Neither accepts a certificate that an end entity issued, unless the rules say so: loops over
+pairs would.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, Literal, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 from cryptography.x509 import verification
@@ -31,6 +34,13 @@ MAX_CERTIFICATE: Final = 16_384
 MIN_RSA: Final = 2048
 _DER: Final = Encoding.DER
 _HASHES: Final = (SHA256, SHA384, SHA512)
+_OF_READING: Final = (
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What reading raises beside ValueError."""
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 _KNOWN: Final = frozenset(
     (ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE)
@@ -47,12 +57,16 @@ class PathRules:
         critical: dotted OIDs of critical extensions that the format itself reads.
         leaf_may_be_ca: whether the leaf may have the CA bit (Open DICE's have).
         key_usage: whether a CA without key usage is refused.
+        plain_attester: whether the certificate right above the leaf may lack the CA bit, as those
+            of early Android factories do. The format then has to see to it that no attested key
+            stands there.
     """
 
     dates: Literal["check", "ignore"] = "check"
     critical: frozenset[str] = frozenset()
     leaf_may_be_ca: bool = False
     key_usage: bool = True
+    plain_attester: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +97,34 @@ def read_certificates(chain: Sequence[bytes], name: str, steps: Steps) -> list[x
         small = isinstance(der, bytes) and len(der) <= MAX_CERTIFICATE
         steps.require(small, name, "malformed", "a certificate of bounded size")
         with steps.typed(name), _unsupported(steps, name):
-            certificate = x509.load_der_x509_certificate(der)
-            if certificate.version is not x509.Version.v3:
-                steps.fail(name, "malformed", "a certificate is not of version 3")
-            # Reading refuses duplicates and what is not DER.
-            _ = certificate.extensions, certificate.subject, certificate.issuer
-            spki_of(certificate)
-            found.append(certificate)
-    fingerprints = {certificate.fingerprint(SHA256()) for certificate in found}
-    steps.require(len(fingerprints) == len(found), name, "malformed", "no certificate twice")
+            certificate, wrong = _read_certificate(der)
+        steps.require(not wrong, name, "malformed", wrong or "read")
+        found.append(certificate)
+    steps.require(len(set(chain)) == len(found), name, "malformed", "no certificate twice")
     return found
+
+
+@lru_cache(maxsize=512)
+def _read_certificate(der: bytes) -> tuple[x509.Certificate, str]:
+    """A certificate, and what is wrong with its form. The same come again with every boot."""
+    certificate = x509.load_der_x509_certificate(der)
+    if certificate.version is not x509.Version.v3:
+        return certificate, "a certificate is not of version 3"
+    # Reading refuses duplicates and what is not DER.
+    _ = certificate.extensions, certificate.subject, certificate.issuer
+    spki_of(certificate)
+    return certificate, "" if _is_bound(certificate, der) else "its signature's form"
+
+
+def _is_bound(certificate: x509.Certificate, der: bytes) -> bool:
+    """Whether what no signature covers has one form: the algorithm said twice, no unused bits."""
+    signature, signed = certificate.signature, certificate.tbs_certificate_bytes
+    start = der.find(signed) + len(signed)
+    rest = der[start : len(der) - len(signature) - 1]
+    # SEQUENCE of at most 127 bytes for the algorithm; PSS takes that at most.
+    algorithm = rest[: 2 + rest[1]] if len(rest) > 2 and rest[1] < 128 else b""
+    whole = der.endswith(b"\x00" + signature)
+    return whole and bool(algorithm) and algorithm in signed
 
 
 @contextmanager
@@ -100,7 +132,7 @@ def _unsupported(steps: Steps, name: str) -> Iterator[None]:
     """What ``cryptography`` does not know becomes a failed step."""
     try:
         yield
-    except (UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except _OF_READING as error:
         steps.fail(name, "algorithm", type(error).__name__)
 
 
@@ -124,7 +156,7 @@ def verify_strict(
     roots = {anchor.certificate: anchor for anchor in anchors if anchor.certificate and anchor.spki}
     if not roots:
         steps.fail(f"{name}.anchor", "anchor", "no trust anchor that is a certificate")
-    store = verification.Store([x509.load_der_x509_certificate(der) for der in roots])
+    store = _store(tuple(roots))
     below = [item for item in certificates[1:] if item.public_bytes(_DER) not in roots]
     if len(below) < len(certificates) - 1 and certificates[-1].public_bytes(_DER) not in roots:
         steps.fail(f"{name}.chain", "chain", "a root that is not the last")
@@ -149,6 +181,11 @@ def verify_strict(
         steps.fail(f"{name}.chain", "chain", "a certificate that is not of the chain")
     steps.passed(f"{name}.chain", f"{len(used)} certificates up to {roots[used[-1]].name}")
     return Path(tuple(certificates), roots[used[-1]], min(map(_end, chain[:-1])))
+
+
+@lru_cache(maxsize=16)
+def _store(roots: tuple[bytes, ...]) -> verification.Store:
+    return verification.Store([x509.load_der_x509_certificate(der) for der in roots])
 
 
 def verify_path(
@@ -238,6 +275,8 @@ def _check_certificate(
         if not rules.leaf_may_be_ca and basic is not None and basic.ca:
             steps.fail(f"{name}.leaf", "chain", "the leaf is a certificate authority")
         return
+    if index == 1 and rules.plain_attester and (basic is None or not basic.ca):
+        return
     if basic is None or not basic.ca:
         steps.fail(f"{name}.authority", "chain", f"certificate {index} is no authority")
     below = sum(1 for item in found[1:index] if not _is_self_issued(item))
@@ -274,9 +313,17 @@ def _hash_of(certificate: x509.Certificate) -> HashAlgorithm | None:
         return None
 
 
+@lru_cache(maxsize=256)
+def _public_key(spki: bytes) -> PublicKeyTypes:
+    """Authorities sign for many devices: their keys are read once, and quicker when used again."""
+    return load_der_public_key(spki)
+
+
+@lru_cache(maxsize=512)
 def _signed_by(child: x509.Certificate, spki: bytes) -> bool:
+    """Whether a key has signed a certificate. Those of authorities come with every device."""
     try:
-        key = load_der_public_key(spki)
+        key = _public_key(spki)
         signature, signed = child.signature, child.tbs_certificate_bytes
         digest = child.signature_hash_algorithm
         if isinstance(key, ed25519.Ed25519PublicKey) and digest is None:

@@ -15,7 +15,6 @@ from typing import Final, NoReturn
 from depin_id.errors import EncodingError
 from verify.attestation.tpm2 import wire
 
-MAX_EVENTS: Final = 2048
 MAX_LOG: Final = 49_152
 PCRS: Final = 24
 _NO_ACTION: Final = 0x00000003
@@ -109,8 +108,6 @@ def read_event_log(data: bytes) -> EventLog:
     events: list[Event] = []
     locality: int | None = None
     while reader.at < len(data):
-        if len(events) >= MAX_EVENTS:
-            _wrong(f"more than {MAX_EVENTS} events")
         event = _read_event(reader, banks)
         if event.kind != _NO_ACTION:
             events.append(event)

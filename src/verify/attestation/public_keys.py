@@ -1,0 +1,61 @@
+"""Public keys in evidence: those that a device can sign with, and signatures as r || s."""
+
+from __future__ import annotations
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
+
+from depin_id.ecdsa import P384Key, VerificationKey, admit_p384
+from depin_id.keys import PublicKey, admit
+
+
+def admitted(key: object) -> VerificationKey | None:
+    """A key of ``cryptography`` admitted; None of another kind than Ed25519, P-256 and P-384.
+
+    Raises:
+        KeyRefused: it is of such a kind and not admissible.
+    """
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return admit("ed25519", key.public_bytes(Encoding.Raw, PublicFormat.Raw))
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        if isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
+            point = key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+            return admit("p256", point) if key.key_size == 256 else admit_p384(point)
+    return None
+
+
+def device_key(key: object) -> PublicKey | None:
+    """The same, of those curves only that devices sign readings with. Raises KeyRefused."""
+    found = admitted(key)
+    return found if isinstance(found, PublicKey) else None
+
+
+def read_spki(der: bytes) -> VerificationKey | None:
+    """The key of a SubjectPublicKeyInfo in its one usual spelling; None for anything else.
+
+    Raises:
+        KeyRefused: the key is not admissible.
+    """
+    try:
+        key = load_der_public_key(der)
+        if key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != der:
+            return None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+    return admitted(key)
+
+
+def spki_bytes(key: VerificationKey) -> bytes:
+    """The SubjectPublicKeyInfo of an admitted key, DER."""
+    loaded: ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
+    if key.curve == "ed25519":
+        loaded = ed25519.Ed25519PublicKey.from_public_bytes(key.raw)
+    else:
+        curve = ec.SECP384R1() if isinstance(key, P384Key) else ec.SECP256R1()
+        loaded = ec.EllipticCurvePublicKey.from_encoded_point(curve, key.raw)
+    return loaded.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
