@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -31,8 +33,17 @@ from depin_id.testing import TestNetwork
 from tests.attestation.swtpm import SoftwareTpm, running_tpm
 from tests.cli.inside import run as run_inside
 from tests.paths import ROOT
-from verify.attestation import Anchor, Anchors, Expected, Model, Steps
-from verify.attestation.tpm2 import HANDLER
+from verify.attestation import (
+    Anchor,
+    Anchors,
+    Appraisal,
+    Expected,
+    Materials,
+    Model,
+    Models,
+    appraise_evidence,
+)
+from verify.attestation.materials import Reference
 from verify.attestation.tpm2.credential import activation_of, credential_for
 
 NET = TestNetwork("tpm-tests")
@@ -156,18 +167,37 @@ def test_evidence_is_affirmed_with_an_activated_credential(
     )
     read = tpm2_evidence.read(raw)
     assert set(read.pcrs) == set(range(8))
-    steps = Steps()
-    claims = HANDLER.verify(
-        HANDLER.parse(raw, steps),
-        anchors=anchors(tpm),
-        expected=expected,
-        model=Model("any", frozenset({"tpm2"})),
-        at=now,
-        steps=steps,
+    approved = tuple(
+        Reference(f"pcr{index}", frozenset({digest})) for index, digest in read.pcrs.items()
     )
-    assert claims.challenge_seen == challenge
-    assert claims.bound_key.key == signer.public_key and claims.bound_key.protected
-    assert claims.counters["resets"] > 0
+    model = Model("any", frozenset({"tpm2"}), references=approved, revocation="none")
+
+    def appraise(evidence: bytes, asked: Expected = expected) -> Appraisal:
+        return appraise_evidence(
+            tpm2_evidence.MEDIA_TYPE,
+            evidence,
+            expected=asked,
+            at=now,
+            materials=Materials(anchors=anchors(tpm), models=Models([model])),
+        )
+
+    found = appraise(raw)
+    assert found.level == "D3", found.reasons
+    assert found.claims is not None and found.claims.challenge_seen == challenge
+    bound = found.claims.bound_key
+    assert bound.key == signer.public_key and bound.protected
+    assert found.claims.counters["resets"] > 0
+    # A key that is not in the TPM, another challenge, no credential: nothing is left of it.
+    assert appraise(other).level == "D1"
+    changes: list[dict[str, Any]] = [
+        *({"challenge": bytes(32)}, {"activation": None}, {"key": NET.device().key}),
+    ]
+    for changed in changes:
+        assert appraise(raw, replace(expected, **changed)).claims is None, changed
+    # Firmware that measures otherwise is not approved.
+    tpm.extend(2, b"x" * 32)
+    with TpmAttester(ek_chain=chain(tpm)) as attester:
+        assert appraise(attester.evidence(challenge, signer)).level == "D2"
     # Of a key that is not in it the TPM says nothing.
     assert tpm2_evidence.read(other).certify is None
 
