@@ -73,7 +73,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "overload": _overload,
     "status": status.measure,
     "capability": capability.measure,
-    "attestation-phones": attestation_b.measure,
+    "attestation_b": attestation_b.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 
