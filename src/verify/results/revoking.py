@@ -48,7 +48,7 @@ def take(
     since = request.get("since") or 0
     if type(since) is not int or not 0 <= since <= aggregator.now():
         raise ConfigError("admin.request", "since is a receipt time that has been, in ms")
-    revoked = _revoked_by(entry)
+    revoked = _revoked_by(aggregator.fold, entry)
     found = _by_device(aggregator.fold, revoked)
     entries: list[Disavowed | Rescored] = []
     touched: list[dict[str, Any]] = []
@@ -70,8 +70,11 @@ def take(
     return answer | {"index": aggregator.administer([entry, *entries])}
 
 
-def _revoked_by(entry: MaterialTaken) -> dict[str, str]:
-    materials = materials_from(((entry.what, entry.name, entry.data),), max_age_ms=0)
+def _revoked_by(fold: Fold, entry: MaterialTaken) -> dict[str, str]:
+    # A CRL says something only under the anchors that its issuer's chain ends at.
+    held = [part for part in fold.identity.results.bundles() if part[0] == "anchors"]
+    bundles = (*held, (entry.what, entry.name, entry.data))
+    materials = materials_from(bundles, max_age_ms=0)
     return {
         identifier: reason
         for snapshot in materials.revocations.snapshots
