@@ -14,6 +14,10 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import (
+    attestation_a,
+    attestation_b,
+    attestation_c,
+    attestation_d,
     capability,
     credentials,
     factory,
@@ -74,6 +78,10 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "status": status.measure,
     "standing": standing.measure,
     "capability": capability.measure,
+    "attestation_a": attestation_a.measure,
+    "attestation-phones": attestation_b.measure,
+    "attestation_c": attestation_c.measure,
+    "attestation_d": attestation_d.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from tests.fuzz import (
+    attestation_a,
+    attestation_b,
+    attestation_d,
     attestation_e,
     attestation_f,
+    attestation_c,
     credentials,
     delegation,
     dids,
@@ -23,8 +27,12 @@ from tests.fuzz.target import TARGETS
 
 __all__ = [
     "TARGETS",
+    "attestation_a",
+    "attestation_b",
+    "attestation_d",
     "attestation_e",
     "attestation_f",
+    "attestation_c",
     "credentials",
     "delegation",
     "dids",

@@ -164,7 +164,8 @@ class _Case:
         elif bound.how == "challenge":
             steps.passed("binding.key", "by the challenge alone")
         if claims.not_after is not None:
-            steps.require(self.at < claims.not_after, "binding.time", "expired", "it is over")
+            left = (claims.not_after - self.at) // 1000
+            steps.require(left > 0, "binding.time", "expired", f"{left} seconds are left of it")
 
     # --- what it is worth -----------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from verify.identity.challenges import CHALLENGE_S, check_nonce
 from verify.identity.desk import StatementResult, attempt
 from verify.registry import Device
 from verify.requests import hexed
-from verify.results.activation import Pair, check_opened, pair_in
+from verify.results.activation import ACTIVATION, Pair, check_opened, pair_in
 from verify.results.entries import ResultTaken
 from verify.results.materials import materials_of
 from verify.results.state import private_part
@@ -203,7 +203,9 @@ def take(aggregator: Aggregator, data: bytes) -> dict[str, Any]:
     if message.activation is not None:
         _, key = _signer(fold, message, now)
         opened = pair_in(message.media_type, message.evidence)
-        check_opened(aggregator.activation_key, key.thumbprint, opened, message.activation)
+        check_opened(
+            aggregator.keys.derived(ACTIVATION), key.thumbprint, opened, message.activation
+        )
     shown = verify_message(fold, message, opened, now)
     entry = ResultTaken(
         fold.state.subjects.ref(shown.device.subject),

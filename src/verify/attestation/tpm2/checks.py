@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from depin_id.keys import PublicKey, admit
@@ -113,4 +114,10 @@ def _device_key(key: Public, steps: Steps) -> PublicKey | None:
     if key.kind != public.ECC or key.curve != 3:
         return None
     with steps.typed("tpm2.key.admitted", "key"):
-        return admit("p256", public.point_of(key))
+        return _admit(public.point_of(key))
+
+
+@lru_cache(maxsize=512)
+def _admit(point: bytes) -> PublicKey:
+    """A device's key is the same with every boot."""
+    return admit("p256", point)
