@@ -226,10 +226,10 @@ def _own(data: bytes, taken: int, covers: frozenset[str]) -> RevocationSnapshot:
         _refuse(f"it has {sorted(unknown)[0][:40]!r}, which is not known")
     named = value.get("covers", [])
     if not isinstance(named, list) or not all(isinstance(item, str) for item in named):
-        _refuse("`covers` is a list of formats")
+        _refuse("'covers' is a list of formats")
     rows = value.get("revoked", [])
     if not isinstance(rows, list) or len(rows) > MAX_ENTRIES:
-        _refuse("`revoked` is a list of tables")
+        _refuse("'revoked' is a list of tables")
     revoked: dict[str, str] = {}
     for row in rows:
         identifier, reason = _row(row)
@@ -246,7 +246,7 @@ def _own(data: bytes, taken: int, covers: frozenset[str]) -> RevocationSnapshot:
 def _row(row: Any) -> tuple[str, str]:
     """One of ``[[revoked]]``: a serial number with format or issuer, a key, or an identifier."""
     if not isinstance(row, Mapping) or not set(row) <= {"serial", "of", "key", "reason"}:
-        _refuse("an entry of `revoked` has serial and of, or key, and a reason")
+        _refuse("an entry of 'revoked' has serial and of, or key, and a reason")
     reason = row.get("reason", "")
     if not isinstance(reason, str) or len(reason) > 200:
         _refuse("a reason is a short text")
@@ -256,7 +256,7 @@ def _row(row: Any) -> tuple[str, str]:
     if key is None and isinstance(serial, str) and isinstance(scope, str) and scope:
         if _HEX.fullmatch(serial) is not None and len(scope) <= 64:
             return serial_identifier(scope, int(serial, 16)), reason
-    _refuse("`serial` is hexadecimal and needs `of`; `key` is the SHA-256 of its SPKI, 64 digits")
+    _refuse("'serial' is hexadecimal and needs 'of'; 'key' is the SHA-256 of its SPKI, 64 digits")
 
 
 def _moment(value: Any, default: int | None) -> int | None:
