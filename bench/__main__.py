@@ -82,7 +82,6 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "attestation-phones": attestation_b.measure,
     "attestation_c": attestation_c.measure,
     "attestation_d": attestation_d.measure,
-    "attestation_b": attestation_b.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 
