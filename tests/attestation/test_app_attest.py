@@ -350,3 +350,9 @@ def test_an_assertion_is_held_to_key_challenge_app_and_counter() -> None:
     for raw, more, kind in cases:
         code = _refused(verify_assertion, raw, **about | more)
         assert code == f"attestation.{kind}"
+
+
+def test_an_app_is_no_firmware_whatever_its_maker_says_of_the_key() -> None:
+    vouched = replace(_model(), protects_key=True)
+    found = _appraise(Parts().evidence(), Materials(ANCHORS, Models([vouched])))
+    assert found.affirmed and found.level == "D2"

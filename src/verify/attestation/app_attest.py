@@ -156,6 +156,7 @@ class AppAttest:
             device_ids=_device_ids(data),
             measurements=(Measurement(name="app", digest=data.app),),
             measures=True,
+            firmware=False,
             not_after=path.not_after,
         )
 

@@ -240,7 +240,7 @@ class _Case:
         vouched = approved and configured and self.model.protects_key
         if not claims.bound_key.protected and not vouched:
             return "D1"
-        return "D3" if approved and configured else "D2"
+        return "D3" if approved and configured and claims.firmware else "D2"
 
 
 def _unapproved(claims: VerifiedClaims, model: Model) -> Sequence[str]:
