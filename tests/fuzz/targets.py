@@ -5,10 +5,10 @@ from __future__ import annotations
 from tests.fuzz import (
     attestation_a,
     attestation_b,
+    attestation_c,
     attestation_d,
     attestation_e,
     attestation_f,
-    attestation_c,
     credentials,
     delegation,
     dids,

@@ -100,15 +100,6 @@ def read_certificates(chain: Sequence[bytes], name: str, steps: Steps) -> list[x
             certificate, wrong = _read_certificate(der)
         steps.require(not wrong, name, "malformed", wrong or "read")
         found.append(certificate)
-            certificate = x509.load_der_x509_certificate(der)
-            if certificate.version is not x509.Version.v3:
-                steps.fail(name, "malformed", "a certificate is not of version 3")
-            # Reading refuses duplicates and what is not DER.
-            _ = certificate.extensions, certificate.subject, certificate.issuer
-            spki_of(certificate)
-            bound = is_bound(der, certificate.tbs_certificate_bytes, certificate.signature)
-            steps.require(bound, name, "malformed", "its signature's form")
-            found.append(certificate)
     steps.require(len(set(chain)) == len(found), name, "malformed", "no certificate twice")
     return found
 
@@ -122,12 +113,10 @@ def _read_certificate(der: bytes) -> tuple[x509.Certificate, str]:
     # Reading refuses duplicates and what is not DER.
     _ = certificate.extensions, certificate.subject, certificate.issuer
     spki_of(certificate)
-    return certificate, "" if _is_bound(certificate, der) else "its signature's form"
+    bound = is_bound(der, certificate.tbs_certificate_bytes, certificate.signature)
+    return certificate, "" if bound else "its signature's form"
 
 
-def _is_bound(certificate: x509.Certificate, der: bytes) -> bool:
-    """Whether what no signature covers has one form: the algorithm said twice, no unused bits."""
-    signature, signed = certificate.signature, certificate.tbs_certificate_bytes
 def is_bound(der: bytes, signed: bytes, signature: bytes) -> bool:
     """Whether what no signature covers of a certificate or CRL has one form.
 
