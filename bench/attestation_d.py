@@ -64,12 +64,12 @@ def _open_dice(form: str) -> _Case:
         ed25519.Ed25519PrivateKey.generate(),
         ec.generate_private_key(ec.SECP256R1()),
     )
-    signed = [edwards, edwards, point, point]
+    signed: list[_PrivateKey] = [edwards, edwards, point, point]
     return _Case(
         f"Open DICE as {form}, three layers",
         [_whole(case, case.raw)] * _DEVICES,
         signed,
-        "2 of Ed25519, 2 of P-256",
+        "2 of Ed25519, 2 of P-256; one device again and again",
     )
 
 
@@ -86,7 +86,7 @@ def _nitro() -> _Case:
 
 def _fdo() -> _Case:
     case = vouchers.Case(vouchers.voucher())
-    signed = [vouchers.P256, vouchers.RSA, vouchers.P384, vouchers.LAST]
+    signed: list[_PrivateKey] = [vouchers.P256, vouchers.RSA, vouchers.P384, vouchers.LAST]
     note = "2 of P-256, 1 of P-384, 1 of RSA-2048"
     return _Case("FDO voucher, three transfers", [_whole(case, case.raw)] * _DEVICES, signed, note)
 

@@ -41,11 +41,12 @@ def check_ak(ak: Public, steps: Steps) -> None:
 
 
 def _check_stays(key: Public, name: str, steps: Steps) -> None:
+    found = f"{key.attributes:#010x}"
     for bit, called in _STAYS:
-        steps.require(key.has(bit), f"{name}.{called}", "key", f"{key.attributes:#010x}")
-    steps.require(not key.has(public.DECRYPT), f"{name}.decrypt", "key", f"{key.attributes:#010x}")
-    shared = key.has(public.ENCRYPTED_DUPLICATION)
-    steps.require(not shared, f"{name}.duplication", "key", "it cannot be duplicated")
+        steps.require(bool(key.attributes & bit), f"{name}.{called}", "key", found)
+    steps.require(not key.attributes & public.DECRYPT, f"{name}.decrypt", "key", found)
+    shared = key.attributes & public.ENCRYPTED_DUPLICATION
+    steps.require(not shared, f"{name}.duplication", "key", found)
 
 
 def check_signature(
