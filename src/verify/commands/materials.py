@@ -215,7 +215,7 @@ def _listing(what: str) -> None:
     )
     def remove(
         directory: Directory,
-        name: Annotated[str, typer.Argument(metavar="NAME", help="As `list` shows it.")],
+        name: Annotated[str, typer.Argument(metavar="NAME", help="As the list shows it.")],
         as_json: AsJson = False,
     ) -> None:
         if not name:
