@@ -196,7 +196,7 @@ def test_a_claim_that_is_not_of_the_format(claims: dict[int, Any], step: str) ->
 def test_times_are_held_against_that_of_the_appraisal() -> None:
     _failed(appraise(_token(_with(_4=SECONDS))), "eat.exp", "expired")
     assert appraise(_token(_with(_4=SECONDS + 1))).affirmed
-    assert appraise(_token(_with(_4=SECONDS + 0.5))).not_after == NOW + 500
+    assert appraise(_token(_with(_4=SECONDS + 90.5))).not_after == NOW + 90_500
     for label, name in ((5, "nbf"), (6, "iat")):
         early = CLAIMS | {label: SECONDS + 61}
         _failed(appraise(_token(early)), f"eat.{name}", "expired")
