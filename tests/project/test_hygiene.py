@@ -20,6 +20,7 @@ KNOWN = {
     "github.com",
     "golang.org",
     "identity.foundation",
+    "ietf.org",
     "keepachangelog.com",
     "psacertified.org",
     "semver.org",
