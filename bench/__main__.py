@@ -14,10 +14,10 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import (
-    attestation_a,
-    attestation_b,
-    attestation_c,
-    attestation_d,
+    attest_chains,
+    attest_phones,
+    attest_tokens,
+    attest_tpm,
     capability,
     credentials,
     factory,
@@ -78,10 +78,10 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "status": status.measure,
     "standing": standing.measure,
     "capability": capability.measure,
-    "attestation_a": attestation_a.measure,
-    "attestation-phones": attestation_b.measure,
-    "attestation_c": attestation_c.measure,
-    "attestation_d": attestation_d.measure,
+    "attest_tpm": attest_tpm.measure,
+    "attest_phones": attest_phones.measure,
+    "attest_tokens": attest_tokens.measure,
+    "attest_chains": attest_chains.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 

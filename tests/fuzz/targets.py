@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from tests.fuzz import (
-    attestation_a,
-    attestation_b,
-    attestation_c,
-    attestation_d,
-    attestation_e,
-    attestation_f,
+    appraising,
+    attesters,
+    chains,
     credentials,
     delegation,
     dids,
@@ -16,10 +13,13 @@ from tests.fuzz import (
     logs,
     owning,
     peaq,
+    phones,
     statements,
     stores,
     tenure,
     texts,
+    tokens,
+    tpms,
     wire,
     witnesses,
 )
@@ -27,12 +27,12 @@ from tests.fuzz.target import TARGETS
 
 __all__ = [
     "TARGETS",
-    "attestation_a",
-    "attestation_b",
-    "attestation_d",
-    "attestation_e",
-    "attestation_f",
-    "attestation_c",
+    "tpms",
+    "phones",
+    "chains",
+    "appraising",
+    "attesters",
+    "tokens",
     "credentials",
     "delegation",
     "dids",
