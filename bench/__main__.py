@@ -14,6 +14,10 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import (
+    attest_chains,
+    attest_phones,
+    attest_tokens,
+    attest_tpm,
     capability,
     credentials,
     factory,
@@ -74,6 +78,10 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "status": status.measure,
     "standing": standing.measure,
     "capability": capability.measure,
+    "attest_tpm": attest_tpm.measure,
+    "attest_phones": attest_phones.measure,
+    "attest_tokens": attest_tokens.measure,
+    "attest_chains": attest_chains.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from depin_id.carried import machine_boot
 from depin_id.device import Device
 from depin_id.errors import ConfigError, DepinError, StateError
 from firmware_bridge.backoff import Backoff
@@ -71,7 +72,9 @@ class Bridge:
         self._failure: BaseException | None = None
         card = config.card()
         self.device = Device.open(
-            config.resolve(config.bridge.device), passphrase=config.passphrase()
+            config.resolve(config.bridge.device),
+            passphrase=config.passphrase(),
+            boot=machine_boot(),
         )
         self._closing: list[Callable[[], None]] = [self.device.close]
         try:

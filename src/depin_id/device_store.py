@@ -250,7 +250,7 @@ class OpenDevice(Closing):
                 :func:`~depin_id.attestation.message.sign_message`. StateError, SignatureInvalid.
         """
         self._check_open()
-        if binding.boot != self._positions.share(binding.audience):
+        if binding.boot != self._positions.epoch:
             raise AttestationError(
                 "attestation.boot",
                 "the evidence is for another boot than this one",

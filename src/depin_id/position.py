@@ -67,8 +67,7 @@ class PositionStore:
     def __init__(
         self, directory: Path, thumbprint: bytes, *, boot: bytes | None = None, started: float = 0
     ) -> None:
-        self.started = started
-        self._machine, self._shared = boot, False
+        self.started, self._machine, self._shared = started, boot, False
         self._directory = directory
         self._device = thumbprint[:16]
         self._lock = threading.RLock()
@@ -76,6 +75,7 @@ class PositionStore:
         self._streams: dict[_Stream, _StreamState] = {}
         self._booted: int | None = None
         self._slots = self._read_slots()
+        self._left = read_carried(directory, self._device)
         self._heads, self._heads_epoch = self._read_heads()
         self._lost = all(slot is None for slot in self._slots)
         self._resumes = self._read_resumes()
@@ -161,13 +161,17 @@ class PositionStore:
     def _highest(self) -> int:
         """The highest epoch that anything readable speaks of."""
         slots = [slot.epoch for slot in self._slots if slot is not None]
-        return max([*slots, self._heads_epoch, self._booted or 0])
+        left = 0 if self._left is None else self._left.epoch
+        return max([*slots, self._heads_epoch, left, self._booted or 0])
 
     def _enter(self, epoch: int, *, both: bool) -> None:
         if epoch > MAX_POSITION:
             raise StateError(
                 "state.epochs_exhausted", "all boot epochs are used", hint="enrol a new key"
             )
+        if self._left is not None:
+            remove_carried(self._directory)
+            self._left = None
         last = self._last()
         target = 1 if self._slots[0] is last else 0
         # The older or damaged one first: the good one stays until it is replaced.
@@ -180,9 +184,8 @@ class PositionStore:
     def _boot(self) -> None:
         if self._booted is not None:
             return
-        damaged = None in self._slots
-        recorded = self._last().epoch
-        if not damaged and self._carry_on(recorded):
+        damaged, recorded = None in self._slots, self._last().epoch
+        if self._carry_on(recorded):
             return
         # A damaged slot may have held one epoch more than the other: skip it.
         epoch = self._highest() + (2 if damaged else 1)
@@ -192,11 +195,9 @@ class PositionStore:
         self._enter(epoch, both=epoch != recorded + 1)
 
     def _carried(self, recorded: int) -> Carried | None:
-        if self._machine is None:
-            return None
-        found = read_carried(self._directory, self._device)
-        same = found is not None and (found.boot, found.epoch) == (self._machine, recorded)
-        return found if same else None
+        left = self._left
+        same = left is not None and (left.boot, left.epoch) == (self._machine, recorded)
+        return left if same and None not in self._slots else None
 
     def _carry_on(self, recorded: int) -> bool:
         """Go on in the epoch of the process before, when that ended cleanly and left it."""
@@ -205,6 +206,7 @@ class PositionStore:
             return False
         # Before anything is signed: neither file is true from then on.
         remove_carried(self._directory, HEADS_FILE)
+        self._left = None
         self._streams = {stream: _StreamState(*at) for stream, at in carried.streams.items()}
         self._booted, self._shared = carried.epoch, True
         self.started = carried.started / 1000
@@ -215,7 +217,7 @@ class PositionStore:
         """The epoch that the next signature will be under; asking does not begin it."""
         with self._lock:
             recorded = self._last().epoch
-            if self._booted is not None or (None not in self._slots and self._carried(recorded)):
+            if self._booted is not None or self._carried(recorded) is not None:
                 return self._booted or recorded
             return self._highest() + (2 if None in self._slots else 1)
 

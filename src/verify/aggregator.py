@@ -68,7 +68,6 @@ class Aggregator(Closing):
         progress: called with (entries replayed, entries in all) while opening.
 
     Attributes:
-        activation_key: what credentials for TPMs are derived from, as long as it is open.
         attesters: how often each key may attest.
         unpublished: why the newest checkpoint could not be published; None when it could.
 
@@ -91,7 +90,7 @@ class Aggregator(Closing):
         if steady is None and clock is wall_clock:
             steady = steady_clock
         self._time = ReceiptTime(clock, steady)
-        self.randomness, self.activation_key = randomness, randomness(32)
+        self.randomness = randomness
         self._closed = False
         self._broken: Exception | None = None
         self.unpublished: DepinError | None = None

@@ -397,7 +397,7 @@ FLAGS: dict[str, str] = {
     "inner.malformed": "What the gateway carried is no envelope.",
     "inner.unknown": "What the gateway carried is of a device that is not enrolled.",
     "late": "It filled a position below the highest one known.",
-    "parked": "It waited in quarantine until its device was enrolled.",
+    "parked": "It waited in quarantine until its device was enrolled or had attested.",
     "record.context": "The record is context for others (a position), not a measurement.",
     "record.unchecked": "The profile takes names it does not know, and this is one.",
     "record.refused": "Some of its records do not count; each says why.",

@@ -277,3 +277,9 @@ class Case:
             at=self.at,
             materials=self.materials,
         )
+
+
+def root_of(found: Appraisal) -> bytes:
+    """The root of what was verified."""
+    assert found.claims is not None
+    return found.claims.root.id

@@ -125,6 +125,11 @@ class Case:
         """What it is judged by."""
         return Materials(Anchors(self.anchors), Models([self.model]))
 
+    @property
+    def media_type(self) -> str:
+        """What it is called."""
+        return MEDIA_TYPE
+
     def run(self, raw: bytes | None = None) -> Appraisal:
         """Appraise it."""
         return appraise_evidence(

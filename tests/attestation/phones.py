@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
@@ -199,13 +199,13 @@ RKP = (
 def anchor(link: Link = ROOT) -> Anchor:
     """A root as a trust anchor."""
     spki = link.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return Anchor("android-key", "root", spki, certificate(link, link))
+    return Anchor("android-key", "root", spki, _authority(link, link))
 
 
-@cache
-def _above(links: tuple[Link, ...], root: Link) -> list[bytes]:
-    issuers = [*links[1:], root]
-    return [certificate(link, issuer) for link, issuer in zip(links, issuers, strict=True)]
+@lru_cache(maxsize=64)
+def _authority(link: Link, issuer: Link) -> bytes:
+    """The one certificate that an authority has."""
+    return certificate(link, issuer)
 
 
 def chain(
@@ -235,5 +235,7 @@ def chain(
     made = certificate(
         Link(**about | leaf), links[0], LEAF_KEY.public_key() if key is None else key
     )
-    end = [certificate(root, root)] if with_root else []
-    return [made, *_above(tuple(links), root), *end]
+    above = [
+        _authority(link, issuer) for link, issuer in zip(links, [*links[1:], root], strict=True)
+    ]
+    return [made, *above, *([_authority(root, root)] if with_root else [])]

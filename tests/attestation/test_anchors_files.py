@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from depin_id.errors import AttestationError
 from depin_id.keys import admit
-from tests.attestation.ca import Authority
+from tests.attestation.ca import Authority, PublicKey
 from tests.paths import vectors
 from verify.attestation.anchor_files import read_anchors
 from verify.attestation.bundles import bundle_anchors, materials_from
@@ -24,11 +24,18 @@ PEM = KEY.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 POINT = KEY.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
+PUBLISHED = (
+    "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4=",
+    "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM=",
+)
+
+
 def _b64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 JWK = {"kty": "EC", "crv": "P-256", "x": _b64(POINT[1:33]), "y": _b64(POINT[33:])}
+JWK_TEXT = json.dumps(JWK)
 
 
 @pytest.mark.parametrize(
@@ -80,20 +87,22 @@ def test_a_folder_has_a_folder_for_each_format(tmp_path: Path) -> None:
     assert {anchor.digest for anchor in read} == {anchor.digest for anchor in found}
 
 
+def _weak(kind: str) -> PublicKey:
+    if kind == "weak":
+        return rsa.generate_private_key(65537, 1024).public_key()
+    if kind == "curve":
+        return ec.generate_private_key(ec.SECP256K1()).public_key()
+    if kind == "ed25519":
+        return ed25519.Ed25519PublicKey.from_public_bytes(b"\x01" + bytes(31))
+    # RFC 7517 appendix A.1: its private half is in the document.
+    x, y = PUBLISHED
+    point = b"\x04" + base64.urlsafe_b64decode(x) + base64.urlsafe_b64decode(y)
+    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+
+
 @pytest.mark.parametrize("key", ["weak", "curve", "published", "ed25519"])
 def test_keys_that_are_not_good_enough_are_refused(tmp_path: Path, key: str) -> None:
-    public = {
-        "weak": lambda: rsa.generate_private_key(65537, 1024).public_key(),
-        "curve": lambda: ec.generate_private_key(ec.SECP256K1()).public_key(),
-        # RFC 7517 appendix A.1, RFC 8032 section 7.1: their private halves are in the documents.
-        "published": lambda: ec.EllipticCurvePublicKey.from_encoded_point(
-            ec.SECP256R1(),
-            b"\x04"
-            + base64.urlsafe_b64decode("MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4=")
-            + base64.urlsafe_b64decode("4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM="),
-        ),
-        "ed25519": lambda: ed25519.Ed25519PublicKey.from_public_bytes(b"\x01" + bytes(31)),
-    }[key]()
+    public = _weak(key)
     for name, encoding in (("key.pem", Encoding.PEM), ("key.der", Encoding.DER)):
         file = tmp_path / name
         file.write_bytes(public.public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo))

@@ -35,7 +35,7 @@ from verify.attestation.identifiers import serial_identifier, spki_of
 from verify.attestation.materials import Reference, Revocations, RevocationSnapshot
 from verify.attestation.steps import Steps
 
-APP = "TEAM123456.org.example.sensor"
+APP = "TEAM123456.example.sensor"
 CHALLENGE = bytes(range(32))
 EXPECTED = Expected(challenge=CHALLENGE)
 
@@ -241,7 +241,7 @@ def test_what_is_made_here_is_affirmed_and_bound_by_the_challenge_alone() -> Non
 @pytest.mark.parametrize(
     ("parts", "step"),
     [
-        (Parts(app_id="TEAM123456.org.example.other"), "app-attest.app"),
+        (Parts(app_id="TEAM123456.other"), "app-attest.app"),
         (Parts(counter=1), "app-attest.counter"),
         (Parts(aaguid=ENVIRONMENTS["development"]), "app-attest.environment"),
         (Parts(aaguid=bytes(16)), "app-attest.environment"),
@@ -253,7 +253,7 @@ def test_what_is_made_here_is_affirmed_and_bound_by_the_challenge_alone() -> Non
         (Parts(head=bytes.fromhex("3024a0220420")), "app-attest.nonce"),
         (Parts(fmt="apple"), "app-attest.fmt"),
         (Parts(flags=0xC0), "app-attest.authenticator_data"),
-        (Parts(behind=b"\x00"), "app-attest.form"),
+        (Parts(behind=b"\x00"), "app-attest.public_key"),
         (Parts(days=1), "app-attest.chain"),
         (Parts(client_data=bytes(32), hashed=bytes(32)), "binding.challenge"),
     ],
@@ -320,9 +320,10 @@ def test_anchors_models_and_revocations() -> None:
 SPKI = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _assertion(
+def assertion(
     counter: int = 5, app_id: str = APP, challenge: bytes = CHALLENGE, behind: bytes = b""
 ) -> bytes:
+    """An assertion by :data:`KEY`."""
     data = hashlib.sha256(app_id.encode()).digest() + b"\x40" + counter.to_bytes(4, "big") + behind
     nonce = hashlib.sha256(data + hashlib.sha256(challenge).digest()).digest()
     signature = KEY.sign(nonce, ec.ECDSA(hashes.SHA256()))
@@ -332,20 +333,26 @@ def _assertion(
 def test_an_assertion_is_held_to_key_challenge_app_and_counter() -> None:
     about: dict[str, Any] = {"challenge": CHALLENGE, "spki": SPKI, "app_id": APP, "counter": 4}
     steps = Steps()
-    assert verify_assertion(_assertion(), **about, steps=steps) == 5
+    assert verify_assertion(assertion(), **about, steps=steps) == 5
     assert all(step.passed for step in steps.taken)
     other = OTHER.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     cases: list[tuple[bytes, dict[str, Any], str]] = [
-        (_assertion(), {"counter": 5}, "claims"),
-        (_assertion(), {"challenge": bytes(32)}, "signature"),
-        (_assertion(), {"spki": other}, "signature"),
-        (_assertion(), {"spki": b"no key"}, "key"),
-        (_assertion(app_id="x"), {}, "claims"),
-        (_assertion(behind=b"\x00"), {}, "malformed"),
-        (_assertion() + b"\x00", {}, "malformed"),
+        (assertion(), {"counter": 5}, "claims"),
+        (assertion(), {"challenge": bytes(32)}, "signature"),
+        (assertion(), {"spki": other}, "signature"),
+        (assertion(), {"spki": b"no key"}, "key"),
+        (assertion(app_id="x"), {}, "claims"),
+        (assertion(behind=b"\x00"), {}, "malformed"),
+        (assertion() + b"\x00", {}, "malformed"),
         (b"\xa0", {}, "malformed"),
         (bytes(2000), {}, "malformed"),
     ]
     for raw, more, kind in cases:
         code = _refused(verify_assertion, raw, **about | more)
         assert code == f"attestation.{kind}"
+
+
+def test_an_app_is_no_firmware_whatever_its_maker_says_of_the_key() -> None:
+    vouched = replace(_model(), protects_key=True)
+    found = _appraise(Parts().evidence(), Materials(ANCHORS, Models([vouched])))
+    assert found.affirmed and found.level == "D2"

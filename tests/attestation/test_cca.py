@@ -101,7 +101,7 @@ def _collection(platform: bytes, realm: bytes) -> bytes:
     return cbor.encode(cbor.Tag(399, {44234: platform, 44241: realm}))
 
 
-def _made(platform: dict[int, Any] = PLATFORM, realm: dict[int, Any] = REALM) -> bytes:
+def made(platform: dict[int, Any] = PLATFORM, realm: dict[int, Any] = REALM) -> bytes:
     return _collection(sign1(platform, CPAK), sign1(realm, RAK))
 
 
@@ -109,7 +109,7 @@ def _changed(claims: dict[int, Any], label: int, value: Any) -> dict[int, Any]:
     return {key: item for key, item in (claims | {label: value}).items() if item is not None}
 
 
-def _appraise(raw: bytes, given: Materials = MATERIALS, challenge: bytes = CHALLENGE) -> Appraisal:
+def appraise(raw: bytes, given: Materials = MATERIALS, challenge: bytes = CHALLENGE) -> Appraisal:
     expected = Expected(challenge=challenge)
     return appraise_evidence(MEDIA_TYPE, raw, expected=expected, at=NOW, materials=given)
 
@@ -121,7 +121,7 @@ def _failed(appraisal: Appraisal, step: str, code: str) -> None:
 
 
 def test_a_good_collection_is_affirmed() -> None:
-    appraisal = _appraise(_made())
+    appraisal = appraise(made())
     assert appraisal.affirmed and appraisal.level == "D1", "only the challenge binds the key"
     claims = appraisal.claims
     assert claims is not None and claims.secure is True and claims.root.assurance == "tee"
@@ -133,7 +133,7 @@ def test_a_good_collection_is_affirmed() -> None:
         "rem2",
         "rem3",
     ]
-    unique = _appraise(_made(), _materials(spki(CPAK), unique="yes")).claims
+    unique = appraise(made(), _materials(spki(CPAK), unique="yes")).claims
     assert unique is not None and unique.root.unique
 
 
@@ -141,12 +141,12 @@ def test_the_old_profile() -> None:
     point = _rak(RAK, old=True)
     realm = _changed(_changed(REALM, 44237, point), 265, None)
     platform = PLATFORM | {265: OLD_PROFILE, 10: hashlib.sha256(point).digest()}
-    assert _appraise(_made(platform, realm)).affirmed
+    assert appraise(made(platform, realm)).affirmed
     for wrong in (point[:-1], b"\x05" + point[1:], b"\x04" + bytes(96)):
         other = platform | {10: hashlib.sha256(wrong).digest()}
-        _failed(_appraise(_made(other, realm | {44237: wrong})), "cca.realm.key", "claims")
-    _failed(_appraise(_made(platform, REALM)), "cca.realm.profile", "claims")
-    _failed(_appraise(_made(PLATFORM, realm)), "cca.realm.profile", "claims")
+        _failed(appraise(made(other, realm | {44237: wrong})), "cca.realm.key", "claims")
+    _failed(appraise(made(platform, REALM)), "cca.realm.profile", "claims")
+    _failed(appraise(made(PLATFORM, realm)), "cca.realm.profile", "claims")
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_the_old_profile() -> None:
     ],
 )
 def test_a_claim_of_the_platform_that_is_wrong(label: int, value: Any, step: str) -> None:
-    raw = _made(platform=_changed(PLATFORM, label, value))
-    _failed(_appraise(raw), f"cca.platform.{step}", "claims")
+    raw = made(platform=_changed(PLATFORM, label, value))
+    _failed(appraise(raw), f"cca.platform.{step}", "claims")
 
 
 @pytest.mark.parametrize(
@@ -211,8 +211,8 @@ def test_a_claim_of_the_platform_that_is_wrong(label: int, value: Any, step: str
     ],
 )
 def test_a_claim_of_the_realm_that_is_wrong(label: int, value: Any, step: str) -> None:
-    raw = _made(realm=_changed(REALM, label, value))
-    _failed(_appraise(raw), f"cca.realm.{step}", "claims")
+    raw = made(realm=_changed(REALM, label, value))
+    _failed(appraise(raw), f"cca.realm.{step}", "claims")
 
 
 def test_the_platform_vouches_for_the_realms_key() -> None:
@@ -220,37 +220,37 @@ def test_the_platform_vouches_for_the_realms_key() -> None:
     platform = sign1(PLATFORM, CPAK)
     # Somebody else's realm, signed by its own key.
     foreign = sign1(REALM | {44237: _rak(other)}, other)
-    _failed(_appraise(_collection(platform, foreign)), "cca.binding", "key")
+    _failed(appraise(_collection(platform, foreign)), "cca.binding", "key")
     # The same key, named but not used.
     unsigned = sign1(REALM, other)
-    _failed(_appraise(_collection(platform, unsigned)), "cca.realm.signature", "signature")
+    _failed(appraise(_collection(platform, unsigned)), "cca.realm.signature", "signature")
     # The hash by another algorithm.
-    assert _appraise(_made(realm=REALM | {44240: "sha-512"})).reasons == ("attestation.key",)
+    assert appraise(made(realm=REALM | {44240: "sha-512"})).reasons == ("attestation.key",)
     long = PLATFORM | {10: hashlib.sha512(_rak(RAK)).digest()}
-    assert _appraise(_made(long, REALM | {44240: "sha-512"})).affirmed
+    assert appraise(made(long, REALM | {44240: "sha-512"})).affirmed
 
 
 def test_a_realms_key_of_another_curve() -> None:
     small = ec.generate_private_key(ec.SECP256R1())
     platform = PLATFORM | {10: hashlib.sha256(_rak(small)).digest()}
     raw = _collection(sign1(platform, CPAK), sign1(REALM | {44237: _rak(small)}, small))
-    assert _appraise(raw).affirmed
+    assert appraise(raw).affirmed
 
 
 def test_the_platforms_key_is_that_of_its_instance() -> None:
     other = ec.generate_private_key(ec.SECP384R1())
     raw = _collection(sign1(PLATFORM, other), sign1(REALM, RAK))
-    _failed(_appraise(raw), "cca.platform.signature", "signature")
+    _failed(appraise(raw), "cca.platform.signature", "signature")
     for given in (
         _materials(spki(CPAK), instance=INSTANCE[::-1]),
         _materials(spki(CPAK), implementation=bytes(32)),
     ):
-        _failed(_appraise(_made(), given), "cca.anchor", "anchor")
+        _failed(appraise(made(), given), "cca.anchor", "anchor")
 
 
 @pytest.mark.parametrize("lifecycle", [0x0000, 0x1000, 0x2000, 0x4000, 0x5000, 0x6000])
 def test_another_state_than_secured_is_recorded_and_not_affirmed(lifecycle: int) -> None:
-    appraisal = _appraise(_made(platform=PLATFORM | {2395: lifecycle}))
+    appraisal = appraise(made(platform=PLATFORM | {2395: lifecycle}))
     assert appraisal.claims is not None and appraisal.claims.secure is False
     assert not appraisal.affirmed and "attestation.debug" in appraisal.reasons
 
@@ -269,29 +269,29 @@ def test_another_form() -> None:
         b"\xd9\x01\x8f\xb8\x02" + good[4:],
         b"\xd9\x01\x8f\xa3" + good[4:] + b"\x19\xac\xca\x40",
     ):
-        _failed(_appraise(raw), "cca.collection", "malformed")
+        _failed(appraise(raw), "cca.collection", "malformed")
     for wrong in (platform + b"\x00", platform[1:], b"\xd1" + platform[1:]):
-        _failed(_appraise(_collection(wrong, realm)), "cca.platform.cose", "malformed")
-        _failed(_appraise(_collection(platform, wrong)), "cca.realm.cose", "malformed")
+        _failed(appraise(_collection(wrong, realm)), "cca.platform.cose", "malformed")
+        _failed(appraise(_collection(platform, wrong)), "cca.realm.cose", "malformed")
     hinted = sign1(PLATFORM, CPAK, unprotected={4: b"kid"})
-    _failed(_appraise(_collection(hinted, realm)), "cca.platform.cose", "malformed")
+    _failed(appraise(_collection(hinted, realm)), "cca.platform.cose", "malformed")
     critical = sign1(REALM, RAK, protected={1: -35, 2: [9], 9: 0})
-    _failed(_appraise(_collection(platform, critical)), "cca.realm.cose", "malformed")
+    _failed(appraise(_collection(platform, critical)), "cca.realm.cose", "malformed")
     weak = sign1(REALM, RAK, protected={1: 5})
-    _failed(_appraise(_collection(platform, weak)), "cca.realm.algorithm", "algorithm")
+    _failed(appraise(_collection(platform, weak)), "cca.realm.algorithm", "algorithm")
 
 
 def test_the_challenge_stands_in_64_bytes() -> None:
-    _failed(_appraise(_made(), challenge=bytes(32)), "binding.challenge", "challenge")
+    _failed(appraise(made(), challenge=bytes(32)), "binding.challenge", "challenge")
     long = bytes(range(64))
-    assert _appraise(_made(realm=REALM | {10: long}), challenge=long).affirmed
-    _failed(_appraise(_made(realm=REALM | {10: long})), "binding.challenge", "challenge")
-    assert _appraise(_made(), challenge=CHALLENGE + bytes(32)).affirmed
+    assert appraise(made(realm=REALM | {10: long}), challenge=long).affirmed
+    _failed(appraise(made(realm=REALM | {10: long})), "binding.challenge", "challenge")
+    assert appraise(made(), challenge=CHALLENGE + bytes(32)).affirmed
 
 
 def test_no_byte_may_change() -> None:
     expected = Expected(challenge=CHALLENGE)
-    assert not survivors(MEDIA_TYPE, _made(), expected=expected, at=NOW, materials=MATERIALS)
+    assert not survivors(MEDIA_TYPE, made(), expected=expected, at=NOW, materials=MATERIALS)
 
 
 # --- of others ----------------------------------------------------------------------------------
@@ -322,11 +322,11 @@ def test_the_collection_of_the_reference_firmware() -> None:
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     platform, realm = _others(raw)
     given = _materials(der, platform[256], platform[2396], _approving(platform, realm))
-    appraisal = _appraise(raw, given, realm[10])
+    appraisal = appraise(raw, given, realm[10])
     assert appraisal.affirmed, appraisal.steps[-1]
     assert appraisal.claims is not None
     assert appraisal.claims.device_ids["lifecycle"] == "secured"
-    _failed(_appraise(raw, given), "binding.challenge", "challenge")
+    _failed(appraise(raw, given), "binding.challenge", "challenge")
     expected = Expected(challenge=realm[10])
     assert not survivors(MEDIA_TYPE, raw, expected=expected, at=NOW, materials=given)
 
@@ -344,7 +344,7 @@ def _claims_of_others(platform: dict[int, Any], realm: dict[int, Any]) -> Apprai
     challenge = realm.get(10, bytes(64))
     raw = _collection(sign1(platform, CPAK), sign1(realm, RAK))
     given = _materials(spki(CPAK), instance, implementation, references)
-    return _appraise(raw, given, challenge[:64])
+    return appraise(raw, given, challenge[:64])
 
 
 def test_example_tokens_of_the_draft() -> None:
@@ -359,7 +359,7 @@ def test_example_tokens_of_the_draft() -> None:
     assert _claims_of_others(platform, realm).affirmed
     untouched = _collection(sign1(platform, CPAK), sign1(realm, RAK))
     given = _materials(spki(CPAK), platform[256], platform[2396])
-    _failed(_appraise(untouched, given), "cca.realm.signature", "signature")
+    _failed(appraise(untouched, given), "cca.realm.signature", "signature")
 
 
 def test_claims_of_veraison() -> None:

@@ -291,6 +291,26 @@ def test_what_was_left_is_gone_before_anything_is_signed(tmp_path: Path) -> None
         assert sign(device).provenance.epoch == 3
 
 
+def test_after_a_loss_no_epoch_is_used_that_was_left(tmp_path: Path) -> None:
+    """Slots and heads gone, a floor below what was signed: the file that is left says more."""
+    path = make(tmp_path)
+    for _ in range(3):
+        with Device.open(path, boot=BOOT) as device:
+            sign(device)
+    with Device.open(path, boot=BOOT) as device:
+        assert device.binding(challenge(device), NET.did).boot == 4
+        sign(device)
+    (path / POSITION_FILE).unlink()
+    (path / HEADS_FILE).unlink()
+    with Device.open(path, boot=BOOT) as device:
+        with pytest.raises(StateError):
+            sign(device)
+        nonce = device.resume_nonce(NET.did)
+        device.take_resume(NET.resume(device.public_key, nonce, 3), card=NET.card)
+        assert sign(device).provenance.epoch == 5
+        assert not (path / BOOT_FILE).exists()
+
+
 @pytest.mark.parametrize("damage", ["cut", "bit", "empty", "other", "slot"])
 def test_what_is_damaged_is_not_gone_on_with(tmp_path: Path, damage: str) -> None:
     path = make(tmp_path)

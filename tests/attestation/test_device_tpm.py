@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -28,8 +32,18 @@ from depin_id.statements import read_statement
 from depin_id.testing import TestNetwork
 from tests.attestation.swtpm import SoftwareTpm, running_tpm
 from tests.cli.inside import run as run_inside
-from verify.attestation import Anchor, Anchors, Expected, Model, Steps
-from verify.attestation.tpm2 import HANDLER
+from tests.paths import ROOT
+from verify.attestation import (
+    Anchor,
+    Anchors,
+    Appraisal,
+    Expected,
+    Materials,
+    Model,
+    Models,
+    appraise_evidence,
+)
+from verify.attestation.materials import Reference
 from verify.attestation.tpm2.credential import activation_of, credential_for
 
 NET = TestNetwork("tpm-tests")
@@ -153,20 +167,74 @@ def test_evidence_is_affirmed_with_an_activated_credential(
     )
     read = tpm2_evidence.read(raw)
     assert set(read.pcrs) == set(range(8))
-    steps = Steps()
-    claims = HANDLER.verify(
-        HANDLER.parse(raw, steps),
-        anchors=anchors(tpm),
-        expected=expected,
-        model=Model("any", frozenset({"tpm2"})),
-        at=now,
-        steps=steps,
+    approved = tuple(
+        Reference(f"pcr{index}", frozenset({digest})) for index, digest in read.pcrs.items()
     )
-    assert claims.challenge_seen == challenge
-    assert claims.bound_key.key == signer.public_key and claims.bound_key.protected
-    assert claims.counters["resets"] > 0
+    model = Model("any", frozenset({"tpm2"}), references=approved, revocation="none")
+
+    def appraise(evidence: bytes, asked: Expected = expected) -> Appraisal:
+        return appraise_evidence(
+            tpm2_evidence.MEDIA_TYPE,
+            evidence,
+            expected=asked,
+            at=now,
+            materials=Materials(anchors=anchors(tpm), models=Models([model])),
+        )
+
+    found = appraise(raw)
+    assert found.level == "D3", found.reasons
+    assert found.claims is not None and found.claims.challenge_seen == challenge
+    bound = found.claims.bound_key
+    assert bound.key == signer.public_key and bound.protected
+    assert found.claims.counters["resets"] > 0
+    # A key that is not in the TPM, another challenge, no credential: nothing is left of it.
+    assert appraise(other).level == "D1"
+    changes: list[dict[str, Any]] = [
+        *({"challenge": bytes(32)}, {"activation": None}, {"key": NET.device().key}),
+    ]
+    for changed in changes:
+        assert appraise(raw, replace(expected, **changed)).claims is None, changed
+    # Firmware that measures otherwise is not approved.
+    tpm.extend(2, b"x" * 32)
+    with TpmAttester(ek_chain=chain(tpm)) as attester:
+        assert appraise(attester.evidence(challenge, signer)).level == "D2"
     # Of a key that is not in it the TPM says nothing.
     assert tpm2_evidence.read(other).certify is None
+
+
+def credential_of(tpm: SoftwareTpm, attester: TpmAttester, secret: bytes) -> bytes:
+    _, ek_chain, ak = cbor.decode(attester.request(bytes(32)))
+    return credential_for(
+        ek_chain,
+        ak,
+        anchors=anchors(tpm),
+        at=round(time.time() * 1000),
+        secret=secret,
+        randomness=secrets.token_bytes,
+    )
+
+
+def test_every_endorsement_key_opens_its_credential(
+    tpm: SoftwareTpm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The P-384 one, which is used by password; the RSA one, when the TPM does not keep it."""
+    with TpmAttester(ek_chain=chain(tpm)) as attester:
+        rsa = attester.ek_chain[0]
+    with monkeypatch.context() as patch:
+        patch.setattr("depin_id.attestation.tpm_device.EK_CERTIFICATES", ((0x01C00016, None),))
+        with TpmAttester(ek_chain=chain(tpm)) as attester:
+            assert attester.ek_chain[0] != rsa
+            assert attester.activate(credential_of(tpm, attester, b"p" * 32)) == b"p" * 32
+    monkeypatch.setattr("depin_id.attestation.tpm_device._handles", unkept)
+    with TpmAttester(ek_chain=chain(tpm)) as attester:
+        assert attester.ek_chain[0] == rsa
+        assert attester.activate(credential_of(tpm, attester, b"r" * 32)) == b"r" * 32
+
+
+def unkept(printed: bytes) -> list[int]:
+    """Handles without the persistent ones."""
+    found = [int(word, 16) for word in printed.decode().split() if word != "-"]
+    return [handle for handle in found if handle >> 24 != 0x81]
 
 
 def test_a_power_cycle_counts_and_an_extended_pcr_shows(
@@ -189,6 +257,33 @@ def test_a_power_cycle_counts_and_an_extended_pcr_shows(
     assert after[0] == before[0] + 1
     assert after[1] == before[1]
     assert after[2][4] == bytes(32)
+
+
+def test_the_script_starts_resets_and_stops_one(tmp_path: Path) -> None:
+    with running_tpm(tmp_path / "tpm"):
+        pass
+
+    def script(what: str) -> str:
+        command = [sys.executable, str(ROOT / "examples" / "software_tpm.py"), what]
+        return subprocess.run(
+            [*command, str(tmp_path / "tpm")],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout
+
+    there = SoftwareTpm(tmp_path / "tpm")
+    try:
+        assert script("start") == script("start") == f"export TPM2TOOLS_TCTI={there.tcti}\n"
+        there.extend(1, bytes(32))
+        first = there.run("tpm2_pcrread", "sha256:1")
+        script("restart")
+        assert there.run("tpm2_pcrread", "sha256:1") != first
+    finally:
+        script("stop")
+    with pytest.raises(subprocess.CalledProcessError):
+        there.run("tpm2_pcrread", "sha256:1")
 
 
 # --- without one, and broken ones --------------------------------------------------------------
@@ -279,14 +374,9 @@ def test_the_commands_of_a_tpm(tpm: SoftwareTpm, tmp_path: Path) -> None:
     kind, parts, _ = read_statement((tmp_path / "request").read_bytes())
     assert kind == ACTIVATE
     _, ek_chain, ak = cbor.decode(parts[0])
-    credential = credential_for(
-        ek_chain,
-        ak,
-        anchors=anchors(tpm),
-        at=round(time.time() * 1000),
-        secret=b"s" * 32,
-        randomness=secrets.token_bytes,
-    )
+    with TpmAttester(ek_chain=chain(tpm)) as attester:
+        assert [list(attester.ek_chain), attester.ak_public] == [ek_chain, ak]
+        credential = credential_of(tpm, attester, b"s" * 32)
     (tmp_path / "credential").write_bytes(credential)
     options = ["--challenge", "challenge", "--network", "card.cbor"]
     run_inside(

@@ -65,7 +65,7 @@ def _compact(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _token(
+def token(
     claims: Any = None,
     header: Any = None,
     key: ec.EllipticCurvePrivateKey = KEY,
@@ -100,7 +100,7 @@ def _registry(pinned: bytes = b"", **more: str) -> Materials:
 MATERIALS = _registry()
 
 
-def _appraise(raw: bytes, given: Materials = MATERIALS, challenge: bytes = CHALLENGE) -> Appraisal:
+def appraise(raw: bytes, given: Materials = MATERIALS, challenge: bytes = CHALLENGE) -> Appraisal:
     expected = Expected(challenge=challenge)
     return appraise_evidence(MEDIA_TYPE, raw, expected=expected, at=NOW, materials=given)
 
@@ -120,18 +120,18 @@ def _with_image(name: str, **digest: Any) -> dict[str, Any]:
 
 
 def test_a_good_token_of_the_registry() -> None:
-    appraisal = _appraise(_token())
+    appraisal = appraise(token())
     assert appraisal.affirmed and appraisal.claims is not None
     claims = appraisal.claims
     assert claims.root.assurance == "firmware" and claims.root.unique and claims.secure is None
     assert claims.device_ids["chip"] == "13" and claims.device_ids["instance"] == _instance(KEY)
     assert [item.name for item in claims.measurements] == ["app", "bootloader", "tee"]
-    assert _appraise(_token(_with(ueid=None))).affirmed
+    assert appraise(token(_with(ueid=None))).affirmed
 
 
 def test_a_key_that_vouches_for_itself_never_affirms_firmware() -> None:
     """Even where each digest is approved, and the model says that its firmware protects keys."""
-    appraisal = _appraise(_token())
+    appraisal = appraise(token())
     assert appraisal.claims is not None and not appraisal.claims.measures
     assert appraisal.vector.executables == 0 and appraisal.vector.configuration == 0
     assert appraisal.level == "D1"
@@ -140,28 +140,28 @@ def test_a_key_that_vouches_for_itself_never_affirms_firmware() -> None:
 def test_what_it_admits_counts() -> None:
     for name in IMAGES:
         for flag in ("digest_validated", "sign_verified"):
-            appraisal = _appraise(_token(_with_image(name, **{flag: False})))
+            appraisal = appraise(token(_with_image(name, **{flag: False})))
             assert appraisal.claims is not None and appraisal.claims.secure is False
             assert appraisal.reasons == ("attestation.debug",)
 
 
 def test_a_key_that_is_not_of_the_registry() -> None:
     other = new_key()
-    stranger = _token(_with(instance_id=_instance(other)), key=other)
-    _failed(_appraise(stranger), "esp-tee.registry", "anchor")
-    _failed(_appraise(stranger, _registry(spki(other))), "esp-tee.registry", "anchor")
-    _failed(_appraise(_token(), _registry(spki(other))), "esp-tee.registry", "anchor")
-    _failed(_appraise(_token(), materials([], MODEL)), "evidence.anchors", "anchor")
+    stranger = token(_with(instance_id=_instance(other)), key=other)
+    _failed(appraise(stranger), "esp-tee.registry", "anchor")
+    _failed(appraise(stranger, _registry(spki(other))), "esp-tee.registry", "anchor")
+    _failed(appraise(token(), _registry(spki(other))), "esp-tee.registry", "anchor")
+    _failed(appraise(token(), materials([], MODEL)), "evidence.anchors", "anchor")
     # The instance of another key is not the hash of this one.
-    _failed(_appraise(_token(key=other)), "esp-tee.instance", "claims")
-    assert _appraise(_token(), _registry(spki(KEY))).affirmed
+    _failed(appraise(token(key=other)), "esp-tee.instance", "claims")
+    assert appraise(token(), _registry(spki(KEY))).affirmed
 
 
 def test_the_device_of_the_registry() -> None:
-    assert _appraise(_token(), _registry(device=CLAIMS["device_id"])).affirmed
-    _failed(_appraise(_token(), _registry(device="00" * 32)), "esp-tee.registry", "anchor")
+    assert appraise(token(), _registry(device=CLAIMS["device_id"])).affirmed
+    _failed(appraise(token(), _registry(device="00" * 32)), "esp-tee.registry", "anchor")
     ueid = {"mac": "000000000000", "optional_id": "94fa4d7e305682714d48e7bbd710c961"}
-    _failed(_appraise(_token(_with(ueid=ueid))), "esp-tee.device", "claims")
+    _failed(appraise(token(_with(ueid=ueid))), "esp-tee.device", "claims")
 
 
 @pytest.mark.parametrize(
@@ -195,18 +195,18 @@ def test_the_device_of_the_registry() -> None:
     ],
 )
 def test_a_claim_that_is_not_of_the_format(claims: dict[str, Any], step: str) -> None:
-    _failed(_appraise(_token(claims)), f"esp-tee.{step}", "claims")
+    _failed(appraise(token(claims)), f"esp-tee.{step}", "claims")
 
 
 def test_another_header() -> None:
     for change in ({"magic": "44fef7cd"}, {"encr_alg": "aes"}):
-        _failed(_appraise(_token(header=HEADER | change)), "esp-tee.header", "malformed")
-    weak = _token(header=HEADER | {"sign_alg": "none"})
-    _failed(_appraise(weak), "esp-tee.algorithm", "algorithm")
+        _failed(appraise(token(header=HEADER | change)), "esp-tee.header", "malformed")
+    weak = token(header=HEADER | {"sign_alg": "none"})
+    _failed(appraise(weak), "esp-tee.algorithm", "algorithm")
 
 
 def test_another_form() -> None:
-    good = _token()
+    good = token()
     for raw in (
         b"",
         good + b"\x00",
@@ -221,33 +221,33 @@ def test_another_form() -> None:
         b'{"header":' + b"{" * 4000,
         b'{"header":{"' + b'\\"' * 3000,
     ):
-        _failed(_appraise(raw), "esp-tee.form", "malformed")
+        _failed(appraise(raw), "esp-tee.form", "malformed")
     sign = good.index(b'"r":"') + 5
     upper = good[:sign] + good[sign:].upper()
-    _failed(_appraise(upper), "esp-tee.form", "malformed")
+    _failed(appraise(upper), "esp-tee.form", "malformed")
     twice = _compact(CLAIMS)[:-1] + b',"chip_id":13}'
-    _failed(_appraise(_token(eat=twice)), "esp-tee.json", "malformed")
-    _failed(_appraise(_token(eat=b"{{}}")), "esp-tee.json", "malformed")
+    _failed(appraise(token(eat=twice)), "esp-tee.json", "malformed")
+    _failed(appraise(token(eat=b"{{}}")), "esp-tee.json", "malformed")
     short = good.replace(b'"compressed":"0', b'"compressed":"1')
-    _failed(_appraise(short), "esp-tee.key", "malformed")
+    _failed(appraise(short), "esp-tee.key", "malformed")
     at = good.index(b'"compressed":"') + 16
     for digit in b"0123456789abcdef":
         off = good[:at] + b"f" * 63 + bytes([digit]) + good[at + 64 :]
-        assert _appraise(off).reasons == ("attestation.key",), "no point: beyond the field"
+        assert appraise(off).reasons == ("attestation.key",), "no point: beyond the field"
 
 
 def test_the_bytes_are_signed_as_they_stand() -> None:
     spaced = json.dumps(CLAIMS).encode()
-    assert _appraise(_token(eat=spaced)).affirmed, "other spacing, signed as it is"
-    respelled = _token().replace(_compact(CLAIMS), spaced)
-    _failed(_appraise(respelled), "esp-tee.signature", "signature")
+    assert appraise(token(eat=spaced)).affirmed, "other spacing, signed as it is"
+    respelled = token().replace(_compact(CLAIMS), spaced)
+    _failed(appraise(respelled), "esp-tee.signature", "signature")
 
 
 def test_another_challenge_is_refused() -> None:
-    _failed(_appraise(_token(), challenge=bytes(32)), "binding.challenge", "challenge")
+    _failed(appraise(token(), challenge=bytes(32)), "binding.challenge", "challenge")
 
 
 def test_no_byte_may_change() -> None:
     expected = Expected(challenge=CHALLENGE)
-    raw = _token()
+    raw = token()
     assert not survivors(MEDIA_TYPE, raw, expected=expected, at=NOW, materials=MATERIALS)

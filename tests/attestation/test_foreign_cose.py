@@ -280,3 +280,16 @@ def test_a_key_of_another_kind_never_verifies() -> None:
     pkcs1 = large.sign(b"x", padding.PKCS1v15(), SHA256())
     assert signature_is_good(-257, large.public_key(), pkcs1, b"x")
     assert not signature_is_good(-37, large.public_key(), pkcs1, b"x")
+
+
+def test_messages_of_other_kinds_are_refused() -> None:
+    """Encrypted ones, and those of several signers."""
+    count = 0
+    for path in sorted(vectors("cose-examples").glob("*/*.json")):
+        data = bytes.fromhex(json.loads(path.read_text())["output"]["cbor"])
+        if data[0] in (0xD2, 0xD1, 0x84):
+            continue
+        with pytest.raises(EncodingError, match="tag"):
+            _opened(data)
+        count += 1
+    assert count == 24

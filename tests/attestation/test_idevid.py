@@ -248,6 +248,12 @@ def test_a_manifest_names_the_part_and_what_slot_0_allows() -> None:
     assert not case.run().affirmed
 
 
+def test_a_manifest_that_is_required_cannot_be_left_out() -> None:
+    required = ROOT.anchor("idevid", assurance="secure-element", manifest="required")
+    assert Case(manifest=part(), anchors=[required, MANIFESTS]).run().affirmed
+    _refused(Case(anchors=[required, MANIFESTS]).run(), "idevid.manifest", "claims")
+
+
 @pytest.mark.parametrize(
     "slot", [replace(GOOD_SLOT, readable=True), replace(GOOD_SLOT, writable=True)]
 )

@@ -25,6 +25,7 @@ from tests.attestation.tokens import CHALLENGE, mac0, materials, sign1, spki
 from tests.paths import vectors
 from verify.attestation import (
     Anchor,
+    Anchors,
     Appraisal,
     Expected,
     Materials,
@@ -77,7 +78,7 @@ MATERIALS = _materials(
 )
 
 
-def _appraise(raw: bytes, given: Materials = MATERIALS, challenge: bytes = CHALLENGE) -> Appraisal:
+def appraise(raw: bytes, given: Materials = MATERIALS, challenge: bytes = CHALLENGE) -> Appraisal:
     return appraise_evidence(
         MEDIA_TYPE, raw, expected=Expected(challenge=challenge), at=NOW, materials=given
     )
@@ -95,7 +96,7 @@ def _failed(appraisal: Appraisal, step: str, code: str) -> None:
 
 
 def test_a_good_token_is_affirmed() -> None:
-    appraisal = _appraise(sign1(CLAIMS, IAK))
+    appraisal = appraise(sign1(CLAIMS, IAK))
     assert appraisal.affirmed and appraisal.level == "D1", "only the challenge binds the key"
     claims = appraisal.claims
     assert claims is not None and claims.secure is True and claims.bound_key.how == "challenge"
@@ -115,7 +116,7 @@ def test_firmware_that_keeps_the_key_reaches_the_third_level() -> None:
         protects_key=True,
     )
     given = materials([_anchor(spki(IAK), INSTANCE, IMPLEMENTATION, assurance="tee")], model)
-    appraisal = _appraise(sign1(CLAIMS, IAK), given)
+    appraisal = appraise(sign1(CLAIMS, IAK), given)
     assert appraisal.level == "D3"
     assert appraisal.claims is not None and appraisal.claims.root.assurance == "tee"
 
@@ -160,25 +161,25 @@ def test_firmware_that_keeps_the_key_reaches_the_third_level() -> None:
     ],
 )
 def test_a_claim_that_is_not_of_the_format(claims: dict[int, Any], step: str) -> None:
-    _failed(_appraise(sign1(claims, IAK)), step, "claims")
+    _failed(appraise(sign1(claims, IAK)), step, "claims")
 
 
 def test_another_form() -> None:
     good = sign1(CLAIMS, IAK)
     for raw in (b"", good + b"\x00", good[1:], b"\xd3" + good[1:], sign1([], IAK)):
-        assert _appraise(raw).reasons == ("attestation.malformed",)
-    _failed(_appraise(b"\xd1" + good[1:]), "psa.algorithm", "algorithm")
+        assert appraise(raw).reasons == ("attestation.malformed",)
+    _failed(appraise(b"\xd1" + good[1:]), "psa.algorithm", "algorithm")
     twice = cbor.encode(CLAIMS)
     doubled = bytes([twice[0] + 1]) + twice[1:] + b"\x0a\x40"
-    _failed(_appraise(sign1(doubled, IAK)), "psa.claims", "malformed")
-    _failed(_appraise(sign1(CLAIMS, IAK, protected={1: -37})), "psa.algorithm", "algorithm")
+    _failed(appraise(sign1(doubled, IAK)), "psa.claims", "malformed")
+    _failed(appraise(sign1(CLAIMS, IAK, protected={1: -37})), "psa.algorithm", "algorithm")
     for protected, unprotected in (
         ({1: -7, 2: [9], 9: 0}, {}),
         ({1: -7}, {4: b"x"}),
         ({1: -7, 4: b"x"}, {4: b"x"}),
     ):
         raw = sign1(CLAIMS, IAK, protected=protected, unprotected=unprotected)
-        _failed(_appraise(raw), "psa.cose", "malformed")
+        _failed(appraise(raw), "psa.cose", "malformed")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_another_form() -> None:
 def test_another_state_than_secured_is_recorded_and_not_affirmed(
     lifecycle: int, state: str
 ) -> None:
-    appraisal = _appraise(sign1(_with(_2395=lifecycle), IAK))
+    appraisal = appraise(sign1(_with(_2395=lifecycle), IAK))
     assert appraisal.claims is not None and appraisal.claims.secure is False
     assert appraisal.claims.device_ids["lifecycle"] == state
     assert not appraisal.affirmed and "attestation.debug" in appraisal.reasons
@@ -203,36 +204,49 @@ def test_another_state_than_secured_is_recorded_and_not_affirmed(
 
 def test_the_key_is_that_of_the_instance_and_implementation() -> None:
     raw = sign1(CLAIMS, IAK)
-    _failed(_appraise(sign1(CLAIMS, new_key())), "psa.signature", "signature")
+    _failed(appraise(sign1(CLAIMS, new_key())), "psa.signature", "signature")
     for anchor in (
         _anchor(spki(IAK), INSTANCE[::-1], IMPLEMENTATION),
         _anchor(spki(IAK), INSTANCE, INSTANCE[1:]),
     ):
-        _failed(_appraise(raw, _materials(anchor)), "psa.anchor", "anchor")
-    _failed(_appraise(raw, materials([])), "evidence.anchors", "anchor")
+        _failed(appraise(raw, _materials(anchor)), "psa.anchor", "anchor")
+    _failed(appraise(raw, materials([])), "evidence.anchors", "anchor")
     broken = _anchor(b"no key", INSTANCE, IMPLEMENTATION)
-    _failed(_appraise(raw, _materials(broken)), "psa.anchor", "anchor")
+    _failed(appraise(raw, _materials(broken)), "psa.anchor", "anchor")
+
+
+def test_one_of_many_anchors_is_found() -> None:
+    anchors = [
+        _anchor(spki(IAK), b"\x01" + number.to_bytes(32), IMPLEMENTATION) for number in range(500)
+    ]
+    many = Anchors([*anchors, _anchor(spki(IAK), INSTANCE, IMPLEMENTATION)])
+    assert many.find("psa", instance=INSTANCE.hex()) == tuple(many)[-1:]
+    assert (
+        many.find("psa", implementation=IMPLEMENTATION.hex()) == many.of("psa") == many.find("psa")
+    )
+    assert not many.find("psa", implementation=IMPLEMENTATION.hex(), instance="00")
+    assert not many.find("eat", instance=INSTANCE.hex()) and not many.find("psa", kid="00")
 
 
 def test_a_public_key_is_no_key_of_a_mac() -> None:
-    _failed(_appraise(mac0(CLAIMS, spki(IAK))), "psa.signature", "signature")
+    _failed(appraise(mac0(CLAIMS, spki(IAK))), "psa.signature", "signature")
     common = _anchor(bytes(32), INSTANCE, IMPLEMENTATION, key="symmetric")
     given = _materials(common, (Reference("BL", frozenset((DIGEST,))),))
-    assert _appraise(mac0(CLAIMS, bytes(32)), given).affirmed
-    _failed(_appraise(mac0(CLAIMS, b"another key, too"), given), "psa.signature", "signature")
-    _failed(_appraise(sign1(CLAIMS, IAK), given), "psa.signature", "signature")
+    assert appraise(mac0(CLAIMS, bytes(32)), given).affirmed
+    _failed(appraise(mac0(CLAIMS, b"another key, too"), given), "psa.signature", "signature")
+    _failed(appraise(sign1(CLAIMS, IAK), given), "psa.signature", "signature")
 
 
 def test_components_are_compared_by_value_and_signer() -> None:
     other = hashlib.sha256(b"another").digest()
     for component in ({1: "BL", 2: other, 5: SIGNER}, {1: "BL", 2: DIGEST, 5: other}):
-        appraisal = _appraise(sign1(_with(_2399=[component]), IAK))
+        appraisal = appraise(sign1(_with(_2399=[component]), IAK))
         assert appraisal.vector.executables == ar4si.UNRECOGNIZED_EXECUTABLES
         assert appraisal.reasons == ("attestation.references",)
 
 
 def test_another_challenge_is_refused() -> None:
-    _failed(_appraise(sign1(CLAIMS, IAK), challenge=bytes(32)), "binding.challenge", "challenge")
+    _failed(appraise(sign1(CLAIMS, IAK), challenge=bytes(32)), "binding.challenge", "challenge")
 
 
 def test_no_byte_may_change() -> None:
@@ -273,8 +287,8 @@ def test_examples_of_the_rfc(kind: str) -> None:
     else:
         given = _others(claims, (folder / "tfm-hs-iak.bin").read_bytes(), key="symmetric")
     model = next(iter(given.models))
-    assert _appraise(raw, given, claims[10]).affirmed and model.settings
-    _failed(_appraise(raw, given, bytes(32)), "binding.challenge", "challenge")
+    assert appraise(raw, given, claims[10]).affirmed and model.settings
+    _failed(appraise(raw, given, bytes(32)), "binding.challenge", "challenge")
     expected = Expected(challenge=claims[10])
     assert not survivors(MEDIA_TYPE, raw, expected=expected, at=NOW, materials=given)
 
@@ -292,15 +306,15 @@ def test_tokens_of_trusted_firmware_m(name: str) -> None:
     if name.endswith("mac0"):
         # The key of these is not published: only their form is looked at.
         given = _others(claims, bytes(32), first=first, key="symmetric")
-        _failed(_appraise(raw, given, nonce), "psa.signature", "signature")
+        _failed(appraise(raw, given, nonce), "psa.signature", "signature")
         return
     given = _others(claims, key, first=first)
-    appraisal = _appraise(raw, given, nonce)
+    appraisal = appraise(raw, given, nonce)
     assert appraisal.affirmed, appraisal.steps[-2:]
     assert appraisal.claims is not None
     assert {item.name for item in appraisal.claims.measurements} == {"SPE", "NSPE"}
     strict = _materials(_anchor(key, *(claims[n] for n in _ids(first))))
-    _failed(_appraise(raw, strict, nonce), "psa.profile", "claims")
+    _failed(appraise(raw, strict, nonce), "psa.profile", "claims")
 
 
 def _ids(first: bool) -> tuple[int, int]:
@@ -321,7 +335,7 @@ def _appraise_claims(claims: dict[int, Any], nonce: bytes) -> Appraisal:
     references = tuple(
         Reference(item.get(1, "component"), frozenset((item[2],))) for item in found if 2 in item
     )
-    return _appraise(sign1(claims, IAK), _materials(anchor, references, LEGACY), nonce)
+    return appraise(sign1(claims, IAK), _materials(anchor, references, LEGACY), nonce)
 
 
 def _diagnostics(folder: str) -> list[Path]:

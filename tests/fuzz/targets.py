@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tests.fuzz import (
-    attestation_f,
+    appraising,
+    attesters,
+    chains,
     credentials,
     delegation,
     dids,
@@ -11,10 +13,13 @@ from tests.fuzz import (
     logs,
     owning,
     peaq,
+    phones,
     statements,
     stores,
     tenure,
     texts,
+    tokens,
+    tpms,
     wire,
     witnesses,
 )
@@ -22,7 +27,12 @@ from tests.fuzz.target import TARGETS
 
 __all__ = [
     "TARGETS",
-    "attestation_f",
+    "tpms",
+    "phones",
+    "chains",
+    "appraising",
+    "attesters",
+    "tokens",
     "credentials",
     "delegation",
     "dids",

@@ -12,6 +12,7 @@ from tests.project.tree import ROOT, files, shown, texts
 # Standards, specifications and what is kept for examples: everything else has no place here.
 KNOWN = {
     "127.0.0.1",
+    "arm.com",
     "c2sp.org",
     "example.com",
     "example.net",
@@ -19,7 +20,9 @@ KNOWN = {
     "github.com",
     "golang.org",
     "identity.foundation",
+    "ietf.org",
     "keepachangelog.com",
+    "psacertified.org",
     "semver.org",
     "toml.io",
     "w3id.org",

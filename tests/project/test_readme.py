@@ -14,6 +14,8 @@ import pytest
 from typer.main import get_command
 
 from depin_id import read_enrolments
+from examples.software_tpm import SoftwareTpm, missing
+from tests.paths import vectors
 from tests.project.tree import ROOT, project
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -33,6 +35,7 @@ def _bash(script: str, folder: Path) -> str:
         f'{name}() {{ "$PYTHON" -m {target.partition(":")[0]} "$@"; }}\n'
         for name, target in project()["project"]["scripts"].items()
     )
+    commands += 'python() { "$PYTHON" "$@"; }\n'
     return _run(["bash", "-c", f"set -euo pipefail\n{commands}{script}"], folder)
 
 
@@ -83,7 +86,8 @@ def test_a_gateway_is_made_and_looked_over(tmp_path: Path) -> None:
 
 
 def test_every_marked_block_is_run() -> None:
-    assert set(BLOCKS) == {"session", "bridge", "identity", "device", "verify"}
+    told = {"session", "bridge", "identity", "attestation", "phone", "device", "verify"}
+    assert set(BLOCKS) == told
     assert README.count("<!-- run:") == len(BLOCKS)
     assert README.count("```python") == 2, "Python that no test runs"
 
@@ -116,6 +120,33 @@ def test_manufacturer_owner_and_aggregator_walk_the_whole_way(tmp_path: Path) ->
     assert re.search(r"^readings +2$", shown, re.MULTILINE), "exported"
     assert re.search(r"^ok +True$", shown, re.MULTILINE), "the audit"
     assert re.search(r"^histories +checked 2, unchecked 0$", shown, re.MULTILINE)
+
+
+def test_a_station_proves_what_it_is_and_a_stolen_one_loses_what_it_said(tmp_path: Path) -> None:
+    if lacking := missing():
+        pytest.skip(f"not installed: {', '.join(lacking)}")
+    language, session = BLOCKS["attestation"]
+    assert language == "sh"
+    try:
+        shown = _bash(session, tmp_path)
+    finally:
+        SoftwareTpm(tmp_path / "tpm").stop()
+    assert re.search(r"^indeterminate +attestation.required 1$", shown, re.MULTILINE), "it waits"
+    assert re.search(r"^level +D3$", shown, re.MULTILINE)
+    assert re.search(r"^taken_up +1$", shown, re.MULTILINE), "what waited"
+    assert "entries 2, readings 2" in shown, "what the stolen TPM takes back"
+    assert "A later entry says that it counts no more." in shown
+    assert re.search(r"^ok +True$", shown, re.MULTILINE), "the audit"
+
+
+def test_a_recorded_phone_is_appraised_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = vectors("attestation/android-key-attestation")
+    monkeypatch.setitem(ENVIRONMENT, "RECORDED", str(recorded))
+    shown = _bash(BLOCKS["phone"][1], tmp_path)
+    assert re.search(r"^affirmed +yes$", shown, re.MULTILINE)
+    assert re.search(r"^level +D3$", shown, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

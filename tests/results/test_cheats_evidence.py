@@ -10,7 +10,7 @@ import pytest
 from depin_id.attestation.message import attest_statement
 from depin_id.errors import AttestationError
 from tests.results import toy
-from tests.results.attesting import REQUIRED
+from tests.results.attesting import REQUIRED, show
 from tests.results.test_ground import at, checked
 from tests.verify.net import Net
 from verify.verdict import ACCEPTED
@@ -28,7 +28,7 @@ def net(tmp_path: Path) -> Iterator[Net]:
 def refused(net: Net, message: bytes) -> str:
     before = net.size
     with pytest.raises(AttestationError) as caught:
-        toy.show(net, message)
+        show(net, message)
     assert net.size == before
     return caught.value.code
 
@@ -80,7 +80,7 @@ def test_bad_firmware_ends_what_good_firmware_had_and_hides_behind_no_time(net: 
 
 def test_many_results_of_a_boot_and_readings_that_came_between_them(net: Net) -> None:
     device = net.device()
-    levels = []
+    levels: list[tuple[str, str]] = []
     for firmware in (toy.BAD, toy.GOOD, toy.BAD, toy.BAD):
         answer = toy.attest(net, device, firmware=firmware)
         net.codes(device, device.next(at(len(levels))))
@@ -98,13 +98,13 @@ def test_hardware_of_a_device_that_is_to_be_revoked_some_day_is_still_its_own(ne
     message = toy.toy(net, second, root=toy.BAD)
     assert refused(net, message) == "attestation.root_shared"
     net.revoke(first)
-    assert toy.show(net, message)["level"] == "D3"
+    assert show(net, message)["level"] == "D3"
     checked(net)
 
 
 def test_who_attests_without_end_is_told_to_stop(net: Net) -> None:
     device = net.device()
-    found = []
+    found: list[int] = []
     for _ in range(34):
         statement = attest_statement(toy.toy(net, device))
         before = net.size

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from depin_id import cbor
 from depin_id.attestation.ear import decode_result
 from depin_id.attestation.result import CONTRAINDICATED, AttestationResult
 from depin_id.errors import DepinError
@@ -78,7 +79,7 @@ class Story:
                 net, device, device.epoch, root=root, firmware=toy.BAD
             ),
             "revoke": lambda: toy.revoke(net, root, since=max(0, net.now_ms - amount * 1000)),
-            "erase": lambda: amount < 400 and self._erase(who),
+            "erase": lambda: self._erase(who) if amount < 400 else None,
             "rotate": lambda: self._rotate(who),
             "send": lambda: self._send(device),
             "again": lambda: self.sent and net.send(*self.sent[amount % len(self.sent)]),
@@ -123,7 +124,7 @@ def grounded(net: Net) -> None:
             if entry.private is None:
                 unseen.add(entry.digest[:16])
             else:
-                payload, *_ = toy.cbor.decode(entry.private, max_bytes=1 << 20)
+                payload, *_ = cbor.decode(entry.private, max_bytes=1 << 20)
                 results[entry.digest[:16]] = decode_result(payload), at
         elif isinstance(entry, Disavowed):
             for identity in entry.ids:

@@ -88,7 +88,7 @@ class TpmAttester:
             for index, kind in EK_CERTIFICATES:
                 if index not in present:
                     continue
-                data = self._tools.run("tpm2_nvread", f"{index:#010x}", "-C", "o")
+                data = self._tools.run("tpm2_nvread", f"{index:#010x}")
                 found = structures.certificate(data)
                 if (key := self._find_ek(_spki(found), kind)) is not None:
                     self._ek = (found, key)

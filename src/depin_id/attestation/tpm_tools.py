@@ -14,7 +14,7 @@ import weakref
 from pathlib import Path
 from typing import Final, NoReturn
 
-from depin_id.durable import read_file
+from depin_id.durable import failed, read_file
 from depin_id.errors import AttestationError
 
 SECONDS: Final = 120
@@ -33,7 +33,10 @@ class TpmTools:
     """
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="depin-tpm-"))
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix="depin-tpm-"))
+        except OSError as error:
+            failed(Path(tempfile.gettempdir()), error)
         self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def close(self) -> None:
@@ -51,8 +54,11 @@ class TpmTools:
         return self._folder / name
 
     def write(self, name: str, data: bytes) -> str:
-        """Put something there for a command; gives its path."""
-        self.path(name).write_bytes(data)
+        """Put something there for a command; gives its path. Raises StateError."""
+        try:
+            self.path(name).write_bytes(data)
+        except OSError as error:
+            failed(self.path(name), error)
         return str(self.path(name))
 
     def read(self, name: str) -> bytes:

@@ -15,6 +15,7 @@ from depin_id import cbor, cose
 from depin_id.ack import KIND_ACK, KIND_CHALLENGE, KIND_RESUME
 from depin_id.claims import Claims
 from depin_id.commands.common import network_and_card, read_input
+from depin_id.commands.inspect_attestation import attested
 from depin_id.did.key import parse_did_key
 from depin_id.enrolment import Enrolment, format_degrees
 from depin_id.envelope import (
@@ -28,7 +29,7 @@ from depin_id.envelope import (
 )
 from depin_id.errors import ConfigError, DepinError
 from depin_id.keys import ED25519, EDDSA, ES256, ESP256, PublicKey
-from depin_id.network import read_card
+from depin_id.network import NetworkCard, read_card
 from depin_id.possession import read_proof
 from depin_id.printable import json_text, printable
 from depin_id.senml import RELATIVE_LIMIT, Record, decode_pack
@@ -209,7 +210,9 @@ def _statement(data: bytes, network: str | None) -> dict[str, Any]:
     return fields
 
 
-def describe(data: bytes, network: str | None, key: PublicKey | None) -> dict[str, Any]:
+def describe(
+    data: bytes, network: str | None, key: PublicKey | None, card: NetworkCard | None = None
+) -> dict[str, Any]:
     """One object in words; what cannot be read says why."""
     try:
         envelope = parse_envelope(data)
@@ -217,7 +220,11 @@ def describe(data: bytes, network: str | None, key: PublicKey | None) -> dict[st
         if is_statement(data):
             readers = [partial(_statement, data, network)]
         else:
-            readers = [partial(_downlink, data), partial(_proof, data, network)]
+            readers = [
+                partial(attested, data, network, card, key),
+                partial(_downlink, data),
+                partial(_proof, data, network),
+            ]
         for read in readers:
             with suppress(DepinError):
                 return read()
@@ -265,8 +272,8 @@ def inspect(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
 ) -> None:
-    """Show an envelope, a bundle, a card, an acknowledgement, a proof of possession or a statement
-    in words, nested ones too.
+    """Show an envelope, a bundle, a card, an acknowledgement, a proof of possession, evidence, an
+    attestation result or a statement in words, nested ones too.
 
     Exit 1 when a signature that was to be checked is not valid.
 
@@ -275,9 +282,10 @@ def inspect(
     data = read_input(file, max_bytes=_MAX_BYTES)
     if not data:
         raise ConfigError("usage", "the input is empty")
-    did = None if network is None else network_and_card(network)[0]
+    did, encoded = (None, None) if network is None else network_and_card(network)
+    card = None if encoded is None else read_card(encoded)
     key = None if device is None else parse_did_key(device)
-    found = [describe(part, did, key) for part in split_bundle(data, max_bytes=_MAX_BYTES)]
+    found = [describe(part, did, key, card) for part in split_bundle(data, max_bytes=_MAX_BYTES)]
     if as_json:
         print(json_text(found, indent=2))
     else:

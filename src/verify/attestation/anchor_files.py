@@ -130,7 +130,7 @@ def _row(row: Any, format_name: str, folder: Path) -> Anchor:
         _refuse("an [[anchor]] has a name")
     named = texts.get("format", format_name)
     if not is_format(named):
-        _refuse(f"anchor {name}: of no format", hint="name it with `format`, or by its folder")
+        _refuse(f"anchor {name}: of no format", hint="name it with 'format', or by its folder")
     ids = row.get("ids", {})
     if not isinstance(ids, dict) or not all(
         is_name(key) and isinstance(value, str) and len(value) <= 512 for key, value in ids.items()

@@ -28,6 +28,15 @@ _JWK_CURVES: Final = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521":
 _BLOCK: Final = re.compile(
     rb"-----BEGIN (CERTIFICATE|PUBLIC KEY)-----[^-]+-----END \1-----", re.DOTALL
 )
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What ``cryptography`` raises on bytes that it does not read; some are no ValueError."""
 Key = tuple[bytes, bytes]
 """SubjectPublicKeyInfo, and the certificate it is from (empty for a bare key); both DER."""
 
@@ -76,7 +85,7 @@ def admit_spki(spki: bytes) -> bytes:
     """
     try:
         return _admit(load_der_public_key(spki))
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         _refuse(f"no public key that can be read ({type(error).__name__})")
 
 
@@ -91,7 +100,7 @@ def check_certificate(certificate: bytes) -> bytes:
         read = x509.load_der_x509_certificate(certificate)
         _ = read.extensions, read.subject, read.issuer
         return _admit(read.public_key())
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         _refuse(f"no certificate that can be read ({type(error).__name__})")
 
 
@@ -107,7 +116,7 @@ def _pem(data: bytes) -> list[Key]:
                 found.append((_admit(load_pem_public_key(block[0])), b""))
                 continue
             certificate = x509.load_pem_x509_certificate(block[0]).public_bytes(Encoding.DER)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        except UNREADABLE as error:
             _refuse(f"a PEM block cannot be read ({type(error).__name__})")
         found.append((check_certificate(certificate), certificate))
     return found

@@ -55,6 +55,8 @@ ENVIRONMENTS: Final[Mapping[str, bytes]] = {
 }
 _OBJECT, _CLIENT_DATA, _KEY_ID = 1, 2, 3
 _NONCE_HEAD: Final = bytes.fromhex("3024a1220420")
+_KEY_HEAD, _KEY_MIDDLE = bytes.fromhex("a5010203262001215820"), bytes.fromhex("225820")
+"""COSE_Key of EC2, ES256, P-256 around its coordinates (RFC 9053 section 7.1)."""
 _ATTESTED: Final = 0x40
 _HEAD: Final = 55
 """Bytes of authenticator data before the credential id."""
@@ -66,7 +68,7 @@ class AuthenticatorData(NamedTuple):
 
     Attributes:
         app: SHA-256 of the app id. counter: of uses. aaguid: 16 bytes. credential: its id.
-        key: COSE_Key of EC2, decoded.
+        key: all that is left; has to be the COSE_Key of the leaf's key, in its one encoding.
     """
 
     app: bytes
@@ -74,7 +76,7 @@ class AuthenticatorData(NamedTuple):
     counter: int
     aaguid: bytes
     credential: bytes
-    key: Mapping[Any, Any]
+    key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,7 @@ class AppAttest:
             device_ids=_device_ids(data),
             measurements=(Measurement(name="app", digest=data.app),),
             measures=True,
+            firmware=False,
             not_after=path.not_after,
         )
 
@@ -194,7 +197,7 @@ def verify_assertion(
     Args:
         raw: CBOR as ``generateAssertion`` gave it. challenge: the client data whose SHA-256 it was
             asked for. spki: SubjectPublicKeyInfo (DER) of the attested key: its SHA-256 is the
-            root of the attestation's result. app_id: team and bundle (``TEAM.org.example.app``).
+            root of the attestation's result. app_id: team and bundle ("TEAM.example.app").
         counter: of the last assertion that was taken, 0 after the attestation.
         steps: every check becomes one.
 
@@ -253,10 +256,9 @@ def _authenticator_data(data: bytes, steps: Steps) -> AuthenticatorData:
     flags, size = data[32], int.from_bytes(data[53:55], "big")
     steps.require(flags == _ATTESTED, step, "malformed", f"flags {flags:02x}")
     steps.require(size == 32 and len(data) > _HEAD + size, step, "malformed", f"id of {size} bytes")
-    key = cbor.decode(data[_HEAD + size :], max_bytes=256)
-    steps.require(isinstance(key, dict), step, "malformed", "a COSE_Key, and nothing after it")
     counter = int.from_bytes(data[33:37], "big")
     credential = data[_HEAD : _HEAD + size]
+    key = data[_HEAD + size :]
     return AuthenticatorData(data[:32], flags, counter, data[37:53], credential, key)
 
 
@@ -265,8 +267,7 @@ def _check_key(leaf: x509.Certificate, parsed: Parsed, steps: Steps) -> None:
     p256 = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
     steps.require(p256, f"{NAME}.key", "key", "a key of P-256")
     point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    cose = {1: 2, 3: -7, -1: 1, -2: point[1:33], -3: point[33:]}
-    same = dict(parsed.data.key) == cose
+    same = parsed.data.key == _KEY_HEAD + point[1:33] + _KEY_MIDDLE + point[33:]
     steps.require(same, f"{NAME}.public_key", "key", "the leaf's and the credential's are one")
     key_id = hashlib.sha256(point).digest()
     steps.require(parsed.key_id == key_id, f"{NAME}.key_id", "key", "SHA-256 of the key")

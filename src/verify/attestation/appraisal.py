@@ -167,7 +167,8 @@ class _Case:
         elif bound.how == "challenge":
             steps.passed("binding.key", "by the challenge alone")
         if claims.not_after is not None:
-            steps.require(self.at < claims.not_after, "binding.time", "expired", "it is over")
+            left = (claims.not_after - self.at) // 1000
+            steps.require(left > 0, "binding.time", "expired", f"{left} seconds are left of it")
 
     # --- what it is worth -----------------------------------------------------------------------
 
@@ -242,7 +243,7 @@ class _Case:
         vouched = approved and configured and self.model.protects_key
         if not claims.bound_key.protected and not vouched:
             return "D1"
-        return "D3" if approved and configured else "D2"
+        return "D3" if approved and configured and claims.firmware else "D2"
 
 
 def _unapproved(claims: VerifiedClaims, model: Model) -> Sequence[str]:

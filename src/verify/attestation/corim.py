@@ -109,7 +109,7 @@ def read_corim(data: bytes, *, signers: Sequence[Anchor], unsigned: bool = False
         raise AttestationError(
             "attestation.anchor",
             "the CoRIM is not signed",
-            hint="take it only from whom you trust, with `unsigned = true`",
+            hint="take it only from whom you trust, with 'unsigned = true'",
         )
     signer = "" if envelope.message is None else envelope.signer(signers)
     return _Reader(envelope, signer).read()
@@ -134,7 +134,7 @@ class _Reader:
     def read(self) -> Corim:
         try:
             return self._corim()
-        except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
             refuse(f"a part of it has another form ({type(error).__name__})")
 
     def _corim(self) -> Corim:
@@ -284,7 +284,7 @@ def _signer(keys: Any) -> bytes:
 
 def _digest(item: Any) -> bytes:
     algorithm, value = _list(item, "a digest")
-    size = _DIGESTS.get(algorithm)
+    size = _DIGESTS.get(algorithm) if type(algorithm) in (int, str) else None
     if size is None or len(_bytes(value)) != size:
         refuse("a digest that is not SHA-256, SHA-384 or SHA-512 whole")
     return bytes(value)

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -28,14 +29,40 @@ MEDIA_TYPE: Final = "application/x-esp-tee-token+json"
 MAGIC: Final = "44fef7cc"
 ALGORITHM: Final = "ecdsa_secp256r1_sha256"
 _PARTS: Final = ("header", "eat", "public_key")
-# A text that does not end goes to the end, and nothing is tried twice: time in its length alone.
-_STRING_OR_BRACE: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}]', re.DOTALL)
-_KEY: Final = re.compile(rb'\{"compressed":"(0[23][0-9a-f]{64})"\}')
+# Up to the next brace that is in no text. Nothing is tried twice: time in its length alone.
+_TO_BRACE: Final = re.compile(
+    rb'[^"{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}]*+)*+([{}])', re.DOTALL
+)
+_POINT: Final = re.compile(rb'\{"compressed":"(0[23][0-9a-f]{64})"\}')
 _SIGN: Final = re.compile(rb',"sign":\{"r":"([0-9a-f]{64})","s":"([0-9a-f]{64})"\}\}')
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
 _MAX_DEPTH: Final = 6
 _INTEGERS: Final = range(-(1 << 31), 1 << 32)
 _IMAGES: Final = ("bootloader", "tee", "app")
+
+
+@dataclass(frozen=True, slots=True)
+class SelfMadeKey:
+    """A key that a token brings: as it verifies, as DER, and the hash that it is known by."""
+
+    public: ec.EllipticCurvePublicKey
+    spki: bytes
+    instance: str
+
+
+@lru_cache(maxsize=64)
+def _header(raw: bytes) -> Any:
+    """Headers are of the firmware, and come again. Nobody changes what this gives."""
+    return strict_json.parse(raw)
+
+
+@lru_cache(maxsize=1024)
+def _key(point: bytes) -> SelfMadeKey:
+    """Of a compressed point. A device attests again and again, with the same key."""
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    whole = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return SelfMadeKey(key, spki, hashlib.sha256(whole[1:]).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +78,7 @@ class EspTeeToken:
 
     signed: bytes
     signature: bytes
-    key: ec.EllipticCurvePublicKey
+    key: SelfMadeKey
     instance: str
     challenge: bytes
     ids: Mapping[str, str]
@@ -63,23 +90,21 @@ def read_token(raw: bytes, steps: Steps) -> EspTeeToken:
     """Read a token: form only. Raises AttestationError."""
     header, eat, public, signature = _split(raw, steps)
     with steps.typed("esp-tee.json"):
-        head, claims = strict_json.parse(header), strict_json.parse(eat)
+        head, claims = _header(header), strict_json.parse(eat)
     if type(head) is not dict or type(claims) is not dict:
         steps.fail("esp-tee.json", "malformed", "header or claims are no object")
     found = head.get("magic") == MAGIC and head.get("encr_alg") == ""
     steps.require(found, "esp-tee.header", "malformed", "its magic, and not encrypted")
     signing = head.get("sign_alg")
     steps.require(signing == ALGORITHM, "esp-tee.algorithm", "algorithm", str(signing)[:40])
-    match = _KEY.fullmatch(public)
+    match = _POINT.fullmatch(public)
     if match is None:
         steps.fail("esp-tee.key", "malformed", "no compressed point of P-256")
     with steps.typed("esp-tee.key", "key"):
-        point = bytes.fromhex(match[1].decode())
-        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        key = _key(bytes.fromhex(match[1].decode()))
     reader = _Claims(claims, steps)
-    whole = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     instance = reader.octets("instance_id", (32,)).hex()
-    hashed = instance == hashlib.sha256(whole[1:]).hexdigest()
+    hashed = instance == key.instance
     steps.require(hashed, "esp-tee.instance", "claims", "it is the hash of the key")
     ids = {"instance": instance, "device": reader.octets("device_id", (32,)).hex()}
     ids |= _named(reader, ids["device"])
@@ -121,17 +146,14 @@ def _split(raw: bytes, steps: Steps) -> tuple[bytes, bytes, bytes, bytes]:
 
 def _object_end(raw: bytes, start: int) -> int | None:
     """Where the object that begins here ends. What is in it is read later."""
-    depth = 0
-    for match in _STRING_OR_BRACE.finditer(raw, start):
-        token = match[0]
-        if token == b"{":
-            depth += 1
-            if depth > _MAX_DEPTH:
-                return None
-        elif token == b"}":
-            depth -= 1
-            if depth == 0:
-                return match.end()
+    depth, at = 0, start
+    while match := _TO_BRACE.match(raw, at):
+        at = match.end()
+        depth += 1 if match[1] == b"{" else -1
+        if depth == 0:
+            return at
+        if depth > _MAX_DEPTH:
+            return None
     return None
 
 
@@ -235,7 +257,7 @@ class EspTeeHandler:
         steps: Steps,
     ) -> VerifiedClaims:
         """See EvidenceHandler."""
-        spki = parsed.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        spki = parsed.key.spki
         found = [
             anchor
             for anchor in anchors.find("esp-tee", instance=parsed.instance)
@@ -244,7 +266,7 @@ class EspTeeHandler:
         steps.require(bool(found), "esp-tee.registry", "anchor", "its key is of the registry")
         known = found[0].ids.get("device", parsed.ids["device"])
         steps.require(known == parsed.ids["device"], "esp-tee.registry", "anchor", "its device too")
-        good = signature_is_good(-7, parsed.key, parsed.signature, parsed.signed)
+        good = signature_is_good(-7, parsed.key.public, parsed.signature, parsed.signed)
         steps.require(good, "esp-tee.signature", "signature", found[0].name)
         steps.passed("esp-tee.images", f"not verified: {', '.join(parsed.open) or 'none'}")
         return VerifiedClaims(

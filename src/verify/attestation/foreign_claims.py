@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from depin_id.errors import EncodingError
 from verify.attestation import foreign_cbor
 from verify.attestation.model import Measurement
 from verify.attestation.steps import Steps
@@ -101,7 +102,10 @@ def read_claims(
     payload: bytes, *, name: str, steps: Steps, max_bytes: int, max_depth: int = 8
 ) -> ForeignClaims:
     """The claims of a token's payload; it has to be a map. Raises AttestationError."""
-    with steps.typed(f"{name}.claims"):
+    try:
         value = foreign_cbor.decode(payload, max_bytes=max_bytes, max_depth=max_depth)
-    steps.require(type(value) is dict, f"{name}.claims", "malformed", "a map of claims")
+    except EncodingError as error:
+        steps.fail(f"{name}.claims", "malformed", error.message)
+    if type(value) is not dict:
+        steps.fail(f"{name}.claims", "malformed", "no map of claims")
     return ForeignClaims(value, name, steps)

@@ -43,14 +43,15 @@ _CONTEXTS: Final[Mapping[Kind, bytes]] = {
 }
 _RSA_BITS: Final = range(2048, 8193)
 
-_ECDSA: Final[Mapping[int, tuple[str, int, HashAlgorithm]]] = {
-    -7: ("secp256r1", 32, SHA256()),
-    -9: ("secp256r1", 32, SHA256()),
-    -35: ("secp384r1", 48, SHA384()),
-    -51: ("secp384r1", 48, SHA384()),
-    -36: ("secp521r1", 66, SHA512()),
-    -52: ("secp521r1", 66, SHA512()),
+_ECDSA: Final[Mapping[int, tuple[int, int, ec.ECDSA]]] = {
+    -7: (256, 32, ec.ECDSA(SHA256())),
+    -9: (256, 32, ec.ECDSA(SHA256())),
+    -35: (384, 48, ec.ECDSA(SHA384())),
+    -51: (384, 48, ec.ECDSA(SHA384())),
+    -36: (521, 66, ec.ECDSA(SHA512())),
+    -52: (521, 66, ec.ECDSA(SHA512())),
 }
+_CURVES: Final = frozenset(("secp256r1", "secp384r1", "secp521r1"))
 _EDDSA: Final = frozenset((-8, -19))
 _PSS: Final[Mapping[int, HashAlgorithm]] = {-37: SHA256(), -38: SHA384(), -39: SHA512()}
 _PKCS1: Final[Mapping[int, HashAlgorithm]] = {-257: SHA256(), -258: SHA384(), -259: SHA512()}
@@ -168,7 +169,7 @@ def from_value(value: Any, rules: CoseRules) -> CoseMessage:
     raw, unprotected, payload, signature = value
     if type(raw) is not bytes or type(payload) is not bytes or type(signature) is not bytes:
         _malformed("protected header, payload and signature are byte strings")
-    protected = foreign_cbor.decode(raw, max_bytes=4096, max_depth=4) if raw else {}
+    protected = _usual(raw) if len(raw) <= 8 else _header(raw)
     if type(protected) is not dict or type(unprotected) is not dict:
         _malformed("a header is no map")
     _check_headers(protected, unprotected, rules)
@@ -178,6 +179,16 @@ def from_value(value: Any, rules: CoseRules) -> CoseMessage:
     if (algorithm in HMAC) != (kind == "MAC0"):
         raise KeyRefused("key.algorithm", f"algorithm {algorithm} is not one of a {kind}")
     return CoseMessage(kind, algorithm, protected, unprotected, raw, payload, signature)
+
+
+def _header(raw: bytes) -> Any:
+    return foreign_cbor.decode(raw, max_bytes=4096, max_depth=4) if raw else {}
+
+
+@lru_cache(maxsize=64)
+def _usual(raw: bytes) -> Any:
+    """Headers with just an algorithm come again and again. Nobody changes what this gives."""
+    return _header(raw)
 
 
 def _check_headers(
@@ -245,11 +256,12 @@ def signature_is_good(algorithm: int, key: VerifyKey, signature: bytes, signed: 
             enough = name is not None and len(key) >= 16
             return enough and hmac.compare_digest(hmac.digest(key, signed, str(name)), signature)
         if isinstance(key, ec.EllipticCurvePublicKey):
-            curve, size, digest = _ECDSA[algorithm]
-            if key.curve.name != curve or len(signature) != 2 * size:
+            bits, size, scheme = _ECDSA[algorithm]
+            curve = key.curve
+            if curve.key_size != bits or curve.name not in _CURVES or len(signature) != 2 * size:
                 return False
-            r, s = (int.from_bytes(part) for part in (signature[:size], signature[size:]))
-            key.verify(encode_dss_signature(r, s), signed, ec.ECDSA(digest))
+            r, s = int.from_bytes(signature[:size]), int.from_bytes(signature[size:])
+            key.verify(encode_dss_signature(r, s), signed, scheme)
         elif isinstance(key, ed25519.Ed25519PublicKey):
             if algorithm not in _EDDSA:
                 return False
@@ -259,8 +271,8 @@ def signature_is_good(algorithm: int, key: VerifyKey, signature: bytes, signed: 
                 return False
             if algorithm in _PSS:
                 digest = _PSS[algorithm]
-                scheme = padding.PSS(padding.MGF1(digest), digest.digest_size)
-                key.verify(signature, signed, scheme, digest)
+                pss = padding.PSS(padding.MGF1(digest), digest.digest_size)
+                key.verify(signature, signed, pss, digest)
             else:
                 key.verify(signature, signed, padding.PKCS1v15(), _PKCS1[algorithm])
     except (InvalidSignature, UnsupportedAlgorithm, KeyError, ValueError):

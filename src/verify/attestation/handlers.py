@@ -71,6 +71,7 @@ class EvidenceHandler(Protocol[Parsed]):
 
 
 _BUILT_IN: Final[Mapping[str, str]] = {
+    "fdo": "verify.attestation.fdo",
     "android-key": "verify.attestation.android_key",
     "app-attest": "verify.attestation.app_attest",
     "tpm2": "verify.attestation.tpm2",

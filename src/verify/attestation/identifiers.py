@@ -46,9 +46,15 @@ def certificate_identifiers(
     certificates: Iterable[x509.Certificate], format_name: str
 ) -> frozenset[str]:
     """Everything that may be revoked of the certificates of a chain in evidence."""
-    found: set[str] = set()
-    for certificate in certificates:
-        found.add(serial_identifier(format_name, certificate.serial_number))
-        found.add(serial_identifier(issuer_scope(certificate.issuer), certificate.serial_number))
-        found.add(key_identifier(spki_of(certificate)))
-    return frozenset(found)
+    named = [_identifiers(certificate, format_name) for certificate in certificates]
+    return frozenset[str]().union(*named)
+
+
+@lru_cache(maxsize=512)
+def _identifiers(certificate: x509.Certificate, format_name: str) -> tuple[str, ...]:
+    serial = certificate.serial_number
+    return (
+        serial_identifier(format_name, serial),
+        serial_identifier(issuer_scope(certificate.issuer), serial),
+        key_identifier(spki_of(certificate)),
+    )

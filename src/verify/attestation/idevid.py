@@ -12,6 +12,7 @@ from typing import Final, cast, get_args
 
 from cryptography import x509
 from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from depin_id.attestation import idevid_evidence
@@ -23,7 +24,7 @@ from depin_id.keys import PublicKey
 from verify.attestation.identifiers import certificate_identifiers, spki_of
 from verify.attestation.materials import Anchor, Anchors, Model
 from verify.attestation.model import BoundKey, Expected, HardwareRoot, VerifiedClaims
-from verify.attestation.public_keys import device_key, read_spki
+from verify.attestation.public_keys import device_key, is_proof, read_spki
 from verify.attestation.steps import Steps
 from verify.attestation.x509path import PathRules, read_certificates, verify_path
 
@@ -32,6 +33,7 @@ _HARDWARE_MODULE: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.4")
 _RULES: Final = PathRules(
     critical=frozenset((ExtensionOID.SUBJECT_ALTERNATIVE_NAME.dotted_string,))
 )
+_LEAF_KEYS: Final = (ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
 _PURPOSES: Final = frozenset(
     (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
 )
@@ -101,15 +103,20 @@ class Handler:
         key = _key_of(parsed.leaf, steps)
         _check_usage(parsed.leaf, steps)
         steps.require(bool(parsed.names), "idevid.serial", "claims", "no serial number names it")
-        with steps.typed("idevid.possession", "signature"):
-            key.verify(signed_bytes(parsed.evidence.challenge), parsed.evidence.signature)
-        steps.passed("idevid.possession", "the certificate's key signed the challenge")
+        evidence, loaded = parsed.evidence, parsed.leaf.public_key()
+        proven = isinstance(loaded, _LEAF_KEYS) and is_proof(
+            loaded, evidence.signature, signed_bytes(evidence.challenge)
+        )
+        steps.require(proven, "idevid.possession", "signature", "its key signed the challenge")
         issuers = [anchor for anchor in anchors.of(NAME) if anchor.ids.get("role") != "manifest"]
         path = verify_path(
             parsed.certificates, issuers, at=at, rules=_RULES, name=NAME, steps=steps
         )
         assurance = _assurance(path.anchor)
         used = [path.anchor.digest]
+        # Nothing ties the manifest to the rest, so its absence has to be refused by who needs it.
+        given = parsed.manifest is not None or path.anchor.ids.get("manifest") != "required"
+        steps.require(given, "idevid.manifest", "claims", "where the anchor says so, there is one")
         if parsed.manifest is not None:
             signer = _check_manifest(parsed, parsed.manifest, anchors, steps)
             used.append(signer.digest)
@@ -118,7 +125,7 @@ class Handler:
         mine = expected.key is None or expected.key == key
         protected = mine and assurance == "secure-element"
         return VerifiedClaims(
-            challenge_seen=parsed.evidence.challenge,
+            challenge_seen=evidence.challenge,
             bound_key=(
                 BoundKey(how="attested", key=key, protected=protected)
                 if mine

@@ -61,12 +61,23 @@ class Anchors:
         return tuple(self._by_format.get(format_name, ()))
 
     def find(self, format_name: str, **ids: str) -> tuple[Anchor, ...]:
-        """Those of a format that have all of these ids."""
+        """Those of a format that have all of these ids. Registries of devices may be long."""
+        if not ids:
+            return self.of(format_name)
+        first, *others = ids.items()
         return tuple(
             anchor
-            for anchor in self.of(format_name)
-            if all(anchor.ids.get(name) == value for name, value in ids.items())
+            for anchor in self._by_id.get((format_name, *first), ())
+            if all(anchor.ids.get(name) == value for name, value in others)
         )
+
+    @cached_property
+    def _by_id(self) -> Mapping[tuple[str, str, str], list[Anchor]]:
+        found: dict[tuple[str, str, str], list[Anchor]] = {}
+        for anchor in self:
+            for name, value in anchor.ids.items():
+                found.setdefault((anchor.format, name, value), []).append(anchor)
+        return found
 
     @cached_property
     def digest(self) -> bytes:

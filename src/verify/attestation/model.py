@@ -99,6 +99,7 @@ class VerifiedClaims:
             bytes as lower-case hexadecimal.
         measurements: what was measured; empty when the format measures nothing.
         measures: whether the format says anything about firmware at all.
+        firmware: False when it measures an application alone: that is never level D3.
         secure: False when the device is open (debug, unlocked, test signed), None when the format
             does not say.
         numbers: integers that models set bounds for (``os_patch``, ``svn``).
@@ -114,6 +115,7 @@ class VerifiedClaims:
     device_ids: Mapping[str, str] = field(default_factory=dict)
     measurements: tuple[Measurement, ...] = ()
     measures: bool = False
+    firmware: bool = True
     secure: bool | None = None
     numbers: Mapping[str, int] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)

@@ -249,8 +249,10 @@ def signed_by(message: CoseMessage, found: tuple[Anchor, ...], name: str, steps:
         common = anchor.ids.get("key") == "symmetric"
         if common != (message.kind == "MAC0"):
             continue
-        with steps.typed(f"{name}.anchor", "anchor"):
+        try:
             key: VerifyKey = anchor.spki if common else load_key(anchor.spki)
+        except ValueError:
+            steps.fail(f"{name}.anchor", "anchor", f"{anchor.name} has a key of an unknown kind")
         if message.verifies(key):
             steps.passed(f"{name}.signature", anchor.name)
             return anchor

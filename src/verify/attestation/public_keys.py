@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import (
@@ -11,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from depin_id.ecdsa import P384Key, VerificationKey, admit_p384
-from depin_id.keys import PublicKey, admit
+from depin_id.keys import P256_ORDER, PublicKey, admit
+from verify.attestation.foreign_cose import VerifyKey, signature_is_good
 
 
 def admitted(key: object) -> VerificationKey | None:
@@ -24,7 +27,8 @@ def admitted(key: object) -> VerificationKey | None:
         return admit("ed25519", key.public_bytes(Encoding.Raw, PublicFormat.Raw))
     if isinstance(key, ec.EllipticCurvePublicKey):
         if isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
-            point = key.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+            # Uncompressed: to find y again takes longer than to check it.
+            point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
             return admit("p256", point) if key.key_size == 256 else admit_p384(point)
     return None
 
@@ -50,6 +54,7 @@ def read_spki(der: bytes) -> VerificationKey | None:
     return admitted(key)
 
 
+@lru_cache(maxsize=32)
 def spki_bytes(key: VerificationKey) -> bytes:
     """The SubjectPublicKeyInfo of an admitted key, DER."""
     loaded: ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
@@ -59,3 +64,18 @@ def spki_bytes(key: VerificationKey) -> bytes:
         curve = ec.SECP384R1() if isinstance(key, P384Key) else ec.SECP256R1()
         loaded = ec.EllipticCurvePublicKey.from_encoded_point(curve, key.raw)
     return loaded.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def is_proof(key: VerifyKey, signature: bytes, signed: bytes) -> bool:
+    """Whether the holder of an admitted key signed: Ed25519, or r || s with P-256 or P-384.
+
+    Of P-256 only the form with the low s, as everywhere on the wire.
+    """
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return signature_is_good(-8, key, signature, signed)
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        return False
+    if key.key_size == 256:
+        low = int.from_bytes(signature[32:]) <= P256_ORDER // 2
+        return low and signature_is_good(-7, key, signature, signed)
+    return signature_is_good(-35, key, signature, signed)

@@ -14,15 +14,15 @@ from datetime import datetime
 from typing import Any, Final, NoReturn
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from depin_id import strict_json
 from depin_id.errors import AttestationError, DepinError
+from verify.attestation.anchor_keys import UNREADABLE
 from verify.attestation.identifiers import issuer_scope, serial_identifier
 from verify.attestation.materials import Anchors, RevocationSnapshot
 from verify.attestation.steps import Steps
-from verify.attestation.x509path import PathRules, read_certificates, verify_path
+from verify.attestation.x509path import PathRules, is_bound, read_certificates, verify_path
 
 ANDROID: Final = "android-key"
 """Format that Google's status list is of."""
@@ -123,13 +123,15 @@ def _load_crl(data: bytes) -> x509.CertificateRevocationList:
             crl = x509.load_pem_x509_crl(data)
         else:
             crl = x509.load_der_x509_crl(data)
+        # Reading is lazy: what cannot be read has to show here.
+        _ = crl.issuer, crl.last_update_utc, crl.next_update_utc, crl.signature_algorithm_oid
         known = (x509.CRLNumber, x509.AuthorityKeyIdentifier)
         for extension in crl.extensions:
             # An indirect CRL, a delta, or one of some reasons alone says less than it seems.
             if extension.critical and not isinstance(extension.value, known):
                 _refuse(f"a critical extension of a CRL: {extension.oid.dotted_string}")
         return crl
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         _refuse(f"no CRL that can be read ({type(error).__name__})")
 
 
@@ -162,8 +164,9 @@ def check_crl(entry: CrlEntry) -> x509.CertificateRevocationList:
     if algorithm is not None and algorithm.name in ("md5", "sha1"):
         _refuse(f"a CRL signed over {algorithm.name}")
     try:
-        valid = crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        bound = is_bound(entry.data, crl.tbs_certlist_bytes, crl.signature)
+        valid = bound and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
+    except UNREADABLE:
         valid = False
     if not valid:
         raise AttestationError("attestation.signature", "a CRL's signature does not verify")
@@ -190,22 +193,24 @@ def crl_snapshot(entry: CrlEntry, anchors: Anchors) -> RevocationSnapshot:
         rules = _ISSUER_RULES
         verify_path(chain, trusted, at=taken, rules=rules, name="crl", steps=Steps())
     scope = issuer_scope(crl.issuer)
-    revoked = {
-        serial_identifier(scope, item.serial_number): _crl_reason(item)
-        for item in crl
-        if _crl_reason(item) != "remove_from_crl"
-    }
+    try:
+        revoked = {serial_identifier(scope, item.serial_number): _crl_reason(item) for item in crl}
+    except UNREADABLE as error:
+        _refuse(f"an entry of a CRL cannot be read ({type(error).__name__})")
     assert crl.next_update_utc is not None
     expires = int(crl.next_update_utc.timestamp()) * 1000
     return RevocationSnapshot(entry.covers | {scope}, revoked, taken, expires)
 
 
 def _crl_reason(item: x509.RevokedCertificate) -> str:
-    try:
-        found = item.extensions.get_extension_for_class(x509.CRLReason).value.reason
-        return str(found.name)
-    except (x509.ExtensionNotFound, ValueError):
-        return "unspecified"
+    """Why: its reason, whatever else it says; of an entry of another issuer nothing is taken."""
+    reason = "unspecified"
+    for extension in item.extensions:
+        if isinstance(extension.value, x509.CRLReason):
+            reason = str(extension.value.reason.name)
+        elif extension.critical:
+            _refuse(f"a critical extension of an entry: {extension.oid.dotted_string}")
+    return reason
 
 
 # --- our own ------------------------------------------------------------------------------------
@@ -221,10 +226,10 @@ def _own(data: bytes, taken: int, covers: frozenset[str]) -> RevocationSnapshot:
         _refuse(f"it has {sorted(unknown)[0][:40]!r}, which is not known")
     named = value.get("covers", [])
     if not isinstance(named, list) or not all(isinstance(item, str) for item in named):
-        _refuse("`covers` is a list of formats")
+        _refuse("'covers' is a list of formats")
     rows = value.get("revoked", [])
     if not isinstance(rows, list) or len(rows) > MAX_ENTRIES:
-        _refuse("`revoked` is a list of tables")
+        _refuse("'revoked' is a list of tables")
     revoked: dict[str, str] = {}
     for row in rows:
         identifier, reason = _row(row)
@@ -241,7 +246,7 @@ def _own(data: bytes, taken: int, covers: frozenset[str]) -> RevocationSnapshot:
 def _row(row: Any) -> tuple[str, str]:
     """One of ``[[revoked]]``: a serial number with format or issuer, a key, or an identifier."""
     if not isinstance(row, Mapping) or not set(row) <= {"serial", "of", "key", "reason"}:
-        _refuse("an entry of `revoked` has serial and of, or key, and a reason")
+        _refuse("an entry of 'revoked' has serial and of, or key, and a reason")
     reason = row.get("reason", "")
     if not isinstance(reason, str) or len(reason) > 200:
         _refuse("a reason is a short text")
@@ -251,7 +256,7 @@ def _row(row: Any) -> tuple[str, str]:
     if key is None and isinstance(serial, str) and isinstance(scope, str) and scope:
         if _HEX.fullmatch(serial) is not None and len(scope) <= 64:
             return serial_identifier(scope, int(serial, 16)), reason
-    _refuse("`serial` is hexadecimal and needs `of`; `key` is the SHA-256 of its SPKI, 64 digits")
+    _refuse("'serial' is hexadecimal and needs 'of'; 'key' is the SHA-256 of its SPKI, 64 digits")
 
 
 def _moment(value: Any, default: int | None) -> int | None:

@@ -97,21 +97,34 @@ def read_certificates(chain: Sequence[bytes], name: str, steps: Steps) -> list[x
         small = isinstance(der, bytes) and len(der) <= MAX_CERTIFICATE
         steps.require(small, name, "malformed", "a certificate of bounded size")
         with steps.typed(name), _unsupported(steps, name):
-            certificate = x509.load_der_x509_certificate(der)
-            if certificate.version is not x509.Version.v3:
-                steps.fail(name, "malformed", "a certificate is not of version 3")
-            # Reading refuses duplicates and what is not DER.
-            _ = certificate.extensions, certificate.subject, certificate.issuer
-            spki_of(certificate)
-            steps.require(_is_bound(certificate, der), name, "malformed", "its signature's form")
-            found.append(certificate)
+            certificate, wrong = _read_certificate(der)
+        steps.require(not wrong, name, "malformed", wrong or "read")
+        found.append(certificate)
     steps.require(len(set(chain)) == len(found), name, "malformed", "no certificate twice")
     return found
 
 
-def _is_bound(certificate: x509.Certificate, der: bytes) -> bool:
-    """Whether what no signature covers has one form: the algorithm said twice, no unused bits."""
-    signature, signed = certificate.signature, certificate.tbs_certificate_bytes
+@lru_cache(maxsize=512)
+def _read_certificate(der: bytes) -> tuple[x509.Certificate, str]:
+    """A certificate, and what is wrong with its form. The same come again with every boot."""
+    certificate = x509.load_der_x509_certificate(der)
+    if certificate.version is not x509.Version.v3:
+        return certificate, "a certificate is not of version 3"
+    # Reading refuses duplicates and what is not DER.
+    _ = certificate.extensions, certificate.subject, certificate.issuer
+    spki_of(certificate)
+    bound = is_bound(der, certificate.tbs_certificate_bytes, certificate.signature)
+    return certificate, "" if bound else "its signature's form"
+
+
+def is_bound(der: bytes, signed: bytes, signature: bytes) -> bool:
+    """Whether what no signature covers of a certificate or CRL has one form.
+
+    That is: the algorithm, said once more as it is signed, and a signature without unused bits.
+
+    Args:
+        der: all of it. signed: what the signature is over. signature: its bytes.
+    """
     start = der.find(signed) + len(signed)
     rest = der[start : len(der) - len(signature) - 1]
     # SEQUENCE of at most 127 bytes for the algorithm; PSS takes that at most.
@@ -209,11 +222,10 @@ def verify_path(
     for child, parent in zip(found, found[1:], strict=False):
         steps.require(child.issuer == parent.subject, f"{name}.names", "chain", "issuer, subject")
         _check_signature(child, spki_of(parent), name, steps)
-    if top == len(found):
-        _check_signature(found[-1], anchor.spki, name, steps)
-        if anchor.certificate:
-            root = x509.load_der_x509_certificate(anchor.certificate)
-            steps.require(found[-1].issuer == root.subject, f"{name}.names", "chain", "the root's")
+    if top == len(found) and anchor.certificate:
+        # Its signature is what the anchor was found by.
+        root = x509.load_der_x509_certificate(anchor.certificate)
+        steps.require(found[-1].issuer == root.subject, f"{name}.names", "chain", "the root's")
     steps.passed(f"{name}.chain", f"{len(found)} certificates up to {anchor.name}")
     dated = [] if rules.dates == "ignore" else found[:top]
     return Path(tuple(found), anchor, min(map(_end, dated), default=None))
@@ -312,7 +324,9 @@ def _public_key(spki: bytes) -> PublicKeyTypes:
     return load_der_public_key(spki)
 
 
+@lru_cache(maxsize=512)
 def _signed_by(child: x509.Certificate, spki: bytes) -> bool:
+    """Whether a key has signed a certificate. Those of authorities come with every device."""
     try:
         key = _public_key(spki)
         signature, signed = child.signature, child.tbs_certificate_bytes

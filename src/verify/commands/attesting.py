@@ -95,7 +95,7 @@ def attestations(
     for row in answer["results"]:
         print(
             f"{printable(row['did'])}  {row['level']}  {row['standing']}  boot {row['boot']}  "
-            f"until {_moment(row['not_after'])}  result {row['ear']}"
+            f"until {_moment(row['not_after'])}  result {row['ear']}  hardware {row['root']}"
         )
     for row in answer["shared"]:
         kind = "one device's alone" if row["unique"] else "of a batch"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,10 +78,18 @@ def load_list(path: Path, *, taken: int, covers: frozenset[str], issuers: list[P
     return read_list(data, taken=taken, covers=covers, issuers=chain)
 
 
-def _add(directory: Path, what: str, path: Path, name: str, data: bytes, as_json: bool) -> None:
+def _add(
+    directory: Path,
+    what: str,
+    path: Path,
+    name: str,
+    data: bytes,
+    as_json: bool,
+    more: Mapping[str, Any] | None = None,
+) -> None:
     chosen = name or _NOT_IN_NAMES.sub("-", path.resolve().stem.lower()).strip("-._")[:64]
     request = {"op": "material-add", "what": what, "name": chosen, "data": data.hex()}
-    answer = perform_on(directory, request)
+    answer = perform_on(directory, request | dict(more or {}))
     show(answer if as_json else _for_people(answer), as_json=as_json)
 
 
@@ -154,6 +162,13 @@ def add_revocations(
     covers: Covers = None,
     taken: Taken = None,
     issuer: Issuers = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="What it touches counts no more from then on; ever."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would touch.")
+    ] = False,
     name: Name = "",
     as_json: AsJson = False,
 ) -> None:
@@ -168,7 +183,10 @@ def add_revocations(
     found = load_list(
         path, taken=moment, covers=frozenset(covers or ()), issuers=list(issuer or ())
     )
-    _add(directory, "revocations", path, name, bundle_revocations([found]), as_json)
+    more: dict[str, Any] = {"dry_run": dry_run}
+    if since is not None:
+        more["since"] = parse_moment(since)
+    _add(directory, "revocations", path, name, bundle_revocations([found]), as_json, more)
 
 
 # --- listing and removing, alike for all ---------------------------------------------------------
@@ -197,7 +215,7 @@ def _listing(what: str) -> None:
     )
     def remove(
         directory: Directory,
-        name: Annotated[str, typer.Argument(metavar="NAME", help="As `list` shows it.")],
+        name: Annotated[str, typer.Argument(metavar="NAME", help="As the list shows it.")],
         as_json: AsJson = False,
     ) -> None:
         if not name:

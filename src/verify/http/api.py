@@ -37,6 +37,7 @@ from verify.watch import Watched
 
 BUNDLE_TYPE = "application/cbor-seq"
 SIGNED_TYPE = 'application/cose; cose-type="cose-sign1"'
+OPAQUE_TYPE = "application/octet-stream"
 _TAKEN = (BUNDLE_TYPE, "application/cose")
 STATEMENT_TYPE = "application/cbor"
 _STATED = (STATEMENT_TYPE,)
@@ -251,7 +252,10 @@ def _stated(answer: Answer) -> Response:
             hint="docs/protocol.md says what a statement holds",
         )
     headers = {"cache-control": "no-store"}
-    return Response(b"".join(answer.acknowledgements), 200, headers, SIGNED_TYPE)
+    body = b"".join(answer.acknowledgements)
+    # All that is signed begins with its tag; what a TPM is to open does not.
+    kind = SIGNED_TYPE if body[:1] == b"\xd2" else OPAQUE_TYPE
+    return Response(body, 200, headers, kind)
 
 
 def _route(

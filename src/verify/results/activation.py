@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from verify.aggregator import Aggregator
 
 MAX_REQUEST: Final = 65_536
+ACTIVATION: Final = "activation"
+"""What the key is for that credentials are derived from."""
 Pair = tuple[bytes, bytes]
 """SHA-256 of the SubjectPublicKeyInfo of the endorsement key, and Name of the attestation key."""
 
@@ -42,7 +44,7 @@ def secret_of(key: bytes, thumbprint: bytes, pair: Pair) -> bytes:
     """What the credential of a device opens to, 32 bytes.
 
     Args:
-        key: the aggregator's own, of this run. thumbprint: of the device's key that signs readings.
+        key: the aggregator's own. thumbprint: of the device's key that signs readings.
     """
     return hmac.digest(key, cbor.encode(["depin-activation/1", thumbprint, *pair]), "sha256")
 
@@ -53,7 +55,7 @@ def check_opened(key: bytes, thumbprint: bytes, pair: Pair, opened: bytes) -> No
         raise AttestationError(
             "attestation.activation",
             "it is not what the credential of this TPM and key opens to",
-            hint="ask for a credential again: they are good until the aggregator starts anew",
+            hint="ask this aggregator for a credential, for this device and this attestation key",
         )
 
 
@@ -72,7 +74,9 @@ def make_credential(aggregator: Aggregator, request: bytes, now: int) -> tuple[b
     if fold.registry.holder(thumbprint) is None:
         raise _wrong("no enrolled device has this key")
     materials: Materials = materials_of(fold, now)
-    secret = secret_of(aggregator.activation_key, thumbprint, activation_of(chain, public))
+    secret = secret_of(
+        aggregator.keys.derived(ACTIVATION), thumbprint, activation_of(chain, public)
+    )
     made = credential_for(
         chain,
         public,

@@ -21,7 +21,7 @@ from verify.identity.desk import OVER, StatementResult, attempt
 from verify.policy import QuotaPolicy
 from verify.registry import Device
 from verify.requests import hexed
-from verify.results.activation import Pair, check_opened, pair_in
+from verify.results.activation import ACTIVATION, Pair, check_opened, pair_in
 from verify.results.entries import ResultTaken
 from verify.results.materials import materials_of
 from verify.results.state import private_part
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SOFTWARE: Final = "depin-verify/1"
 """Named in results: what appraises, and by which rules."""
-_OFTEN: Final = QuotaPolicy(unauthenticated_per_minute=4, unauthenticated_burst=32)
+_OFTEN: Final = QuotaPolicy(unauthenticated_per_minute=1, unauthenticated_burst=32)
 """How often a key may attest by itself: whenever it does, all that waits for it is looked at."""
 _BOOTS: Final = ("resets", "bootcount")
 """Counters that rise when a device starts anew, and not otherwise."""
@@ -219,7 +219,9 @@ def take(aggregator: Aggregator, data: bytes) -> dict[str, Any]:
     if message.activation is not None:
         _, key = _signer(fold, message, now)
         opened = pair_in(message.media_type, message.evidence)
-        check_opened(aggregator.activation_key, key.thumbprint, opened, message.activation)
+        check_opened(
+            aggregator.keys.derived(ACTIVATION), key.thumbprint, opened, message.activation
+        )
     shown = verify_message(fold, message, opened, now)
     entry = ResultTaken(
         fold.state.subjects.ref(shown.device.subject),

@@ -7,6 +7,7 @@ moves its cells leaves copies behind, and a copy would outlive the erasure.
 
 from __future__ import annotations
 
+import hmac
 import os
 import sqlite3
 import time
@@ -276,6 +277,10 @@ class KeyStore(Closing):
                 "SELECT time FROM erased WHERE ref = ?", (ref,)
             ).fetchone()
         return None if row is None else int(row[0])
+
+    def derived(self, purpose: str) -> bytes:
+        """A key of 32 bytes for something else than wrapping, the same as long as the master is."""
+        return hmac.digest(self._master, f"depin-derived/1 {purpose}".encode(), "sha256")
 
     def close(self) -> None:
         """Closes the store and drops the keys in memory; more than once is harmless."""

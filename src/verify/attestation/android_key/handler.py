@@ -163,7 +163,10 @@ def read_pem(raw: bytes) -> list[bytes]:
 
     Raises EncodingError ``encoding.malformed``.
     """
-    chain = [base64.b64decode(block) for block in _BLOCK.findall(raw)[: MAX_CHAIN + 1]]
+    try:
+        chain = [base64.b64decode(block) for block in _BLOCK.findall(raw)[: MAX_CHAIN + 1]]
+    except ValueError:
+        der.malformed("something that is no Base64")
     if not 0 < len(chain) <= MAX_CHAIN:
         der.malformed("no chain of certificates")
     head = raw[len(_BEGIN) : len(_BEGIN) + 100]

@@ -10,11 +10,12 @@ from typing import Any, Final
 from depin_id import cbor
 from depin_id.errors import DepinError
 from depin_id.keys import PublicKey
+from verify.attestation.foreign_cose import load_key
 from verify.attestation.materials import Anchors, Model
 from verify.attestation.model import MAX_EVIDENCE, BoundKey, Expected, HardwareRoot, VerifiedClaims
 from verify.attestation.open_dice import cwt, x509
 from verify.attestation.open_dice.layer import NORMAL, Layer
-from verify.attestation.public_keys import spki_bytes
+from verify.attestation.public_keys import is_proof, spki_bytes
 from verify.attestation.steps import Steps
 
 NAME: Final = "open-dice"
@@ -118,9 +119,9 @@ class Handler:
 def _check_possession(parsed: Parsed, steps: Steps) -> None:
     count = len(parsed.layers)
     steps.require(count > 0, "open-dice.layers", "chain", f"{count} layers")
-    with steps.typed("open-dice.possession", "signature"):
-        parsed.layers[-1].key.verify(signed_bytes(parsed.challenge), parsed.signature)
-    steps.passed("open-dice.possession", "the last layer's key signed the challenge")
+    key = load_key(spki_bytes(parsed.layers[-1].key))
+    proven = is_proof(key, parsed.signature, signed_bytes(parsed.challenge))
+    steps.require(proven, "open-dice.possession", "signature", "the last layer's key signed")
 
 
 def _check_count(count: int, model: Model, steps: Steps) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from depin_id.keys import PublicKey, admit
@@ -40,11 +41,12 @@ def check_ak(ak: Public, steps: Steps) -> None:
 
 
 def _check_stays(key: Public, name: str, steps: Steps) -> None:
+    found = f"{key.attributes:#010x}"
     for bit, called in _STAYS:
-        steps.require(key.has(bit), f"{name}.{called}", "key", f"{key.attributes:#010x}")
-    steps.require(not key.has(public.DECRYPT), f"{name}.decrypt", "key", f"{key.attributes:#010x}")
-    shared = key.has(public.ENCRYPTED_DUPLICATION)
-    steps.require(not shared, f"{name}.duplication", "key", "it cannot be duplicated")
+        steps.require(bool(key.attributes & bit), f"{name}.{called}", "key", found)
+    steps.require(not key.attributes & public.DECRYPT, f"{name}.decrypt", "key", found)
+    shared = key.attributes & public.ENCRYPTED_DUPLICATION
+    steps.require(not shared, f"{name}.duplication", "key", found)
 
 
 def check_signature(
@@ -113,4 +115,10 @@ def _device_key(key: Public, steps: Steps) -> PublicKey | None:
     if key.kind != public.ECC or key.curve != 3:
         return None
     with steps.typed("tpm2.key.admitted", "key"):
-        return admit("p256", public.point_of(key))
+        return _admit(public.point_of(key))
+
+
+@lru_cache(maxsize=512)
+def _admit(point: bytes) -> PublicKey:
+    """A device's key is the same with every boot."""
+    return admit("p256", point)

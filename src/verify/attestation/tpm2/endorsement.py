@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from depin_id.errors import EncodingError
 from verify.attestation.tpm2 import public, wire
@@ -88,24 +90,34 @@ def _sized(data: bytes) -> bytes:
     return len(data).to_bytes(2, "big") + data
 
 
-def place_of(signer: bytes, name: bytes, endorsement: Key | None) -> str:
+@lru_cache(maxsize=512)
+def qualified_names(spki: bytes) -> tuple[bytes, ...]:
+    """The qualified names that an endorsement key may have, by its SubjectPublicKeyInfo.
+
+    Raises EncodingError ``encoding.unsupported``.
+    """
+    key = load_der_public_key(spki)
+    digest = strength_of(key).digest
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        return ()
+    hierarchy = HIERARCHIES["endorsement"]
+    return tuple(qualified_name(hierarchy, public.name_of(area, digest)) for area in templates(key))
+
+
+def place_of(signer: bytes, name: bytes, endorsement: tuple[bytes, ...] = ()) -> str:
     """Where the attestation key is that a TPM has signed with.
 
     Args:
         signer: its qualified name, as the TPM wrote it. name: of the key.
-        endorsement: the endorsement key, if its certificate was shown.
+        endorsement: qualified names that its endorsement key may have.
 
     Returns:
         ``ek`` for a child of that key, ``endorsement``, ``owner`` or ``platform`` for a primary key
         of that hierarchy; empty when none of these fits.
     """
+    if any(qualified_name(parent, name) == signer for parent in endorsement):
+        return "ek"
     for hierarchy, handle in HIERARCHIES.items():
         if qualified_name(handle, name) == signer:
             return hierarchy
-    if endorsement is not None:
-        digest = strength_of(endorsement).digest
-        for area in templates(endorsement):
-            own = qualified_name(HIERARCHIES["endorsement"], public.name_of(area, digest))
-            if qualified_name(own, name) == signer:
-                return "ek"
     return ""

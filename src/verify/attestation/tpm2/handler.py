@@ -88,6 +88,8 @@ class Tpm2Handler:
             quote = wire.read_attest(evidence.quote)
             signature = wire.read_signature(evidence.quote_signature)
             ak = read_public(evidence.ak_public)
+            # A point that is not on its curve is found here.
+            _ = ak.key
             certify = _optional(wire.read_attest, evidence.certify)
             certify_signature = _optional(wire.read_signature, evidence.certify_signature)
             key = _optional(read_public, evidence.key_public)
@@ -170,7 +172,7 @@ def _find_root(
                 parsed.ak_chain, ak.spki, trusted, at=at, steps=steps
             )
         )
-    place = place_of(parsed.quote.signer, ak.name, None if endorsement is None else endorsement.key)
+    place = place_of(parsed.quote.signer, ak.name, () if endorsement is None else endorsement.names)
     if expected.activation is not None:
         named = expected.activation[1] == ak.name
         steps.require(named, "tpm2.activation.name", "key", "the credential was for this key")

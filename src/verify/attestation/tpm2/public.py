@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -35,11 +36,13 @@ _HASHED_SCHEMES: Final = {
 }
 _RSAES, _ECDAA = 0x0015, 0x001A
 CURVES: Final[dict[int, type[ec.EllipticCurve]]] = {3: ec.SECP256R1, 4: ec.SECP384R1}
+_CURVE_BYTES: Final = {3: 32, 4: 48}
 _HASHES: Final[dict[int, type[hashes.HashAlgorithm]]] = {
     wire.SHA256: hashes.SHA256,
     wire.SHA384: hashes.SHA384,
     wire.SHA512: hashes.SHA512,
 }
+_HEAD: Final = struct.Struct(">HHI")
 Key = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 _DER, _SPKI = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
 
@@ -53,7 +56,9 @@ class Public:
         attributes: TPMA_OBJECT. policy: its authorization policy.
         symmetric: bits of the AES key that a parent protects its children with, 0 without.
         scheme, scheme_digest: that it signs with; :data:`NULL` and 0 when it may choose.
-        curve: TPM_ECC_CURVE, 0 of RSA. key: the key itself.
+        curve: TPM_ECC_CURVE, 0 of RSA.
+        numbers: exponent and modulus of RSA, or the coordinates; whether they are a key is seen
+            when :attr:`key` is asked for.
     """
 
     raw: bytes
@@ -65,17 +70,22 @@ class Public:
     scheme: int
     scheme_digest: int
     curve: int
-    key: Key
+    numbers: tuple[int, int]
 
     @cached_property
     def name(self) -> bytes:
         """Its Name: the hash's number, then the hash over the public area (Part 1 section 16)."""
         return name_of(self.raw, self.name_digest)
 
-    @cached_property
+    @property
+    def key(self) -> Key:
+        """The key itself. Raises EncodingError ``encoding.malformed``: not a point of its curve."""
+        return _load(self.curve, *self.numbers)[0]
+
+    @property
     def spki(self) -> bytes:
-        """Its key as SubjectPublicKeyInfo, DER."""
-        return self.key.public_bytes(_DER, _SPKI)
+        """Its key as SubjectPublicKeyInfo, DER. Raises as :attr:`key` does."""
+        return _load(self.curve, *self.numbers)[1]
 
     def has(self, bits: int) -> bool:
         """Whether all of these attributes are set."""
@@ -107,21 +117,20 @@ def read_public(data: bytes) -> Public:
     that is not taken (P-256, P-384; RSA of 2048 to 4096 bits).
     """
     reader = Reader(data, "TPMT_PUBLIC")
-    kind, name_digest = reader.u16(), reader.u16()
+    kind, name_digest, attributes = reader.numbers(_HEAD)
     if kind not in (RSA, ECC):
         reader.wrong(f"of type {kind:#06x}, neither RSA nor ECC")
     if name_digest not in wire.DIGESTS:
         reader.wrong(f"a Name by hash {name_digest:#06x}")
-    attributes = reader.u32()
     if attributes & ~_KNOWN_ATTRIBUTES:
         reader.wrong("reserved attributes are set")
     policy = reader.sized(64)
     symmetric = _read_symmetric(reader)
     scheme, digest = _read_scheme(reader, kind)
-    curve, key = _read_rsa(reader) if kind == RSA else _read_ecc(reader)
+    curve, numbers = _read_rsa(reader) if kind == RSA else _read_ecc(reader)
     reader.end()
     return Public(
-        data, kind, name_digest, attributes, policy, symmetric, scheme, digest, curve, key
+        data, kind, name_digest, attributes, policy, symmetric, scheme, digest, curve, numbers
     )
 
 
@@ -149,7 +158,7 @@ def _read_scheme(reader: Reader, kind: int) -> tuple[int, int]:
     return scheme, digest
 
 
-def _read_rsa(reader: Reader) -> tuple[int, Key]:
+def _read_rsa(reader: Reader) -> tuple[int, tuple[int, int]]:
     bits, exponent = reader.u16(), reader.u32() or 65537
     modulus = reader.sized(512)
     number = int.from_bytes(modulus, "big")
@@ -157,25 +166,35 @@ def _read_rsa(reader: Reader) -> tuple[int, Key]:
         raise EncodingError("encoding.unsupported", f"RSA of {bits} bits, exponent {exponent}")
     if len(modulus) * 8 != bits or number.bit_length() != bits or not number & 1:
         reader.wrong("the modulus is not of that size")
-    return 0, rsa.RSAPublicNumbers(exponent, number).public_key()
+    return 0, (exponent, number)
 
 
-def _read_ecc(reader: Reader) -> tuple[int, Key]:
+def _read_ecc(reader: Reader) -> tuple[int, tuple[int, int]]:
     curve = reader.u16()
     if reader.u16() != NULL:
         reader.u16()
     x, y = reader.sized(66), reader.sized(66)
     if curve not in CURVES:
         raise EncodingError("encoding.unsupported", f"curve {curve:#06x}")
-    made = CURVES[curve]()
-    size = made.key_size // 8
-    if not max(len(x), len(y)) <= size:
+    if max(len(x), len(y)) > _CURVE_BYTES[curve]:
         reader.wrong("a coordinate that is too long")
-    point = b"\x04" + x.rjust(size, b"\0") + y.rjust(size, b"\0")
-    try:
-        return curve, ec.EllipticCurvePublicKey.from_encoded_point(made, point)
-    except ValueError:
-        reader.wrong("not a point of its curve")
+    return curve, (int.from_bytes(x, "big"), int.from_bytes(y, "big"))
+
+
+@lru_cache(maxsize=512)
+def _load(curve: int, first: int, second: int) -> tuple[Key, bytes]:
+    """A key and its SubjectPublicKeyInfo; a device's are the same with every boot."""
+    key: Key
+    if not curve:
+        key = rsa.RSAPublicNumbers(first, second).public_key()
+    else:
+        size = _CURVE_BYTES[curve]
+        point = b"\x04" + first.to_bytes(size, "big") + second.to_bytes(size, "big")
+        try:
+            key = ec.EllipticCurvePublicKey.from_encoded_point(CURVES[curve](), point)
+        except ValueError:
+            raise EncodingError("encoding.malformed", "not a point of its curve") from None
+    return key, key.public_bytes(_DER, _SPKI)
 
 
 def is_signed(key: Key, signature: wire.Signature, message: bytes) -> bool:
@@ -208,7 +227,11 @@ def is_signed(key: Key, signature: wire.Signature, message: bytes) -> bool:
 
 
 def point_of(key: Public) -> bytes:
-    """The point of an ECC key, uncompressed. Raises EncodingError ``encoding.unsupported``."""
-    if not isinstance(key.key, ec.EllipticCurvePublicKey):
+    """The point of an ECC key, uncompressed; whether it is on the curve is not looked at.
+
+    Raises EncodingError ``encoding.unsupported``: it is of RSA.
+    """
+    if key.curve not in CURVES:
         raise EncodingError("encoding.unsupported", "not a key on a curve")
-    return key.key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    size = _CURVE_BYTES[key.curve]
+    return b"\x04" + b"".join(part.to_bytes(size, "big") for part in key.numbers)

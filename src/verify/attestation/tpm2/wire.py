@@ -27,7 +27,8 @@ MAX_STRUCTURE: Final = 4096
 _MAX_NAME: Final = 2 + 64
 _MAX_DATA: Final = 66
 _MAX_BANKS: Final = 16
-_U8, _U16, _U32, _U64 = (struct.Struct(form) for form in (">B", ">H", ">I", ">Q"))
+_HEAD: Final = struct.Struct(">IH")
+_CLOCK: Final = struct.Struct(">QIIBQ")
 
 
 class Reader:
@@ -52,25 +53,21 @@ class Reader:
         self._at += count
         return found
 
-    def _number(self, form: struct.Struct) -> int:
-        (value,) = form.unpack(self.take(form.size))
-        return int(value)
+    def numbers(self, form: struct.Struct) -> tuple[int, ...]:
+        """Several numbers at once."""
+        return form.unpack(self.take(form.size))
 
     def u8(self) -> int:
         """One byte."""
-        return self._number(_U8)
+        return self.take(1)[0]
 
     def u16(self) -> int:
         """Two bytes."""
-        return self._number(_U16)
+        return int.from_bytes(self.take(2), "big")
 
     def u32(self) -> int:
         """Four bytes."""
-        return self._number(_U32)
-
-    def u64(self) -> int:
-        """Eight bytes."""
-        return self._number(_U64)
+        return int.from_bytes(self.take(4), "big")
 
     def sized(self, most: int) -> bytes:
         """A TPM2B: its size in two bytes, then that many."""
@@ -129,18 +126,16 @@ def read_attest(data: bytes) -> Attest:
     Raises EncodingError ``encoding.malformed``: not of a TPM, of another kind, or not exactly one.
     """
     reader = Reader(data, "TPMS_ATTEST")
-    if reader.u32() != GENERATED:
+    magic, kind = reader.numbers(_HEAD)
+    if magic != GENERATED:
         reader.wrong("the magic value is not a TPM's")
-    kind = reader.u16()
     if kind not in (ATTEST_QUOTE, ATTEST_CERTIFY):
         reader.wrong(f"of type {kind:#06x}, neither a quote nor a certified key")
     signer = reader.sized(_MAX_NAME)
     extra = reader.sized(_MAX_DATA)
-    clock, resets, restarts = reader.u64(), reader.u32(), reader.u32()
-    safe = reader.u8()
+    clock, resets, restarts, safe, firmware = reader.numbers(_CLOCK)
     if safe > 1:
         reader.wrong("a flag that is neither yes nor no")
-    firmware = reader.u64()
     attested = _read_quoted(reader) if kind == ATTEST_QUOTE else _read_certified(reader)
     reader.end()
     return Attest(signer, extra, clock, resets, restarts, safe == 1, firmware, attested)
