@@ -31,7 +31,7 @@ from verify.sealing import SealedEntry, seal_all
 from verify.signatures import SignatureChecker
 from verify.snapshots import SnapshotKeeper
 from verify.store import Journal, KeyStore, NewBatch
-from verify.waiting_room import Strangers, open_quarantine
+from verify.waiting_room import Expiry, Strangers, open_quarantine
 from verify.workspace import Workspace
 from verify.world import Receipt
 
@@ -68,6 +68,7 @@ class Aggregator(Closing):
         progress: called with (entries replayed, entries in all) while opening.
 
     Attributes:
+        attesters: how often each key may attest.
         unpublished: why the newest checkpoint could not be published; None when it could.
 
     Raises:
@@ -128,7 +129,8 @@ class Aggregator(Closing):
         )
         self._acknowledger = Acknowledger(self.fold, self.journal, operating.ack_signer)
         self.use_keys(operating)
-        self._strangers, self._desk = Strangers(), Desk()
+        self._strangers, self._desk, self.attesters = Strangers(), Desk(), Strangers()
+        self._expiry = Expiry(self.quarantine)
         self._published_at = self._ticked_at = self._dataset_at = 0
         # An erasure that was cut off, or undone by restoring an older key store, is finished now.
         if self.keys.erase_again(self._erased()):
@@ -191,6 +193,7 @@ class Aggregator(Closing):
             self._finish_erasing()
         if now_ms - self._ticked_at >= HEARTBEAT_MS:
             self.tick(now_ms)
+        self._expiry.due(now_ms, self.fold.policy)
         with self._due_again():
             self.publisher.settle()
         self._publish_due(now_ms)

@@ -29,6 +29,7 @@ from verify.leaf import EnvelopeLeaf, RecordsContent, parse_leaf
 from verify.reading import Reader
 from verify.receipt import row_json
 from verify.replay import OpenedEntry
+from verify.results.listing import about_ground
 from verify.verdict import ACCEPTED, CODES, FLAGS
 
 _SHOWN = 8
@@ -111,7 +112,10 @@ class Explanation:
             lines.append(f"At fault: {self.at_fault}. What to do: {self.advice}")
         lines += [f"Flag {flag}: {meaning}" for flag, meaning in self.flags.items()]
         lines += self._record_lines()
-        lines += [f"{name}: {value}" for name, value in self.about.items()]
+        about = dict(self.about)
+        if "stands_on" in about:
+            lines.append(_ground(about.pop("stands_on")))
+        lines += [f"{name}: {value}" for name, value in about.items()]
         return "\n".join(map(printable, lines))
 
     def _record_lines(self) -> list[str]:
@@ -133,6 +137,18 @@ def when(at: int) -> str:
         return (_EPOCH + timedelta(milliseconds=at)).strftime("%Y-%m-%d %H:%M:%S UTC")
     except OverflowError:
         return f"{at} ms since 1970"
+
+
+def _ground(stands_on: dict[str, Any]) -> str:
+    """What an entry stands on, for people."""
+    text = f"It stands on the attestation result {stands_on['ear']}"
+    if "level" not in stands_on:
+        return f"{text}, erased since then."
+    text += f", {stands_on['level']}, of boot {stands_on['boot']}"
+    text += (
+        f": attested {when(stands_on['attested_at'])}, good until {when(stands_on['not_after'])}"
+    )
+    return text + ("; it was revoked." if stands_on["standing"] == "revoked" else ".")
 
 
 def _in_words(code: str, text: str) -> str:
@@ -191,6 +207,8 @@ def _envelope(reader: Reader, opened: OpenedEntry, entry: Judged) -> Explanation
             about["name"] = holder[0].enrolment.name
     if accepted:
         about |= {"level": level, "quality": entry.quality, "readings": entry.readings}
+    if change.result:
+        about["stands_on"] = about_ground(reader.fold, change.result, opened.at)
     if reader.fold.identity.is_rescored(opened.stored.index):
         about["rescored"] = True
     private = opened.private

@@ -187,6 +187,8 @@ def states(
                 "Since the last sign of life.",
                 age,
             ),
+            ("depin_waiting_envelopes", "Envelopes whose device has to attest.", now.waiting),
+            ("depin_quarantine_bytes", "Bytes of all that waits.", now.quarantined),
             ("depin_journal_bytes", "Bytes of the journal's files.", journal_bytes(workspace)),
             ("depin_disk_free_bytes", "Free bytes on its disk.", disk_free(root)),
             ("depin_http_connections", "Open connections.", connections()),

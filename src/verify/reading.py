@@ -13,6 +13,7 @@ from verify.fold import Fold
 from verify.leaf import EnvelopeLeaf, parse_leaf
 from verify.log import Checkpoint, NoteKey, read_checkpoint
 from verify.replay import OpenedEntry, Opener, replay
+from verify.results.listing import standings
 from verify.store import Journal, KeyStore, StoredEntry
 from verify.workspace import Workspace
 
@@ -104,6 +105,7 @@ class Reader(Closing):
             "counted": dict(sorted(fold.tally.counted.items())),
             "readings": fold.tally.readings,
             "sightings": fold.tally.sightings,
+            "attestation": standings(fold),
             "checkpoint": checkpoint,
         }
 

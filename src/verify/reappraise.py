@@ -163,7 +163,8 @@ class Reappraiser:
     def finish(self) -> None:
         """After the last entry: nothing is left that another one has to follow on."""
         wrong = self._evidence.finish(self.fold) or self._owners.finish()
-        _stands(self.fold.size - 1, wrong or self._rescoring.finish())
+        wrong = wrong or self._rescoring.finish() or self._results.finish()
+        _stands(self.fold.size - 1, wrong)
 
     def _open(self, stored: StoredEntry) -> OpenedEntry:
         try:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from verify.batch import Parking
 from verify.checks.quota import Bucket, take
-from verify.policy import QuotaPolicy
+from verify.policy import Policy, QuotaPolicy
 from verify.store import Quarantine
 from verify.store.quarantine import Arrival
 
 QUARANTINE_BYTES = 256 << 20
 QUARANTINE_PRINCIPAL_BYTES = 4 << 20
 QUARANTINE_PER_KID = 1024
+
+EXPIRE_MS = 3_600_000
+"""What has waited in vain is looked for this often."""
 
 MAX_STRANGERS = 65_536
 """Principals whose unauthenticated rate is remembered; which bytes wait changes no verdict."""
@@ -27,6 +30,24 @@ def open_quarantine(directory: Path) -> Quarantine:
         max_per_principal_bytes=QUARANTINE_PRINCIPAL_BYTES,
         max_per_kid=QUARANTINE_PER_KID,
     )
+
+
+class Expiry:
+    """Drops what has waited for longer than any attestation result may come after it.
+
+    It was counted when it came, and its sender was told: nothing could take it up any more, and it
+    would keep the room of its device for ever.
+    """
+
+    def __init__(self, quarantine: Quarantine) -> None:
+        self._quarantine, self._last = quarantine, 0
+
+    def due(self, now: int, policy: Policy) -> int:
+        """Do it, if it is due at a receipt time (ms); gives how much was dropped."""
+        if now - self._last < EXPIRE_MS:
+            return 0
+        self._last = now
+        return self._quarantine.expire(now - policy.attestation.wait_s * 1000)
 
 
 class Strangers:

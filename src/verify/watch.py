@@ -32,6 +32,8 @@ class Standing:
         card, card_bytes: of the network. signer: the acknowledgement key.
         fold: the state, which goes on changing: only for looking up what never changes.
         failure: why publishing fails, a code; empty when it does not.
+        waiting: envelopes that verify and wait for their device to attest.
+        quarantined: bytes of everything that waits.
     """
 
     at: float
@@ -43,6 +45,8 @@ class Standing:
     signer: Signer
     fold: Fold
     failure: str
+    waiting: int
+    quarantined: int
 
     @property
     def unpublished(self) -> int:
@@ -69,6 +73,8 @@ def standing_of(handler: LiveHandler) -> Standing:
         aggregator.ack_signer,
         fold,
         handler.failure,
+        aggregator.quarantine.waiting,
+        aggregator.quarantine.cost,
     )
 
 

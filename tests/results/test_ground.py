@@ -31,7 +31,7 @@ def at(n: int) -> list[Reading]:
     return [level(50 + n, NOW - 60 * n)]
 
 
-def checked(net: AttestingNet) -> None:
+def checked(net: Net) -> None:
     """Restart with and without snapshot, audit and dataset: all say the same."""
     before = picture(net.fold)
     net.reopen()

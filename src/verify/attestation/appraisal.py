@@ -151,6 +151,9 @@ class _Case:
                 steps=steps,
             )
         self._check_bound(claims)
+        if any(claims.device_ids.get(key) != value for key, value in self.model.match.items()):
+            # It was chosen by what the evidence claims; this is what was verified of it.
+            self.model = NO_MODEL
         return claims
 
     def _check_bound(self, claims: VerifiedClaims) -> None:

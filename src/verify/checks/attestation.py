@@ -7,6 +7,9 @@ readings wait until it attests again.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from depin_id.attestation.result import CONTRAINDICATED
@@ -16,6 +19,7 @@ from verify.verdict import Indeterminate
 from verify.world import Authenticated, Receipt, World
 
 RETRY = "attestation"
+_BOOT = attrgetter("boot")
 
 
 class Ground(NamedTuple):
@@ -42,7 +46,7 @@ def ground_of(auth: Authenticated, receipt: Receipt, world: World) -> Ground | I
     if held is None:
         return _unattested(auth, world, level)
     boot = auth.envelope.provenance.epoch
-    of_boot = [item for item in held if item.boot == boot]
+    of_boot = _of_boot(held, boot, receipt.at)
     if not of_boot:
         newest = held[-1].boot
         return _wait("boot", f"boot {boot}", f"attested for boot {newest}")
@@ -50,7 +54,7 @@ def ground_of(auth: Authenticated, receipt: Receipt, world: World) -> Ground | I
     good = [item for item in of_boot if item.counts(receipt.at)]
     good = [item for item in good if item.since - receipt.at <= wait_ms]
     if not good:
-        return _why_not(of_boot[-1], receipt)
+        return _why_not(of_boot[0], receipt)
     # What was measured in a boot only grows, so the best that was said of it holds for all of it.
     found = max(good, key=lambda item: (item.level, item.since))
     if auth.envelope.claims.sub is None and level == "D1":
@@ -58,14 +62,30 @@ def ground_of(auth: Authenticated, receipt: Receipt, world: World) -> Ground | I
     required = _required(auth, world)
     if required and LEVELS.index(level) < LEVELS.index(required):
         return _wait("level", level, required)
-    return Ground(level, found.id, _flags(found, receipt, world))
+    return Ground(level, found.id, _flags(found, receipt))
 
 
-def _flags(found: Held, receipt: Receipt, world: World) -> tuple[str, ...]:
+def _of_boot(held: Sequence[Held], boot: int, at: int) -> list[Held]:
+    """The results of a boot that had not ended at a receipt time, newest first; if all had, that.
+
+    However many there are, only those are looked at that came later, and one more.
+    """
+    found: list[Held] = []
+    for place in range(bisect_right(held, boot, key=_BOOT) - 1, -1, -1):
+        item = held[place]
+        # Each ends with the one after it, at the latest: if it had ended, so had those before it.
+        over = item.ended is not None and at >= item.ended
+        if item.boot < boot or (found and over):
+            break
+        found.append(item)
+    return found
+
+
+def _flags(found: Held, receipt: Receipt) -> tuple[str, ...]:
     flags: tuple[str, ...] = ()
     if receipt.at < found.since:
         flags = ("attestation.later",)
-    if found.unique and len(world.identity.results.sharing(found.root)) > 1:
+    if found.shared:
         flags = (*flags, "attestation.shared_root")
     return flags
 

@@ -75,7 +75,8 @@ def _nothing() -> StateError:
     return StateError(
         "state.no_entry",
         "there is no such entry",
-        hint="unauthenticated or over-quota envelopes are only counted: see `depin-verify status`",
+        hint="what is not authenticated, over quota or waits for its device to attest is only "
+        "counted: see `depin-verify status` and `depin-verify attestations`",
     )
 
 

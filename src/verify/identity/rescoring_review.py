@@ -68,12 +68,12 @@ class RescoringReview:
     def _disavowed(self, fold: Fold, entry: Disavowed, at: int) -> str:
         self._marks |= dict.fromkeys(entry.ids, entry.since)
         holder = fold.state.subjects[fold.state.by_ref[entry.ref]]
-        if holder.erased:
-            # What it had shown is gone with it.
-            return ""
-        revocations = materials_of(fold, at).revocations
+        results, revocations = fold.identity.results, materials_of(fold, at).revocations
         for identity in entry.ids:
-            held = fold.identity.results.result(identity)
+            if results.closed.get(identity) == entry.ref:
+                # It was erased later: what it had shown is gone with it.
+                continue
+            held = results.result(identity)
             if held is None or held.did != holder.did:
                 return "a result that is not the device's"
             if not revocations.revoked(held.identifiers):

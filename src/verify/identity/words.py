@@ -61,9 +61,9 @@ def words(entry: IdentityEntry) -> tuple[str, dict[str, Any]]:
         case MaterialTaken(what, name, data):
             about = {"what": what, "name": name, "bytes": len(data)}
             return f"Evidence is judged by other {what}: {name}.", about
-        case ResultTaken(ref, digest, _, boot, level, not_after):
+        case ResultTaken(ref, digest, _, boot, level, not_after, shared):
             about = {"reference": ref.hex(), "result": digest.hex(), "boot": boot}
-            about |= {"level": level, "not_after": not_after}
+            about |= {"level": level, "not_after": not_after, "shared": shared}
             return f"A device attested: {level}.", about
         case Disavowed(ref, ids, since, reason):
             about = {"reference": ref.hex(), "results": [item.hex() for item in ids]}

@@ -42,6 +42,8 @@ class ResultTaken:
         ref: the device's reference. digest: SHA-256 of the result, 32 bytes.
         nonce: of the challenge that was answered: good once.
         boot: the device's epoch. level: ``D1`` to ``D3``. not_after: ms since 1970.
+        shared: whether its hardware is one device's alone and another device had shown it: this
+            stays when that one is erased, or flags of others would change with it.
         private: CBOR [result, message as it came, opened credential or None, counters].
     """
 
@@ -52,11 +54,15 @@ class ResultTaken:
     boot: int
     level: str
     not_after: int
+    shared: bool
     private: bytes | None
 
     def delta(self) -> list[Any]:
         """What stands in the journal after the kind."""
-        return [self.ref, self.digest, self.nonce, self.boot, self.level, self.not_after]
+        return [
+            *(self.ref, self.digest, self.nonce, self.boot, self.level, self.not_after),
+            self.shared,
+        ]
 
     def public(self) -> list[Any]:
         """What stands in the log."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from depin_id.errors import ConfigError
 from verify.attestation.bundles import check_bundle, describe, materials_from
 from verify.attestation.materials import Materials
+from verify.batch import Summary
 from verify.fold import Fold
 from verify.requests import hexed, text
 from verify.results.entries import MaterialTaken
@@ -31,6 +32,26 @@ def materials_of(fold: Fold, at: int) -> Materials:
     return materials_from(fold.identity.results.bundles(), max_age_ms=age, at=at)
 
 
+def materials_with(
+    fold: Fold, entry: MaterialTaken | None, at: int, *, without: str = ""
+) -> Materials:
+    """As :func:`materials_of`, as if an entry had been taken.
+
+    Args:
+        without: leave out what is there of this kind, but the entry.
+    """
+    age = fold.policy.attestation.revocation_max_age_s * 1000
+    parts = {
+        (what, name): data
+        for what, name, data in fold.identity.results.bundles()
+        if what != without
+    }
+    if entry is not None:
+        parts[entry.what, entry.name] = entry.data
+    found = tuple((*key, data) for key, data in sorted(parts.items()) if data)
+    return materials_from(found, max_age_ms=age, at=at)
+
+
 def check_material(fold: Fold, entry: MaterialTaken) -> None:
     """Whether an entry may be taken. Raises ConfigError, AttestationError."""
     if entry.what not in WHAT or not _NAME.fullmatch(entry.name):
@@ -48,11 +69,11 @@ def check_material(fold: Fold, entry: MaterialTaken) -> None:
                 hint=f"`depin-verify {entry.what} list` shows what is there",
             )
         return
-    if len(entry.data) > MAX_BUNDLE or sum(key.what == entry.what for key in held) >= MAX_PARTS:
+    others = {key: data for key, data in held.items() if key != (entry.what, entry.name)}
+    if len(entry.data) > MAX_BUNDLE or sum(key.what == entry.what for key in others) >= MAX_PARTS:
         raise ConfigError("material.many", f"too large, or more than {MAX_PARTS} {entry.what}")
     check_bundle(entry.what, entry.data)
     # Parts that are good alone may not be together (one signed by what another one vouches for).
-    others = {key: data for key, data in held.items() if key != (entry.what, entry.name)}
     others[Key(entry.what, entry.name)] = entry.data
     materials_from(tuple((*key, data) for key, data in sorted(others.items())), max_age_ms=0)
 
@@ -60,7 +81,8 @@ def check_material(fold: Fold, entry: MaterialTaken) -> None:
 def add(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
     """The operation ``material-add``: ``what``, ``name``, ``data`` (hexadecimal).
 
-    Revocations are carried out at once: see :mod:`verify.results.revoking`.
+    Revocations are carried out at once, those too that an anchor brings into force: see
+    :mod:`verify.results.revoking`.
     """
     from verify.results import revoking
 
@@ -69,21 +91,21 @@ def add(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError("admin.request", "there is nothing in it")
     entry = MaterialTaken(text(request, "what"), text(request, "name"), data)
     check_material(aggregator.fold, entry)
-    answer = _about(entry)
-    held = aggregator.fold.identity.results.materials.get(Key(entry.what, entry.name))
-    if held == data:
-        return answer | {"changed": False}
-    if entry.what == "revocations":
-        return answer | {"changed": True} | revoking.take(aggregator, entry, request)
-    index = aggregator.administer([entry])
-    return answer | {"changed": True, "index": index}
+    answer = _about(entry) | revoking.take(aggregator, entry, request)
+    if entry.what != "revocations" and not answer["touched"]:
+        del answer["revoked"], answer["touched"]
+    return answer
 
 
 def remove(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
     """The operation ``material-remove``: ``what``, ``name``. What was revoked stays revoked."""
     entry = MaterialTaken(text(request, "what"), text(request, "name"), b"")
     check_material(aggregator.fold, entry)
-    return {"what": entry.what, "name": entry.name, "index": aggregator.administer([entry])}
+    index = aggregator.administer([entry])
+    # Without any anchor nothing is asked of devices that never attested.
+    parked = aggregator.retry() if entry.what == "anchors" else Summary()
+    answer = {"what": entry.what, "name": entry.name, "index": index}
+    return answer | ({"parked": parked.to_json()} if parked != Summary() else {})
 
 
 def listed(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:

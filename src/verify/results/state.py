@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ class Held(NamedTuple):
         ended: receipt time from which a newer one counts instead, or None.
         disavowed: receipt time from which nothing counts that stands on it, or None.
         root: of its hardware, 32 bytes. unique: whether that is one device's alone.
+        shared: whether another device had shown that before.
         identifiers: what may be revoked of it. counters: name to value, which may not fall.
     """
 
@@ -40,6 +41,7 @@ class Held(NamedTuple):
     disavowed: int | None
     root: bytes
     unique: bool
+    shared: bool
     identifiers: tuple[str, ...]
     counters: tuple[tuple[str, int], ...]
 
@@ -67,12 +69,15 @@ class ResultsState:
     Attributes:
         materials: bundles by what they are and their name. anchored: whether anchors are among
             them: before that a network does not attest, and nothing is asked of readings.
-        by_key: thumbprint to its results.
+        by_key: thumbprint to its results; their epochs never fall.
+        closed: reference of the device, by the id of each result that was erased before it was
+            read: an audit knows from it what it cannot see.
     """
 
     materials: dict[Key, bytes] = field(default_factory=dict)
     by_key: dict[bytes, tuple[Held, ...]] = field(default_factory=dict)
     anchored: bool = False
+    closed: dict[bytes, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._look()
@@ -86,6 +91,11 @@ class ResultsState:
     def _rooted(self) -> dict[bytes, dict[str, None]]:
         return {}
 
+    @cached_property
+    def _keyed(self) -> dict[bytes, bytes]:
+        """Id of a result to the thumbprint of its key."""
+        return {}
+
     def _look(self) -> None:
         self.anchored = any(key.what == "anchors" for key in self.materials)
 
@@ -93,9 +103,13 @@ class ResultsState:
         """All materials, sorted: (what, name, data)."""
         return tuple((*key, data) for key, data in sorted(self.materials.items()))
 
+    def material(self, what: str, name: str) -> bytes:
+        """A bundle in force; empty without one."""
+        return self.materials.get(Key(what, name), b"")
+
     def result(self, identity: bytes) -> Held | None:
-        """A result by its id. For people: it looks at all of them."""
-        found = (held for results in self.by_key.values() for held in results)
+        """A result by its id."""
+        found = self.by_key.get(self._keyed.get(identity, b""), ())
         return next((held for held in found if held.id == identity), None)
 
     def sharing(self, root: bytes) -> tuple[str, ...]:
@@ -136,9 +150,10 @@ class ResultsState:
         One that is contraindicated ends those of every boot: the hardware itself is in doubt.
         """
         if entry.private is None:
+            self.closed[entry.digest[:ID_BYTES]] = entry.ref
             return
         payload, _, _, counters = cbor2.loads(entry.private)
-        new = held_of(decode_result(payload), entry.digest, dict(counters))
+        new = held_of(decode_result(payload), entry.digest, entry.shared, dict(counters))
         before = self.by_key.get(new.thumbprint, ())
         bad = new.status >= CONTRAINDICATED
         ended = tuple(
@@ -147,16 +162,17 @@ class ResultsState:
             else held
             for held in before
         )
-        self.by_key[new.thumbprint] = (*ended, new)
+        self.by_key[new.thumbprint] = (*ended, _like(new, before))
         self._add(new)
 
     def apply_disavowed(self, entry: Disavowed, holder: str) -> None:
         """Nothing counts any more that stands on these results."""
-        ids = set(entry.ids)
-        for key, results in self.by_key.items():
-            if results and results[0].did == holder:
+        ids, since = set(entry.ids), entry.since
+        for key in dict.fromkeys(self._keyed[item] for item in entry.ids if item in self._keyed):
+            results = self.by_key[key]
+            if results[0].did == holder:
                 self.by_key[key] = tuple(
-                    held._replace(disavowed=min(entry.since, held.disavowed or entry.since))
+                    held._replace(disavowed=_earlier(held.disavowed, since))
                     if held.id in ids
                     else held
                     for held in results
@@ -175,11 +191,13 @@ class ResultsState:
     def _index(self) -> None:
         self._identified.clear()
         self._rooted.clear()
+        self._keyed.clear()
         for results in self.by_key.values():
             for held in results:
                 self._add(held)
 
     def _add(self, held: Held) -> None:
+        self._keyed[held.id] = held.thumbprint
         for identifier in held.identifiers:
             self._identified.setdefault(identifier, {})[held.thumbprint] = None
         self._rooted.setdefault(held.root, {})[held.did] = None
@@ -201,11 +219,28 @@ class ResultsState:
         for *fields, identifiers, counters in results:
             pairs = tuple((name, number) for name, number in counters)
             held = Held._make((*fields, tuple(identifiers), pairs))
-            by_key[held.thumbprint] = (*by_key.get(held.thumbprint, ()), held)
+            before = by_key.get(held.thumbprint, ())
+            by_key[held.thumbprint] = (*before, _like(held, before))
         return cls({Key(what, name): data for what, name, data in materials}, by_key)
 
 
-def held_of(result: AttestationResult, digest: bytes, counters: Mapping[str, int]) -> Held:
+def _earlier(held: int | None, since: int) -> int:
+    return since if held is None else min(held, since)
+
+
+def _like(new: Held, before: Sequence[Held]) -> Held:
+    """A result that shares with the one before what is the same: most say the same each day."""
+    if not before:
+        return new
+    old = before[-1]
+    identifiers = old.identifiers if old.identifiers == new.identifiers else new.identifiers
+    root = old.root if old.root == new.root else new.root
+    return new._replace(did=old.did, thumbprint=old.thumbprint, root=root, identifiers=identifiers)
+
+
+def held_of(
+    result: AttestationResult, digest: bytes, shared: bool, counters: Mapping[str, int]
+) -> Held:
     """A result as it is remembered. ``digest`` is the SHA-256 of its bytes, 32 bytes."""
     return Held(
         digest[:ID_BYTES],
@@ -220,6 +255,7 @@ def held_of(result: AttestationResult, digest: bytes, counters: Mapping[str, int
         None,
         result.root,
         result.unique,
+        shared,
         result.identifiers,
         tuple(sorted(counters.items())),
     )

@@ -17,7 +17,8 @@ from verify.batch import Summary
 from verify.checks.identity import refuse_key
 from verify.fold import Fold
 from verify.identity.challenges import CHALLENGE_S, check_nonce
-from verify.identity.desk import StatementResult, attempt
+from verify.identity.desk import OVER, StatementResult, attempt
+from verify.policy import QuotaPolicy
 from verify.registry import Device
 from verify.requests import hexed
 from verify.results.activation import ACTIVATION, Pair, check_opened, pair_in
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 SOFTWARE: Final = "depin-verify/1"
 """Named in results: what appraises, and by which rules."""
+_OFTEN: Final = QuotaPolicy(unauthenticated_per_minute=4, unauthenticated_burst=32)
+"""How often a key may attest by itself: whenever it does, all that waits for it is looked at."""
+_BOOTS: Final = ("resets", "bootcount")
+"""Counters that rise when a device starts anew, and not otherwise."""
 MAX_HELD: Final = 4096
 """Results of one key that are remembered; a device that attests every hour has them for half a
 year."""
@@ -69,7 +74,7 @@ def verify_message(fold: Fold, message: AttestMessage, opened: Pair | None, now:
     seconds = now // 1000
     if not seconds <= message.expires <= seconds + CHALLENGE_S:
         raise _refuse("expired", "the challenge is over, or says that it lasts longer than any")
-    _check_boot(fold, key, message.boot)
+    _check_boot(fold, device, key, message.boot)
     birth = fold.identity.births.get(device.did)
     appraisal = appraise_evidence(
         message.media_type,
@@ -84,7 +89,7 @@ def verify_message(fold: Fold, message: AttestMessage, opened: Pair | None, now:
         step = appraisal.steps[-1]
         code = appraisal.reasons[0]
         raise AttestationError(code, f"{step.name}: {step.detail or 'it failed'}")
-    _check_root(fold, device, claims, key, message.boot)
+    _check_root(fold, device, claims, key, message.boot, now)
     result = _result(fold, device, key, binding, appraisal, claims, message)
     return Shown(device, key, binding, appraisal, claims, result, encode_result(result))
 
@@ -106,9 +111,9 @@ def _signer(fold: Fold, message: AttestMessage, now: int) -> tuple[Device, Publi
     )
 
 
-def _check_boot(fold: Fold, key: PublicKey, boot: int) -> None:
+def _check_boot(fold: Fold, device: Device, key: PublicKey, boot: int) -> None:
     """A result is for the boot that the device is in: never for one before it."""
-    marks = (fold.state.streams.mark(item) for item in fold.state.streams.under(key.thumbprint))
+    marks = map(fold.state.streams.mark, _streams(fold, device, key))
     seen = max((mark.epoch for mark in marks if mark is not None), default=0)
     held = fold.identity.results.by_key.get(key.thumbprint, ())
     if len(held) >= MAX_HELD:
@@ -118,18 +123,29 @@ def _check_boot(fold: Fold, key: PublicKey, boot: int) -> None:
         raise _refuse("boot", f"it is for boot {boot}, boot {max(seen, newest)} was seen since")
 
 
+def _streams(fold: Fold, device: Device, key: PublicKey) -> list[int]:
+    """The streams of a key. A device has its own alone, so not all of them are looked at."""
+    if device.enrolment.role == "gateway":
+        return fold.state.streams.under(key.thumbprint)
+    own = fold.state.streams.find(key.thumbprint, device.subject)
+    return [] if own is None else [own]
+
+
 def _check_root(
-    fold: Fold, device: Device, claims: VerifiedClaims, key: PublicKey, boot: int
+    fold: Fold, device: Device, claims: VerifiedClaims, key: PublicKey, boot: int, now: int
 ) -> None:
     results, registry = fold.identity.results, fold.registry
     limit = fold.policy.attestation.dids_per_root
     if claims.root.unique and limit:
         others = [did for did in results.sharing(claims.root.id) if did != device.did]
-        active = [other for did in others if (other := registry.device(did)) is not None]
-        if sum(other.revoked_at is None for other in active) >= limit:
+        found = [other for did in others if (other := registry.device(did)) is not None]
+        # One that is to be revoked some day speaks until then.
+        ends = [other.revoked_at for other in found]
+        active = sum(end is None or now < end for end in ends)
+        if active >= limit:
             raise _refuse(
                 "root_shared",
-                f"{len(active)} other devices have shown this hardware",
+                f"{active} other devices have shown this hardware",
                 "a policy may allow more (dids_per_root); revoke those that are gone",
             )
     for held in reversed(results.by_key.get(key.thumbprint, ())):
@@ -146,7 +162,7 @@ def _check_counters(
         if found is None or found < least:
             raise _refuse("rolled_back", f"{name} was {least} before, and is {found}")
     # What counts boots has risen, so the device is not in the boot that it says it is in.
-    if boot == former and before.get("resets") != now.get("resets"):
+    if boot == former and any(before.get(name) != now.get(name) for name in _BOOTS):
         raise _refuse("boot", f"it has started anew since it attested for boot {former}")
 
 
@@ -214,6 +230,7 @@ def take(aggregator: Aggregator, data: bytes) -> dict[str, Any]:
         message.boot,
         shown.result.level,
         shown.result.not_after,
+        is_shared(fold, shown.result),
         private_part(shown.payload, data, opened, shown.claims.counters),
     )
     index = aggregator.administer([entry], at=now)
@@ -244,6 +261,11 @@ def _answer(aggregator: Aggregator, shown: Shown, index: int, parked: Summary) -
     }
 
 
+def is_shared(fold: Fold, result: AttestationResult) -> bool:
+    """Whether its hardware is one device's alone, and another device has shown it."""
+    return result.unique and bool(_shared(fold, result))
+
+
 def _shared(fold: Fold, result: AttestationResult) -> list[str]:
     return [did for did in fold.identity.results.sharing(result.root) if did != result.did]
 
@@ -255,6 +277,8 @@ def hear(aggregator: Aggregator, parts: Sequence[bytes], now: int) -> StatementR
     message = read_message(parts[0])
     _, key = _signer(aggregator.fold, message, now)
     message.verify(aggregator.fold.card.network, key)
+    if not aggregator.attesters.allow(key.thumbprint.hex(), now, _OFTEN):
+        return StatementResult(OVER, key.thumbprint)
 
     def work() -> StatementResult:
         answer = take(aggregator, parts[0])

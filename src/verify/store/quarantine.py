@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 from collections import Counter, deque
@@ -18,9 +19,12 @@ STRANGER = "http:"
 """Principals that begin like this are addresses: nobody vouches that they are different people."""
 WAITING = "waiting:"
 """Principals that begin like this are devices whose envelopes verify and wait for something else:
-nothing of theirs is dropped for something newer, it is refused, so that its sender keeps it."""
+nothing of theirs is dropped for something newer, it is refused, so that its sender keeps it. The
+same bytes wait once: whoever has copied them may send them as often as he likes."""
+_WAITING_RANGE = (WAITING, WAITING[:-1] + chr(ord(WAITING[-1]) + 1))
 _WAITING_SHARE = 8
-"""A waiting device may have so many times what a principal may."""
+"""A waiting device may have so many times what a principal may, in bytes and in items, and no more
+than this part of what is free: however many wait, there is room for one more."""
 _SHARE = 4
 """Strangers together have this part of the whole: with enough addresses they would have it all."""
 _STALE = 1024
@@ -36,6 +40,9 @@ CREATE INDEX parked_of_principal ON parked(principal, id, cost);
 CREATE INDEX parked_of_kid ON parked(kid, received_at, id);
 CREATE INDEX parked_of_pair ON parked(kid, principal, id, cost);
 """
+
+
+_Gone = tuple[str, bytes, int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,7 @@ class Quarantine(Closing):
         self._items: Counter[tuple[str, bytes]] = Counter()
         self._total = self._strange = self._strange_items = 0
         self._strangers: deque[int] = deque()
+        self._waiting: set[bytes] = set()
         self._lock: DirectoryLock | None = DirectoryLock(path.parent, "quarantine.lock")
         try:
             if not path.exists():
@@ -186,14 +194,45 @@ class Quarantine(Closing):
         Raises:
             StateError: ``state.io``.
         """
-        gone: list[tuple[str, bytes, int]] = []
+        gone: list[_Gone] = []
         with transaction(self._connection, self.path):
             for number in ids:
-                gone += self._connection.execute(
-                    "DELETE FROM parked WHERE id = ? RETURNING principal, kid, cost", (number,)
-                ).fetchall()
-        for principal, kid, cost in gone:
+                gone += self._delete("id = ?", number)
+        return self._forget(gone)
+
+    def expire(self, before: int) -> int:
+        """Removes what waits since before a receipt time (ms) and says how many that were.
+
+        Raises:
+            StateError: ``state.io``.
+        """
+        where = "principal >= ? AND principal < ? AND received_at < ?"
+        with transaction(self._connection, self.path):
+            gone = self._delete(where, *_WAITING_RANGE, before)
+            if gone:
+                self._connection.execute("UPDATE meta SET dropped = dropped + ?", (len(gone),))
+        return self._forget(gone)
+
+    @property
+    def waiting(self) -> int:
+        """How many envelopes verify and wait for something else."""
+        return len(self._waiting)
+
+    @property
+    def cost(self) -> int:
+        """What is there now, in bytes."""
+        return self._total
+
+    def _delete(self, where: str, *values: str | int) -> list[_Gone]:
+        return self._connection.execute(
+            f"DELETE FROM parked WHERE {where} RETURNING principal, kid, cost, data", values
+        ).fetchall()
+
+    def _forget(self, gone: Sequence[_Gone]) -> int:
+        for principal, kid, cost, data in gone:
             self._account(principal, kid, -cost, -1)
+            if principal.startswith(WAITING):
+                self._waiting.discard(_digest(data))
         return len(gone)
 
     def counts(self) -> QuarantineCounts:
@@ -234,6 +273,13 @@ class Quarantine(Closing):
                 "SELECT principal, kid, sum(cost), count(*) FROM parked GROUP BY kid, principal"
             ):
                 self._account(*row)
+            self._waiting = {
+                _digest(data)
+                for (data,) in self._connection.execute(
+                    "SELECT data FROM parked WHERE principal >= ? AND principal < ?",
+                    _WAITING_RANGE,
+                )
+            }
 
     def _account(self, principal: str, kid: bytes, cost: int, items: int) -> None:
         self._total += cost
@@ -253,27 +299,45 @@ class Quarantine(Closing):
         if strange and cost <= self._max_total // _SHARE:
             self._make_room(self._max_total // _SHARE - cost)
         used = self._used.get(new.principal, 0)
-        waiting = new.principal.startswith(WAITING)
-        most = self._max_principal * (_WAITING_SHARE if waiting else 1)
-        over = max(used + cost - most, self._total + cost - self._max_total)
+        if new.principal.startswith(WAITING):
+            return self._wait(new, cost, used)
+        over = max(used + cost - self._max_principal, self._total + cost - self._max_total)
         too_large = strange and cost > self._max_total // _SHARE
-        if over > (0 if waiting else used) or self._max_kid < 1 or too_large:
+        if over > used or self._max_kid < 1 or too_large:
             self._connection.execute("UPDATE meta SET refused = refused + 1")
             return False
-        if not waiting and self._items.get((new.principal, new.kid), 0) >= self._max_kid:
+        if self._items.get((new.principal, new.kid), 0) >= self._max_kid:
             over -= self._drop_oldest("kid = ? AND principal = ?", new.kid, new.principal)
         while over > 0:
             over -= self._drop_oldest("principal = ?", new.principal)
+        number = self._insert(new, cost)
+        if strange and number is not None:
+            self._strangers.append(number)
+            if len(self._strangers) > 2 * self._strange_items + _STALE:
+                self._line_up()
+        return True
+
+    def _wait(self, new: Arrival, cost: int, used: int) -> bool:
+        digest = _digest(new.data)
+        if digest in self._waiting:
+            return True
+        free = max(0, self._max_total - self._total)
+        most = min(self._max_principal * _WAITING_SHARE, free // _WAITING_SHARE)
+        items = self._items.get((new.principal, new.kid), 0)
+        if used + cost > most or items >= self._max_kid * _WAITING_SHARE:
+            self._connection.execute("UPDATE meta SET refused = refused + 1")
+            return False
+        self._waiting.add(digest)
+        self._insert(new, cost)
+        return True
+
+    def _insert(self, new: Arrival, cost: int) -> int | None:
         made = self._connection.execute(
             "INSERT INTO parked(principal, kid, received_at, cost, data) VALUES (?,?,?,?,?)",
             (new.principal, new.kid, new.received_at, cost, new.data),
         )
-        if strange and made.lastrowid is not None:
-            self._strangers.append(made.lastrowid)
-            if len(self._strangers) > 2 * self._strange_items + _STALE:
-                self._line_up()
         self._account(new.principal, new.kid, cost, 1)
-        return True
+        return made.lastrowid
 
     def _line_up(self) -> None:
         """The numbers of what strangers brought, oldest first, without those that are gone."""
@@ -301,6 +365,10 @@ class Quarantine(Closing):
         self._connection.execute("UPDATE meta SET dropped = dropped + 1")
         self._account(principal, kid, -cost, -1)
         return int(cost)
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:16]
 
 
 def _write_empty(path: Path) -> None:
