@@ -89,13 +89,13 @@ class Station:
     def attest(self) -> str:
         """Challenge, credential, evidence, result; gives the level."""
         key = self.device.public_key
-        with TpmAttester(self.device.directory, ek_chain=[self._issuer]) as attester:
+        with TpmAttester(ek_chain=[self._issuer]) as attester:
             request = write_statement(ACTIVATE, attester.request(key.thumbprint))
             secret = attester.activate(self.ask(request))
             asked = self.ask(write_statement(CHALLENGE, key.thumbprint))
             challenge = read_challenge(asked, card=self.card, recipient=key.thumbprint)
             binding = self.device.binding(challenge, self.card.network)
-            evidence = attester.evidence(binding.challenge, self.device._signer)
+            evidence = attester.evidence(binding.challenge, self.device.signer)
         message = self.device.attest(binding, tpm2_evidence.MEDIA_TYPE, evidence, activation=secret)
         statement = attest_statement(message)
         token = self.ask(statement)
