@@ -22,10 +22,24 @@ _TURNS = 5
 
 
 def _held(one: Signed, now: int) -> Held:
-    root, identifiers = one.device.key.thumbprint, ("key:" + one.kid.hex(),)
-    last = (None, None, root, True, identifiers, (("resets", 1),))
     key = one.device.key.thumbprint
-    return Held(root[:16], one.device.did, key, 1, "D3", 2, now - 1, now + _DAY_MS, *last)
+    return Held(
+        id=key[:16],
+        did=one.device.did,
+        thumbprint=key,
+        boot=1,
+        level="D3",
+        status=2,
+        since=now - 1,
+        not_after=now + _DAY_MS,
+        ended=None,
+        disavowed=None,
+        root=key,
+        unique=True,
+        shared=False,
+        identifiers=("key:" + one.kid.hex(),),
+        counters=(("resets", 1),),
+    )
 
 
 def _grounds(found: Sequence[Authenticated], receipt: Receipt, world: World) -> float:

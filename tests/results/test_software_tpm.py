@@ -95,7 +95,7 @@ class Station:
             asked = self.ask(write_statement(CHALLENGE, key.thumbprint))
             challenge = read_challenge(asked, card=self.card, recipient=key.thumbprint)
             binding = self.device.binding(challenge, self.card.network)
-            evidence = attester.evidence(binding.challenge, self.device._signer)
+            evidence = attester.evidence(binding.challenge, self.device.signer)
         message = self.device.attest(binding, tpm2_evidence.MEDIA_TYPE, evidence, activation=secret)
         statement = attest_statement(message)
         token = self.ask(statement)

@@ -81,12 +81,25 @@ def attestations(
     shared: Annotated[
         bool, typer.Option("--shared", help="Only hardware that more than one device has shown.")
     ] = False,
+    out: Annotated[
+        str | None,
+        typer.Option("-o", "--out", help="With --did: write its newest result, signed; -."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List what devices have attested, and which of them share one piece of hardware.
 
-    Example: depin-verify attestations agg --shared
+    Examples: depin-verify attestations agg --shared
+
+    depin-verify attestations agg --did did:key:z... -o result.cbor
     """
+    if out is not None:
+        answer = perform_on(directory, {"op": "attestation-export", "did": did})
+        with open_output(out) as stream:
+            stream.write(bytes.fromhex(answer.pop("result")))
+        if out != "-":
+            show(answer | {"out": out}, as_json=as_json)
+        return
     request = {"op": "attestations", "did": did, "shared": shared}
     answer = perform_on(directory, request)
     if as_json:
