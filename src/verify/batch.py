@@ -31,6 +31,8 @@ from verify.store.quarantine import WAITING
 from verify.verdict import ACCEPTED, AGAIN, REPEATED, Accepted, Indeterminate, Rejected, Verdict
 from verify.world import Authenticated, Change, Judgement, Receipt, Refusal, World
 
+PARKED, ASSERTED = "parked", "time.asserted"
+"""Flags of receipt times."""
 MAX_COUNTED_ROWS = 256
 """Principals and codes told apart in one counted entry; the rest is summed up."""
 
@@ -198,7 +200,7 @@ class Batch:
     def take_up(self, item: Parked) -> bool:
         """Judge what was parked, at its original receipt time; False when it goes on waiting."""
         before = len(self.parked)
-        self.take(item.data, Receipt(item.received_at, ("parked",)), item.principal)
+        self.take(item.data, Receipt(item.received_at, (PARKED,)), item.principal)
         if all(parking.data != item.data for parking in self.parked[before:]):
             return True
         del self.parked[before:]
@@ -336,8 +338,10 @@ class Batch:
     def _wait(self, auth: Authenticated, verdict: Verdict, receipt: Receipt) -> Answer:
         """Keep an envelope whose device has to attest first; it is told so."""
         kid, did = auth.envelope.kid, auth.device.did
-        self.parked.append(Parking(WAITING + did, kid, receipt.at, auth.envelope.raw, auth.id))
-        if not receipt.flags:
+        if ASSERTED not in receipt.flags:
+            # Of what was taken up it would not be known any more that its time was asserted.
+            self.parked.append(Parking(WAITING + did, kid, receipt.at, auth.envelope.raw, auth.id))
+        if PARKED not in receipt.flags:
             counts = self.summary.indeterminate
             counts[verdict.code] = counts.get(verdict.code, 0) + 1
             self._counted_only(did, verdict.code)

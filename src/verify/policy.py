@@ -224,6 +224,13 @@ class Policy(_Part):
                 f"{source}: default_profile: there is no profile {default!r}",
                 hint=f"use one of {', '.join(sorted(known))}, or add its file",
             )
+        for name in self.attestation.required:
+            if name not in known:
+                raise ConfigError(
+                    _CODE,
+                    f"{source}: attestation.required: there is no profile {name!r}",
+                    hint=f"nothing would be asked of anybody: one of {', '.join(sorted(known))}",
+                )
         for name, digest in self.profiles.items():
             if name not in known or known[name].digest.hex() != digest:
                 raise ConfigError(

@@ -390,7 +390,7 @@ REPEATED = "sighting.repeated"
 
 FLAGS: dict[str, str] = {
     "attestation.later": "Its device attested for this boot after it had arrived.",
-    "attestation.shared_root": "Other devices have shown the same hardware root.",
+    "attestation.shared_root": "Another device had shown the same hardware root.",
     "chain.tail_unknown": "First of a boot, and the end of the boot before is not proven.",
     "content.repeated": "Some of its values were seen before from the same device.",
     "inner.invalid": "What the gateway carried does not verify.",

@@ -10,9 +10,10 @@ import pytest
 from depin_id.attestation.message import attest_statement
 from depin_id.errors import AttestationError
 from tests.results import toy
-from tests.results.attesting import REQUIRED
+from tests.results.attesting import REQUIRED, show
 from tests.results.test_ground import at, checked
-from tests.verify.net import Net
+from tests.verify.net import POLICY, Net
+from verify.admin import perform
 from verify.verdict import ACCEPTED
 
 DAY = 86_400
@@ -28,7 +29,7 @@ def net(tmp_path: Path) -> Iterator[Net]:
 def refused(net: Net, message: bytes) -> str:
     before = net.size
     with pytest.raises(AttestationError) as caught:
-        toy.show(net, message)
+        show(net, message)
     assert net.size == before
     return caught.value.code
 
@@ -80,7 +81,7 @@ def test_bad_firmware_ends_what_good_firmware_had_and_hides_behind_no_time(net: 
 
 def test_many_results_of_a_boot_and_readings_that_came_between_them(net: Net) -> None:
     device = net.device()
-    levels = []
+    levels: list[tuple[str, str]] = []
     for firmware in (toy.BAD, toy.GOOD, toy.BAD, toy.BAD):
         answer = toy.attest(net, device, firmware=firmware)
         net.codes(device, device.next(at(len(levels))))
@@ -98,13 +99,13 @@ def test_hardware_of_a_device_that_is_to_be_revoked_some_day_is_still_its_own(ne
     message = toy.toy(net, second, root=toy.BAD)
     assert refused(net, message) == "attestation.root_shared"
     net.revoke(first)
-    assert toy.show(net, message)["level"] == "D3"
+    assert show(net, message)["level"] == "D3"
     checked(net)
 
 
 def test_who_attests_without_end_is_told_to_stop(net: Net) -> None:
     device = net.device()
-    found = []
+    found: list[int] = []
     for _ in range(34):
         statement = attest_statement(toy.toy(net, device))
         before = net.size
@@ -130,3 +131,35 @@ def test_a_gateway_that_waits_takes_nothing_from_whom_it_carries(net: Net) -> No
     assert net.fold.tally.sightings == 1
     assert net.fold.tally.readings == 1
     checked(net)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_came_while_a_device_was_open_is_not_taken_up_when_it_is_closed(
+    net: Net, first: bool
+) -> None:
+    device = net.device()
+    if first:
+        toy.attest(net, device)
+    else:
+        net.send(device, device.next(at(9)))
+    net.advance(10)
+    toy.attest(net, device, secure=False)
+    net.advance(10)
+    assert net.codes(device, device.next(at(2))) == ["attestation.contraindicated"]
+    net.advance(10)
+    assert toy.attest(net, device)["parked"]["accepted"] == 0
+    assert net.codes(device, device.next(at(1))) == [ACCEPTED]
+    assert net.aggregator.quarantine.waiting == 1 + (not first)
+    checked(net)
+
+
+def test_hardware_that_two_showed_is_reported_as_ones_alone(tmp_path: Path) -> None:
+    policy = POLICY + "[attestation]\ndids_per_root = 2\n"
+    with toy.toys(), Net(tmp_path, policy=policy) as net:
+        toy.trust_toys(net)
+        for name in ("first", "second"):
+            device = net.device(name)
+            toy.attest(net, device, root=toy.BAD)
+            toy.attest(net, device, root=name.encode().ljust(32))
+        (row,) = perform(net.aggregator, {"op": "attestations", "shared": True})["shared"]
+        assert (row["root"], row["unique"], len(row["dids"])) == (toy.BAD.hex(), True, 2)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from depin_id.errors import ConfigError
 from depin_id.testing import NOW
 from tests.results import toy
 from tests.results.attesting import REQUIRED
 from tests.results.test_ground import at, checked
 from tests.verify.net import Net, level
+from verify.policy import Policy
 from verify.store import Quarantine
 from verify.store.quarantine import WAITING, Arrival
 
@@ -108,3 +110,18 @@ def test_a_device_has_no_more_items_than_are_taken_up_in_time(tmp_path: Path) ->
         data = [b"%d" % n for n in range(40)]
         found = quarantine.park_many([Arrival(WAITING + "d", bytes(8), 0, item) for item in data])
         assert found == [True] * 32 + [False] * 8
+
+
+def test_an_asserted_time_is_not_lost_by_waiting(tmp_path: Path) -> None:
+    with toy.toys(), Net(tmp_path, policy=REQUIRED, asserted=True) as net:
+        toy.trust_toys(net)
+        device = net.device()
+        found = net.send("file:old", device.next(at(1)), asserted_ms=NOW * 1000 - 5000)
+        assert found.indeterminate == {"attestation.required": 1}
+        assert parked(net) == 0
+
+
+def test_a_policy_that_requires_a_level_of_no_profile_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Policy.from_toml(REQUIRED.replace("noise = ", "niose = "))
+    assert "niose" in str(caught.value)

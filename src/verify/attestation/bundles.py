@@ -35,6 +35,8 @@ What = Literal["anchors", "references", "revocations"]
 WHATS: Final[tuple[str, ...]] = get_args(What)
 CORIM: Final = "corim"
 """Format of the anchors whose keys sign CoRIMs."""
+_MOST: Final = 512
+"""Parts that are looked at for each appraisal, and read once: fewer would all be read anew."""
 Material = tuple[str, str, bytes]
 _Parsed = tuple[Anchor, ...] | References | tuple[ListEntry, ...]
 
@@ -210,7 +212,7 @@ def _is_live(entry: CorimEntry, at: int | None) -> bool:
     return corim.is_valid(at)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_MOST)
 def _looked_at(data: bytes) -> Corim:
     return look_at(data)
 
@@ -240,7 +242,7 @@ def _anchors(data: bytes) -> tuple[Anchor, ...]:
     return tuple(forms.read_anchor(item) for item in _items(data))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_MOST)
 def _references(data: bytes) -> References:
     return forms.read_references(_body(data, 3))
 

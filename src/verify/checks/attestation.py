@@ -51,10 +51,15 @@ def ground_of(auth: Authenticated, receipt: Receipt, world: World) -> Ground | I
         newest = held[-1].boot
         return _wait("boot", f"boot {boot}", f"attested for boot {newest}")
     wait_ms = world.policy.attestation.wait_s * 1000
-    good = [item for item in of_boot if item.counts(receipt.at)]
-    good = [item for item in good if item.since - receipt.at <= wait_ms]
+    good: list[Held] = []
+    for item in reversed(of_boot):
+        if item.status >= CONTRAINDICATED:
+            # A later result says nothing of what came while the device was open, or before.
+            break
+        if item.counts(receipt.at) and item.since - receipt.at <= wait_ms:
+            good.append(item)
     if not good:
-        return _why_not(of_boot[0], receipt)
+        return _why_not(of_boot, receipt)
     # What was measured in a boot only grows, so the best that was said of it holds for all of it.
     found = max(good, key=lambda item: (item.level, item.since))
     if auth.envelope.claims.sub is None and level == "D1":
@@ -113,12 +118,13 @@ def _required(auth: Authenticated, world: World) -> str:
     return needed
 
 
-def _why_not(newest: Held, receipt: Receipt) -> Indeterminate:
-    at = receipt.at
+def _why_not(of_boot: Sequence[Held], receipt: Receipt) -> Indeterminate:
+    at, newest = receipt.at, of_boot[0]
     if newest.disavowed is not None and at >= newest.disavowed:
         return _wait("revoked", newest.id.hex())
-    if newest.status >= CONTRAINDICATED or (newest.ended is not None and at >= newest.ended):
-        return _wait("contraindicated", newest.id.hex())
+    bad = next((item for item in of_boot if item.status >= CONTRAINDICATED), None)
+    if bad is not None or (newest.ended is not None and at >= newest.ended):
+        return _wait("contraindicated", (bad or newest).id.hex())
     return _wait("expired", str(at), str(newest.not_after))
 
 

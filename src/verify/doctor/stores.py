@@ -130,9 +130,10 @@ def check_backlog(setup: Setup) -> Iterator[Diagnosis]:
         yield Diagnosis(
             "quarantine.full",
             "warning",
-            f"{parked >> 20} MiB wait for devices that are not enrolled; soon more is dropped",
+            f"{parked >> 20} MiB wait for enrolment or attestation; soon more is dropped",
             str(work.quarantine),
-            "enrol those that belong here; look at the broker's log for who sends the rest",
+            "enrol those that belong here, let those attest that have to (`depin-verify "
+            "attestations`); look at the broker's log for who sends the rest",
         )
     if not work.control.is_dir():
         return

@@ -26,7 +26,8 @@ def attestations(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str
     state, now = aggregator.fold.identity.results, aggregator.now()
     wanted = None if request.get("did") is None else text(request, "did")
     newest = [held[-1] for held in state.by_key.values() if held]
-    roots = {held.root: held.unique for held in newest}
+    every = (held for results in state.by_key.values() for held in results)
+    roots = {held.root: held.unique for held in every}
     shared: list[dict[str, Any]] = [
         {"root": root.hex(), "unique": roots.get(root, False), "dids": sorted(dids)}
         for root, dids in sorted(state.roots().items())

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SOFTWARE: Final = "depin-verify/1"
 """Named in results: what appraises, and by which rules."""
-_OFTEN: Final = QuotaPolicy(unauthenticated_per_minute=4, unauthenticated_burst=32)
+_OFTEN: Final = QuotaPolicy(unauthenticated_per_minute=1, unauthenticated_burst=32)
 """How often a key may attest by itself: whenever it does, all that waits for it is looked at."""
 _BOOTS: Final = ("resets", "bootcount")
 """Counters that rise when a device starts anew, and not otherwise."""

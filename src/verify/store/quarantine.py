@@ -28,6 +28,8 @@ than this part of what is free: however many wait, there is room for one more.""
 _SHARE = 4
 """Strangers together have this part of the whole: with enough addresses they would have it all."""
 _STALE = 1024
+_AT_ONCE = 512
+"""How many items are removed, and held in memory, together."""
 ROW_BYTES = 128
 """What an item counts beside its bytes: empty data would else cost nothing."""
 
@@ -206,12 +208,19 @@ class Quarantine(Closing):
         Raises:
             StateError: ``state.io``.
         """
-        where = "principal >= ? AND principal < ? AND received_at < ?"
-        with transaction(self._connection, self.path):
-            gone = self._delete(where, *_WAITING_RANGE, before)
-            if gone:
-                self._connection.execute("UPDATE meta SET dropped = dropped + ?", (len(gone),))
-        return self._forget(gone)
+        where = (
+            "id IN (SELECT id FROM parked WHERE principal >= ? AND principal < ? "
+            f"AND received_at < ? LIMIT {_AT_ONCE})"
+        )
+        total, found = 0, _AT_ONCE
+        while found == _AT_ONCE:
+            with transaction(self._connection, self.path):
+                gone = self._delete(where, *_WAITING_RANGE, before)
+                if gone:
+                    self._connection.execute("UPDATE meta SET dropped = dropped + ?", (len(gone),))
+            found = self._forget(gone)
+            total += found
+        return total
 
     @property
     def waiting(self) -> int:
