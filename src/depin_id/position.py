@@ -33,7 +33,6 @@ HEADS_FILE: Final = "heads.cbor"
 RESUME_FILE: Final = "resume.cbor"
 
 _CHECK: Final = 16
-
 _Stream = tuple[str, str]
 
 
@@ -74,6 +73,7 @@ class PositionStore:
         self._pid = os.getpid()
         self._streams: dict[_Stream, _StreamState] = {}
         self._booted: int | None = None
+        self._closed = False
         self._slots = self._read_slots()
         self._left = read_carried(directory, self._device)
         self._heads, self._heads_epoch = self._read_heads()
@@ -217,15 +217,13 @@ class PositionStore:
         """The epoch that the next signature will be under; asking does not begin it."""
         with self._lock:
             recorded = self._last().epoch
-            if self._booted is not None or self._carried(recorded) is not None:
+            if self._booted or self._carried(recorded):
                 return self._booted or recorded
             return self._highest() + (2 if None in self._slots else 1)
 
     def share(self, network: str) -> int:
         """This boot's epoch, begun if need be; a clean end leaves it to the next process.
-
-        Raises: as :meth:`take`.
-        """
+        Raises as :meth:`take`."""
         with self._lock:
             self._check_process()
             self._check_network(network)
@@ -244,8 +242,7 @@ class PositionStore:
     def resume_nonce(self, network: str) -> bytes:
         """The nonce a resume of this network has to answer; made once and kept until it came.
 
-        Raises:
-            StateError: ``state.not_lost`` when there is nothing to resume, ``state.io``.
+        Raises StateError ``state.not_lost`` when there is nothing to resume, ``state.io``.
         """
         with self._lock:
             self._check_process()
@@ -270,8 +267,7 @@ class PositionStore:
     def resume(self, network: str, epoch_floor: int) -> None:
         """Go on above ``epoch_floor`` for this network; its resume was verified by the caller.
 
-        Raises:
-            EnvelopeError: ``resume.stale``. StateError: ``state.epochs_exhausted``, ``state.io``.
+        Raises EnvelopeError ``resume.stale``; StateError ``state.epochs_exhausted``, ``state.io``.
         """
         with self._lock:
             self._check_process()
@@ -302,7 +298,12 @@ class PositionStore:
 
     # --- positions ---------------------------------------------------------------------------
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StateError("state.closed", "the device is closed", hint="open it again")
+
     def _check_process(self) -> None:
+        self._check_open()
         if os.getpid() != self._pid:
             raise StateError(
                 "state.process",
@@ -314,9 +315,8 @@ class PositionStore:
         """The next position of a stream, to be used in a ``with`` block under the store's lock.
 
         Raises:
-            StateError: ``state.position_lost``, ``state.epochs_exhausted``,
-                ``state.positions_exhausted``, ``state.too_many``, ``state.process``,
-                ``state.io``.
+            StateError: ``state.position_lost``, ``.epochs_exhausted``, ``.positions_exhausted``,
+                ``.too_many``, ``.process``, ``.closed``, ``.io``.
         """
         return Position(self, network, subject or "")
 
@@ -340,17 +340,16 @@ class PositionStore:
         return self._booted, state.n, state.head
 
     def _advance(self, network: str, subject: str, identity: bytes) -> None:
+        self._check_open()  # a signal's handler may have closed it in between
         state = self._streams[network, subject]
         state.n += 1
         state.head = identity[:PREV_BYTES]
 
     def close(self) -> None:
-        """Write the heads, so that the next boot's first envelopes carry on the chain.
-
-        Raises:
-            StateError: ``state.io``.
-        """
+        """Write the heads, so that the next boot's first envelopes carry on the chain. From then on
+        no position is given or used: the next process goes on from here. Raises StateError."""
         with self._lock:
+            self._closed = True
             if self._booted is None or os.getpid() != self._pid:
                 return
             heads = self._heads | {

@@ -373,3 +373,27 @@ def test_example_token_of_the_rfc() -> None:
     model = Model("any", frozenset(("eat",)), revocation="none")
     given = materials([_anchor(ueid="0198f50a4ff6c05861c8860d13a638ea")], model)
     _failed(appraise(raw, given), "eat.signature", "signature")
+
+
+# --- what the token says that it compared itself -------------------------------------------------
+
+
+def test_a_measurement_that_failed_by_the_tokens_own_word_opens_it() -> None:
+    good = appraise(_token(_with(_274=[["boot", [["app", 1], [b"\x01", 1]]]])))
+    assert good.affirmed
+    for number in (2, 3, 4):
+        found = appraise(_token(_with(_274=[["a", [["app", 1]]], ["b", [["x", number]]]])))
+        assert found.claims is not None and found.claims.secure is False
+        assert not found.affirmed and found.level == "D1"
+        assert found.reasons == ("attestation.debug",)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, [], 1, ["a"], [["a", []]], [["a", [["x", 5]]]], [["a", [["x", True]]]]),
+        *([[1, [["x", 1]]]], [["a", [["x"]]]], [["a", [[1, 1]]]], [["a", [["x", 1]], 1]]),
+    ],
+)
+def test_measurement_results_of_another_form_are_refused(value: Any) -> None:
+    _failed(appraise(_token(CLAIMS | {274: value})), "eat.measres", "claims")

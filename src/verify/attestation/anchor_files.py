@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -19,6 +18,7 @@ from verify.attestation.anchor_keys import (
 )
 from verify.attestation.bundle_forms import is_format, is_name
 from verify.attestation.materials import Anchor
+from verify.attestation.toml_files import TomlFault, parse_toml
 
 MAX_FILES: Final = 1000
 MAX_ANCHORS: Final = 4096
@@ -61,8 +61,8 @@ def read_registry(data: bytes, format_name: str, folder: Path) -> list[Anchor]:
     Raises AttestationError ``attestation.file``, ``attestation.key``.
     """
     try:
-        value = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        value = parse_toml(data)
+    except TomlFault as error:
         _refuse(f"no TOML: {error}")
     rows = value.get("anchor")
     if set(value) != {"anchor"} or not isinstance(rows, list) or len(rows) > MAX_ANCHORS:
@@ -136,6 +136,9 @@ def _row(row: Any, format_name: str, folder: Path) -> Anchor:
         is_name(key) and isinstance(value, str) and len(value) <= 512 for key, value in ids.items()
     ):
         _refuse(f"anchor {name}: ids are texts; bytes are written as lower-case hexadecimal")
+    if "key" in ids:
+        # It would make a secret of a key that everybody knows.
+        _refuse(f"anchor {name}: 'key' is no id; a common key is written as 'secret'")
     given = [source for source in _SOURCES if source in row]
     if len(given) != 1:
         _refuse(f"anchor {name}: exactly one of {', '.join(_SOURCES)}")
@@ -152,7 +155,7 @@ def _row_key(source: str, value: str, name: str, folder: Path) -> Key:
         spki, certificate = read_pem_key(value.encode())
         return check_certificate(certificate) or spki, certificate
     if source == "file":
-        if Path(value).name != value:
+        if Path(value).name != value or not is_name(value):
             _refuse(f"anchor {name}: a file beside the registry, without a path")
         data = read_file(folder / value, max_bytes=MAX_KEY_FILE)
         keys = [] if data is None else _keys(data, value)

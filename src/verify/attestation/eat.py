@@ -110,7 +110,7 @@ def read_token(raw: bytes, steps: Steps, max_bytes: int) -> EatToken:
         ids=ids,
         key=_confirmed(claims) if confirmed else None,
         confirmed=confirmed,
-        secure=_secure(claims),
+        secure=_secure(claims) if claims.succeeded(274) else False,
         boots=_boots(claims),
         audience=_audience(claims),
         expires=_date(claims, 4, "exp"),

@@ -14,6 +14,7 @@ from verify.attestation.steps import Steps
 MAX_TEXT: Final = 256
 MAX_COMPONENTS: Final = 64
 HASH_SIZES: Final = (32, 48, 64)
+_RESULTS: Final = range(1, 5)
 _ANY: Final = range(1, 4097)
 
 
@@ -69,6 +70,30 @@ class ForeignClaims:
             value = value[0]
         if type(value) is not bytes or len(value) not in sizes:
             self.fail(step, "there is not exactly one nonce of its size")
+        return value
+
+    def succeeded(self, label: int) -> bool:
+        """Whether everything that the token says was compared, was as it should be (RFC 9711).
+
+        Measurement results are ``[[system, [[what, result], ...]], ...]``: 1 is success, 2 to 4
+        that it failed, was not made, or that there was nothing to compare.
+        """
+        if label not in self.claims:
+            return True
+        results: list[Any] = []
+        for group in self._results(self.claims[label]):
+            if type(group) is not list or len(group) != 2 or type(group[0]) is not str:
+                self.fail("measres", "a group of results is not a name and its results")
+            results += self._results(group[1])
+        for item in results:
+            good = type(item) is list and len(item) == 2 and type(item[0]) in (str, bytes)
+            if not good or type(item[1]) is not int or item[1] not in _RESULTS:
+                self.fail("measres", "a result is not a name and a number from 1 to 4")
+        return all(item[1] == 1 for item in results)
+
+    def _results(self, value: Any) -> list[Any]:
+        if type(value) is not list or not 0 < len(value) <= MAX_COMPONENTS:
+            self.fail("measres", "measurement results are no list, an empty one, or too long")
         return value
 
     def components(self, label: int) -> tuple[Measurement, ...]:

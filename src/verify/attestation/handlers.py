@@ -86,6 +86,11 @@ _BUILT_IN: Final[Mapping[str, str]] = {
 """Format to the module that has its handler, as ``HANDLER``."""
 
 
+def format_names() -> frozenset[str]:
+    """Names of all formats; none of their modules is loaded."""
+    return frozenset((*_BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))))
+
+
 @cache
 def handlers() -> Mapping[str, EvidenceHandler[Any]]:
     """All handlers by name. A name is one handler's; ours come first."""
@@ -112,6 +117,6 @@ def handler_for(media_type: str) -> EvidenceHandler[Any]:
         raise AttestationError(
             "attestation.format",
             f"no format of evidence is called {media_type[:100]!r}",
-            hint="`depin-verify evidence` says which formats there are",
+            hint="`depin-verify evidence --help` says which formats there are",
         )
     return found

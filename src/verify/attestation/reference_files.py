@@ -6,7 +6,6 @@ CoRIM that the file names: the manufacturer says what is approved, the operator 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NoReturn, TypeVar
@@ -14,6 +13,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from depin_id.errors import AttestationError
 from verify.attestation.corim import Corim, CorimEntry
 from verify.attestation.materials import Model, Reference
+from verify.attestation.toml_files import TomlFault, parse_toml
 
 MAX_TOML: Final = 1 << 20
 MAX_NESTING: Final = 6
@@ -104,8 +104,8 @@ def read_references_file(data: bytes, open_file: Callable[[str], bytes]) -> Refe
     if len(data) > MAX_TOML:
         _refuse(f"it is over {MAX_TOML} bytes")
     try:
-        value = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        value = parse_toml(data)
+    except TomlFault as error:
         _refuse(f"no TOML: {error}")
     _known(value, {"model": list, "corim": list}, "the file")
     models = tuple(_model(row) for row in value.get("model", []))

@@ -7,7 +7,6 @@ a list that nobody renews affirms nothing. What is on a list stays revoked, howe
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,9 +19,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from depin_id import strict_json
 from depin_id.errors import AttestationError, DepinError
 from verify.attestation.anchor_keys import UNREADABLE
+from verify.attestation.handlers import format_names
 from verify.attestation.identifiers import issuer_scope, serial_identifier
 from verify.attestation.materials import Anchors, RevocationSnapshot
 from verify.attestation.steps import Steps
+from verify.attestation.toml_files import TomlFault, parse_toml
 from verify.attestation.x509path import PathRules, is_bound, read_certificates, verify_path
 
 ANDROID: Final = "android-key"
@@ -32,6 +33,7 @@ MAX_ENTRIES: Final = 100_000
 MAX_SERIAL: Final = 64
 _HEX: Final = re.compile(r"[0-9a-fA-F]{1,64}")
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
+_UEID: Final = re.compile(r"(?:[0-9a-f]{2}){7,33}")
 _ISSUER_RULES: Final = PathRules(leaf_may_be_ca=True, dates="check", key_usage=True)
 
 
@@ -223,9 +225,9 @@ def _crl_reason(item: x509.RevokedCertificate) -> str:
 
 def _own(data: bytes, taken: int, covers: frozenset[str]) -> RevocationSnapshot:
     try:
-        value = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        _refuse(f"no status.json, CRL or TOML ({type(error).__name__})")
+        value = parse_toml(data)
+    except TomlFault as error:
+        _refuse(f"no status.json, CRL or TOML: {error}")
     unknown = set(value) - {"covers", "taken", "expires", "revoked"}
     if unknown:
         _refuse(f"it has {sorted(unknown)[0][:40]!r}, which is not known")
@@ -249,19 +251,32 @@ def _own(data: bytes, taken: int, covers: frozenset[str]) -> RevocationSnapshot:
 
 
 def _row(row: Any) -> tuple[str, str]:
-    """One of ``[[revoked]]``: a serial number with format or issuer, a key, or an identifier."""
-    if not isinstance(row, Mapping) or not set(row) <= {"serial", "of", "key", "reason"}:
-        _refuse("an entry of 'revoked' has serial and of, or key, and a reason")
-    reason = row.get("reason", "")
-    if not isinstance(reason, str) or len(reason) > 200:
-        _refuse("a reason is a short text")
-    key, serial, scope = row.get("key"), row.get("serial"), row.get("of")
-    if isinstance(key, str) and serial is None and _FINGERPRINT.fullmatch(key):
-        return f"key:{key}", reason
-    if key is None and isinstance(serial, str) and isinstance(scope, str) and scope:
-        if _HEX.fullmatch(serial) is not None and len(scope) <= 64:
-            return serial_identifier(scope, int(serial, 16)), reason
-    _refuse("'serial' is hexadecimal and needs 'of'; 'key' is the SHA-256 of its SPKI, 64 digits")
+    """One of ``[[revoked]]``: a serial number with format or issuer, a key, or a device's UEID."""
+    if not isinstance(row, Mapping) or not set(row) <= {"serial", "of", "key", "ueid", "reason"}:
+        _refuse("an entry of 'revoked' has serial and of, or key, or ueid, and a reason")
+    texts = {name: value for name, value in row.items() if isinstance(value, str)}
+    if texts.keys() != row.keys() or len(texts.get("reason", "")) > 200:
+        _refuse("everything of an entry of 'revoked' is a short text")
+    reason = texts.pop("reason", "")
+    if set(texts) == {"key"} and _FINGERPRINT.fullmatch(texts["key"].lower()):
+        return f"key:{texts['key'].lower()}", reason
+    if set(texts) == {"ueid"} and _UEID.fullmatch(texts["ueid"].lower()):
+        return f"ueid:{texts['ueid'].lower()}", reason
+    if set(texts) == {"serial", "of"} and _HEX.fullmatch(texts["serial"]):
+        return serial_identifier(_scope(texts["of"]), int(texts["serial"], 16)), reason
+    _refuse(
+        "'serial' is hexadecimal and needs 'of'; 'key' is the SHA-256 of its SPKI, 64 digits; "
+        "'ueid' is hexadecimal"
+    )
+
+
+def _scope(text: str) -> str:
+    """Whose serial number it is. What is misspelled would revoke nothing, and say nothing."""
+    if _FINGERPRINT.fullmatch(text.lower()):
+        return text.lower()
+    if text not in format_names():
+        _refuse(f"'of' is {text[:40]!r}: neither a format nor the SHA-256 of an issuer's name")
+    return text
 
 
 def _moment(value: Any, default: int | None) -> int | None:

@@ -31,13 +31,15 @@ from verify.attestation.bundles import (
     materials_from,
 )
 from verify.attestation.foreign_cose import load_key
-from verify.attestation.handlers import EvidenceHandler, handler_for
+from verify.attestation.handlers import EvidenceHandler, format_names, handler_for
 from verify.attestation.public_keys import device_key
 from verify.commands.common import AsJson, parse_moment
 from verify.commands.materials import Covers, Issuers, Taken, load, load_list, load_references
 
 DAY_MS: Final = 86_400_000
 MAX_CHALLENGE: Final = 512
+MAX_MOMENT: Final = 250_000_000_000_000
+_NAMES: Final = ", ".join(sorted(format_names()))
 _TIERS: Final = {0: "none", 2: "affirming", 32: "warning", 96: "contraindicated"}
 
 
@@ -46,7 +48,9 @@ def evidence(
     challenge: Annotated[
         str, typer.Option(metavar="HEX", help="What has to stand in its challenge slot.")
     ],
-    format_name: Annotated[str, typer.Option("--format", metavar="NAME", help="Its format.")] = "",
+    format_name: Annotated[
+        str, typer.Option("--format", metavar="NAME", help=f"Its format: {_NAMES}.")
+    ] = "",
     media_type: Annotated[str, typer.Option(help="Its media type, instead of the format.")] = "",
     at: Annotated[
         str | None,
@@ -96,6 +100,8 @@ def evidence(
     """
     handler, named = _handler(format_name, media_type)
     moment = int(time.time() * 1000) if at is None else parse_moment(at)
+    if moment > MAX_MOMENT:
+        raise ConfigError("usage", "--at is of no year that a calendar has")
     lists = _Lists(list(revocations or ()), covers, taken, list(issuer or ()))
     materials = _materials(
         handler.name, list(anchors or ()), list(references or ()), lists, moment, max_age

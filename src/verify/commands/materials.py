@@ -16,6 +16,7 @@ from depin_id.errors import AttestationError, ConfigError
 from depin_id.printable import json_text, printable
 from verify.attestation.anchor_files import read_anchors
 from verify.attestation.anchor_keys import MAX_KEY_FILE, read_keys
+from verify.attestation.bundle_forms import is_name
 from verify.attestation.bundles import bundle_anchors, bundle_references, bundle_revocations
 from verify.attestation.corim_sign import MAX_CORIM
 from verify.attestation.reference_files import MAX_TOML, References, read_references_file
@@ -58,7 +59,7 @@ def load_references(path: Path) -> References:
     """Models from TOML; CoRIMs that it names are beside it. Raises AttestationError."""
 
     def beside(name: str) -> bytes:
-        if Path(name).name != name:
+        if Path(name).name != name or not is_name(name):
             raise AttestationError("attestation.file", f"{name[:60]!r} is not beside {path.name}")
         return load(path.parent / name, max_bytes=MAX_CORIM)
 
