@@ -21,7 +21,6 @@ from depin_id.errors import DepinError, EncodingError
 from depin_id.keys import PublicKey
 from verify.attestation import foreign_cbor, foreign_cose
 from verify.attestation.foreign_cose import CoseMessage, CoseRules
-from verify.attestation.identifiers import certificate_identifiers
 from verify.attestation.materials import Anchors, Model
 from verify.attestation.model import BoundKey, Expected, HardwareRoot, Measurement, VerifiedClaims
 from verify.attestation.public_keys import read_spki
@@ -120,7 +119,7 @@ class Handler:
                 unique=False,
                 assurance="tee",
             ),
-            identifiers=certificate_identifiers(path.certificates, NAME),
+            identifiers=path.identifiers(NAME),
             anchors=(path.anchor.digest,),
             device_ids=_ids(parsed),
             measurements=_measurements(parsed.pcrs),

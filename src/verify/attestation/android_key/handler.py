@@ -33,7 +33,7 @@ from verify.attestation.android_key.description import (
     KeyDescription,
     read_description,
 )
-from verify.attestation.identifiers import certificate_identifiers, spki_of
+from verify.attestation.identifiers import spki_of
 from verify.attestation.materials import Anchors, Model
 from verify.attestation.model import (
     MAX_EVIDENCE,
@@ -141,7 +141,7 @@ class AndroidKey:
                 unique=provisioning == "rkp",
                 assurance=_ASSURANCE[level],
             ),
-            identifiers=certificate_identifiers(certificates, NAME),
+            identifiers=path.identifiers(NAME),
             anchors=(path.anchor.digest,),
             device_ids={**_device_ids(description), "provisioning": provisioning},
             measurements=_measurements(description),

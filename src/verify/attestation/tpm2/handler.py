@@ -12,7 +12,7 @@ from cryptography import x509
 from depin_id.attestation import tpm2_evidence
 from depin_id.attestation.tpm2_evidence import Tpm2Evidence
 from depin_id.errors import AttestationError, EncodingError
-from verify.attestation.identifiers import certificate_identifiers, key_identifier
+from verify.attestation.identifiers import key_identifier
 from verify.attestation.materials import Anchors, Model
 from verify.attestation.model import BoundKey, Expected, HardwareRoot, Measurement, VerifiedClaims
 from verify.attestation.steps import Steps
@@ -133,14 +133,14 @@ class Tpm2Handler:
         checks.check_quote(quote, pcrs, _wanted(model, steps), ak.scheme_digest, steps)
         secure = _check_log(parsed, model, steps)
         bound = _check_key(parsed, steps)
-        shown = [item for path in root.paths for item in path.certificates]
+        names = [path.identifiers(NAME) for path in root.paths]
         keys = {key_identifier(root.spki), key_identifier(ak.spki)}
         plain = root.place in _PLAIN
         return VerifiedClaims(
             challenge_seen=quote.extra,
             bound_key=bound,
             root=HardwareRoot(id=hashlib.sha256(root.spki).digest(), unique=True, assurance="tpm"),
-            identifiers=certificate_identifiers(shown, NAME) | keys,
+            identifiers=frozenset(keys).union(*names),
             anchors=tuple(dict.fromkeys(path.anchor.digest for path in root.paths)),
             device_ids=self.hints(parsed),
             measurements=tuple(
