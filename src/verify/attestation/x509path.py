@@ -117,11 +117,11 @@ def _read_certificate(der: bytes) -> tuple[x509.Certificate, str]:
     certificate = x509.load_der_x509_certificate(der)
     if certificate.version is not x509.Version.v3:
         return certificate, "a certificate is not of version 3"
-    # Reading refuses duplicates and what is not DER.
-    _ = certificate.extensions, certificate.subject, certificate.issuer
     content = len(der) - len(spki_of(certificate)) - len(certificate.signature)
     if content > _MAX_CONTENT:
         raise ValueError("names and extensions of unbounded size")
+    # Reading refuses duplicates and what is not DER.
+    _ = certificate.extensions, certificate.subject, certificate.issuer
     bound = is_bound(der, certificate.tbs_certificate_bytes, certificate.signature)
     return certificate, "" if bound else "its signature's form"
 
