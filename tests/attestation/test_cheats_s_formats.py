@@ -104,6 +104,20 @@ def test_a_credential_is_for_an_endorsement_key_that_is_shown() -> None:
     assert _last(found) == ("tpm2.activation.endorsement", False)
 
 
+def test_a_maker_speaks_for_its_own_chips() -> None:
+    own, other = ({"maker": name} for name in ("one", "other"))
+    issuer = idevids.ROOT.anchor("idevid", assurance="secure-element", manifest="required", **own)
+    for ids, good in ((own, True), (other, False), ({}, False)):
+        signer = replace(idevids.MANIFESTS, ids={**idevids.MANIFESTS.ids, **ids})
+        found = idevids.Case(manifest=idevids.part(), anchors=[issuer, signer]).run()
+        assert found.affirmed is good
+        assert good or _last(found) == ("idevid.manifest.anchor", False)
+    plain = idevids.ROOT.anchor("idevid", assurance="secure-element")
+    signer = replace(idevids.MANIFESTS, ids={"role": "manifest", **own})
+    found = idevids.Case(manifest=idevids.part(), anchors=[plain, signer]).run()
+    assert _last(found) == ("idevid.manifest.anchor", False)
+
+
 def test_an_anchor_is_of_one_format() -> None:
     case = idevids.Case()
     anchors = [replace(idevids.ROOT.anchor("idevid"), format=name) for name in handlers()]

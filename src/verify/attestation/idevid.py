@@ -118,7 +118,7 @@ class Handler:
         given = parsed.manifest is not None or path.anchor.ids.get("manifest") != "required"
         steps.require(given, "idevid.manifest", "claims", "where the anchor says so, there is one")
         if parsed.manifest is not None:
-            signer = _check_manifest(parsed, parsed.manifest, anchors, steps)
+            signer = _check_manifest(parsed, parsed.manifest, anchors, path.anchor, steps)
             used.append(signer.digest)
             if not parsed.manifest.manifest.slots[0].keeps:
                 assurance = "software"
@@ -201,10 +201,16 @@ def _assurance(anchor: Anchor) -> Assurance:
 
 
 def _check_manifest(
-    parsed: Parsed, signed: SignedManifest, anchors: Anchors, steps: Steps
+    parsed: Parsed, signed: SignedManifest, anchors: Anchors, issuer: Anchor, steps: Steps
 ) -> Anchor:
-    """Signed by a key that is pinned for manifests, of this chip, and of this key."""
-    signers = anchors.find(NAME, role="manifest")
+    """Signed by a key that is pinned for manifests, of this chip, and of this key.
+
+    Of several makers each speaks for its own chips: its anchors have the same ``maker``.
+    """
+    maker = issuer.ids.get("maker")
+    signers = [
+        anchor for anchor in anchors.find(NAME, role="manifest") if anchor.ids.get("maker") == maker
+    ]
     steps.require(bool(signers), "idevid.manifest.anchor", "anchor", "no key for manifests")
     signer = next((anchor for anchor in signers if _verifies(signed, anchor.spki)), None)
     if signer is None:
