@@ -186,7 +186,9 @@ class _Case:
 
     def _identity(self, claims: VerifiedClaims) -> int:
         revoked = self.materials.revocations.revoked(claims.identifiers)
-        named = ", ".join(sorted(f"{key}: {why}" for key, why in revoked.items()))
+        named = (
+            ", ".join(sorted(f"{key}: {why}" for key, why in revoked.items()))
+        )
         if not self._judge("appraisal.revoked", not revoked, "revoked", named):
             return ar4si.UNRECOGNIZED_IDENTITY
         return ar4si.RECOGNIZED_IDENTITY
@@ -245,12 +247,15 @@ class _Case:
 
 def _unapproved(claims: VerifiedClaims, model: Model) -> Sequence[str]:
     """Components that are not approved, and references that nothing was measured for."""
-    measured: dict[str, bool] = {}
+    named, measured, wrong = model.references_of, set[str](), set[str]()
     for item in claims.measurements:
-        good = any(reference.approves(item) for reference in model.references)
-        measured[item.name] = measured.get(item.name, True) and good
-    named = {reference.name for reference in model.references}
-    wrong = [
-        name for name, good in measured.items() if not good and (name in named or model.complete)
-    ]
-    return sorted({*wrong, *(named - set(measured))})
+        name = item.name
+        measured.add(name)
+        for reference in named.get(name, ()):
+            if reference.approves(item):
+                break
+        else:
+            if name in named or model.complete:
+                wrong.add(name)
+    wrong.update(named.keys() - measured)
+    return sorted(wrong)
