@@ -186,9 +186,7 @@ class _Case:
 
     def _identity(self, claims: VerifiedClaims) -> int:
         revoked = self.materials.revocations.revoked(claims.identifiers)
-        named = (
-            ", ".join(sorted(f"{key}: {why}" for key, why in revoked.items()))
-        )
+        named = ", ".join(sorted(f"{key}: {why}" for key, why in revoked.items()))
         if not self._judge("appraisal.revoked", not revoked, "revoked", named):
             return ar4si.UNRECOGNIZED_IDENTITY
         return ar4si.RECOGNIZED_IDENTITY
