@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from depin_id import cbor
 from depin_id.errors import AttestationError
 from depin_id.keys import P256_ORDER, SoftwareSigner
-from tests.attestation.ca import extended_by
+from tests.attestation.ca import NOW, extended_by
 from tests.attestation.idevids import CHALLENGE, SIGNER
 from tests.attestation.vouchers import (
     DEVICE_CA,
@@ -167,6 +167,12 @@ def test_the_devices_chain_where_its_authority_is_pinned() -> None:
     assert found.claims is not None and len(found.claims.anchors) == 2
     other = replace(authority, spki=spki(P384), certificate=b"")
     _refused(Case(anchors=[MAKER, other]).run(), "fdo.anchor", "anchor")
+    # The same for a voucher alone, at a time that its caller says.
+    both = Anchors([MAKER, authority])
+    assert verify_voucher(voucher(), both, at=NOW).guid
+    for anchors, at in ((both, None), (Anchors([MAKER, other]), NOW)):
+        with pytest.raises(AttestationError):
+            verify_voucher(voucher(), anchors, at=at)
     # A fake leaf that the device's key issued is no authority's word, whatever hash is over it.
     device = ec.derive_private_key(int.from_bytes(SIGNER.secret, "big"), ec.SECP256R1())
     chain = extended_by(device, DEVICE_CHAIN, P384.public_key())
@@ -219,6 +225,27 @@ def test_weak_and_foreign_keys_are_refused() -> None:
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     whole = entry(P256, LAST, start(HEAD), owner=[10, 1, der])
     _refused(Case(voucher([whole])).run(), "fdo.key", "algorithm")
+
+
+def test_a_key_whose_exponent_takes_long_is_refused() -> None:
+    slow = rsa.RSAPublicNumbers((1 << 2000) + 1, (1 << 2047) + 1).public_key()
+    der = slow.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    whole = entry(P256, LAST, start(HEAD), owner=[5, 1, der])
+    _refused(Case(voucher([whole])).run(), "fdo.key", "algorithm")
+
+
+@pytest.mark.parametrize(
+    ("found", "instead"), [("a003020102", "a003020104"), ("2a8648ce3d0201", "2a8648ce3d0209")]
+)
+def test_a_certificate_that_cannot_be_read_is_an_answer(found: str, instead: str) -> None:
+    der = DEVICE_CHAIN[0].replace(bytes.fromhex(found), bytes.fromhex(instead))
+    assert der != DEVICE_CHAIN[0]
+    whole = voucher([entry(P256, LAST, start(HEAD), owner=[10, 2, [der]])])
+    _refused(Case(whole).run(), "fdo.key", "algorithm")
+    # As the device's own certificate, which nobody has to read, it binds no key.
+    head = header(P256, [der])
+    claims = Case(voucher(head=head, chain=[der])).run().claims
+    assert claims is not None and claims.bound_key.how == "challenge"
 
 
 def test_an_owner_with_a_certificate() -> None:

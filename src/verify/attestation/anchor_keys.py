@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 from depin_id import base64url, strict_json
 from depin_id.errors import AttestationError, DepinError
 from depin_id.keys import PublicKey, admit
-from verify.attestation.x509path import MAX_CERTIFICATE, MIN_RSA
+from verify.attestation.x509path import MAX_CERTIFICATE
+from verify.attestation.x509signatures import MAX_RSA, MIN_RSA
 
-MAX_RSA: Final = 8192
 MAX_KEY_FILE: Final = 1 << 20
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 _JWK_CURVES: Final = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from depin_id import cbor
 from depin_id.errors import AttestationError
 from verify.attestation.foreign_cbor import decode as decode_foreign
-from verify.attestation.identifiers import certificate_identifiers, spki_of
+from verify.attestation.identifiers import spki_of
 from verify.attestation.materials import Anchors, Model
 from verify.attestation.model import (
     BoundKey,
@@ -151,7 +151,7 @@ class AppAttest:
             root=HardwareRoot(
                 id=hashlib.sha256(spki_of(leaf)).digest(), unique=True, assurance="tee"
             ),
-            identifiers=certificate_identifiers(parsed.certificates, NAME),
+            identifiers=path.identifiers(NAME),
             anchors=(path.anchor.digest,),
             device_ids=_device_ids(data),
             measurements=(Measurement(name="app", digest=data.app),),

@@ -22,12 +22,18 @@ from depin_id.errors import DepinError
 from depin_id.keys import P256_ORDER, PublicKey
 from verify.attestation import foreign_cose
 from verify.attestation.foreign_cose import CoseMessage, CoseRules, VerifyKey
-from verify.attestation.identifiers import certificate_identifiers, key_identifier
+from verify.attestation.identifiers import key_identifier
 from verify.attestation.materials import Anchor, Anchors, Model
 from verify.attestation.model import MAX_EVIDENCE, BoundKey, Expected, HardwareRoot, VerifiedClaims
 from verify.attestation.public_keys import device_key
 from verify.attestation.steps import Steps
-from verify.attestation.x509path import PathRules, read_certificates, verify_path
+from verify.attestation.x509path import (
+    Path,
+    PathRules,
+    read_certificates,
+    supported,
+    verify_path,
+)
 
 NAME: Final = "fdo"
 MEDIA_TYPE: Final = "application/vnd.fdo.ownership-voucher+cbor"
@@ -104,13 +110,13 @@ def signed_bytes(challenge: bytes, voucher: bytes) -> bytes:
     return cbor.encode([LABEL, challenge, hashlib.sha256(voucher).digest()])
 
 
-def verify_voucher(data: bytes, anchors: Anchors) -> Voucher:
+def verify_voucher(data: bytes, anchors: Anchors, *, at: int | None = None) -> Voucher:
     """Verify a voucher from its manufacturer to its last owner.
 
     Args:
         data: in deterministic CBOR. anchors: those of the format ``fdo`` are manufacturers' keys,
             but those with ``role`` = ``device-ca``: with any of these the device's certificates
-            have to lead to one.
+            have to lead to one. at: ms since 1970, for the dates of these certificates.
 
     Raises:
         AttestationError: ``attestation.malformed``, ``.anchor``, ``.signature``, ``.claims``.
@@ -118,6 +124,7 @@ def verify_voucher(data: bytes, anchors: Anchors) -> Voucher:
     steps = Steps()
     voucher = read_voucher(data, steps)
     check_voucher(voucher, anchors, steps)
+    _check_device(voucher, anchors, at, steps)
     return voucher
 
 
@@ -172,6 +179,17 @@ def check_voucher(voucher: Voucher, anchors: Anchors, steps: Steps) -> Anchor:
     return maker
 
 
+def _check_device(voucher: Voucher, anchors: Anchors, at: int | None, steps: Steps) -> Path | None:
+    """The device's certificates, where an authority is pinned for them."""
+    authorities = anchors.find(NAME, role="device-ca")
+    if not authorities:
+        return None
+    certificates = read_certificates(voucher.chain, "fdo.certificates", steps)
+    if at is None:
+        steps.fail("fdo.time", "expired", "no time that the device's certificates are looked at")
+    return verify_path(certificates, authorities, at=at, rules=PathRules(), name=NAME, steps=steps)
+
+
 def _entry(value: Any, steps: Steps) -> Entry:
     with steps.typed("fdo.entry"):
         cose = foreign_cose.from_value(value, _RULES)
@@ -186,7 +204,7 @@ def _entry(value: Any, steps: Steps) -> Entry:
 
 def _key(value: Any, steps: Steps) -> OwnerKey:
     """``PublicKey``: its type, how it is written, and the key (SPKI, or a chain's first)."""
-    with steps.typed("fdo.key"):
+    with steps.typed("fdo.key"), supported(steps, "fdo.key"):
         kind, form, body = _array(value, 3)
         if form == _CHAIN:
             first = x509.load_der_x509_certificate(_bytes(_list(body, 8)[0], 16_384))
@@ -204,8 +222,11 @@ def _key(value: Any, steps: Steps) -> OwnerKey:
 
 def _is_kind(kind: Any, key: VerifyKey) -> bool:
     if isinstance(key, rsa.RSAPublicKey):
-        fits = key.key_size == 2048 and key.public_numbers().e == 65_537
-        return fits if kind == _RSA_2048 else kind == _RSA and 2048 <= key.key_size <= 4096
+        size, exponent = key.key_size, key.public_numbers().e
+        if kind == _RSA_2048:
+            return size == 2048 and exponent == 65_537
+        # A long exponent costs whoever verifies a hundred times as much.
+        return kind == _RSA and 2048 <= size <= 4096 and 2 < exponent < 1 << 32
     if isinstance(key, ec.EllipticCurvePublicKey):
         wanted = {_P256: "secp256r1", _P384: "secp384r1"}
         return type(kind) is int and wanted.get(kind) == key.curve.name
@@ -294,13 +315,9 @@ class Handler:
         keys = {voucher.manufacturer.spki, *(entry.owner.spki for entry in voucher.entries)}
         names = {key_identifier(spki) for spki in keys}
         used, end = [maker.digest], None
-        authorities = anchors.find(NAME, role="device-ca")
-        if authorities:
-            certificates = read_certificates(voucher.chain, "fdo.certificates", steps)
-            path = verify_path(
-                certificates, authorities, at=at, rules=PathRules(), name=NAME, steps=steps
-            )
-            names |= certificate_identifiers(path.certificates, NAME)
+        path = _check_device(voucher, anchors, at, steps)
+        if path is not None:
+            names |= path.identifiers(NAME)
             used.append(path.anchor.digest)
             end = path.not_after
         root = cbor.encode([voucher.guid, voucher.manufacturer.spki])
@@ -322,7 +339,7 @@ def _bound(voucher: Voucher, expected: Expected) -> BoundKey:
     if voucher.chain:
         try:
             key = device_key(x509.load_der_x509_certificate(voucher.chain[0]).public_key())
-        except (ValueError, UnsupportedAlgorithm, DepinError):
+        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, DepinError):
             key = None
     if key is None or (expected.key is not None and key != expected.key):
         return BoundKey(how="challenge")

@@ -21,7 +21,7 @@ from depin_id.attestation.part_manifest import SignedManifest, read_manifest
 from depin_id.attestation.result import Assurance
 from depin_id.errors import DepinError
 from depin_id.keys import PublicKey
-from verify.attestation.identifiers import certificate_identifiers, spki_of
+from verify.attestation.identifiers import spki_of
 from verify.attestation.materials import Anchor, Anchors, Model
 from verify.attestation.model import BoundKey, Expected, HardwareRoot, VerifiedClaims
 from verify.attestation.public_keys import device_key, is_proof, read_spki
@@ -134,7 +134,7 @@ class Handler:
             root=HardwareRoot(
                 id=hashlib.sha256(spki_of(parsed.leaf)).digest(), unique=True, assurance=assurance
             ),
-            identifiers=certificate_identifiers(path.certificates, NAME),
+            identifiers=path.identifiers(NAME),
             anchors=tuple(used),
             device_ids=parsed.ids,
             not_after=path.not_after,

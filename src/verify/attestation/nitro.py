@@ -21,7 +21,6 @@ from depin_id.errors import DepinError, EncodingError
 from depin_id.keys import PublicKey
 from verify.attestation import foreign_cbor, foreign_cose
 from verify.attestation.foreign_cose import CoseMessage, CoseRules
-from verify.attestation.identifiers import certificate_identifiers
 from verify.attestation.materials import Anchors, Model
 from verify.attestation.model import BoundKey, Expected, HardwareRoot, Measurement, VerifiedClaims
 from verify.attestation.public_keys import read_spki
@@ -40,6 +39,8 @@ _OPTIONAL: Final[Mapping[str, int]] = {"public_key": 1024, "user_data": 512, "no
 _DIGEST: Final = "SHA384"
 _DIGEST_BYTES: Final = 48
 _MAX_PCRS: Final = 32
+_IMAGE: Final = ("pcr0", "pcr8")
+"""Measurement of the image, and of the certificate that signed it."""
 _MAX_CERTIFICATE: Final = 1024
 _MAX_BUNDLE: Final = 7
 
@@ -120,11 +121,13 @@ class Handler:
                 unique=False,
                 assurance="tee",
             ),
-            identifiers=certificate_identifiers(path.certificates, NAME),
+            identifiers=path.identifiers(NAME),
             anchors=(path.anchor.digest,),
             device_ids=_ids(parsed),
             measurements=_measurements(parsed.pcrs),
             measures=True,
+            # The others say on what it runs and by whom it was started.
+            firmware=any(item.name in _IMAGE for item in model.references),
             # In debug mode the console is open, and the PCRs are zeros.
             secure=any(parsed.pcrs[0]),
             not_after=path.not_after,

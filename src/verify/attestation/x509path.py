@@ -17,23 +17,24 @@ from functools import lru_cache
 from typing import Final, Literal, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import HashAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtensionOID
 
-from verify.attestation.identifiers import spki_of
+from verify.attestation.identifiers import certificate_identifiers, key_identifier, spki_of
 from verify.attestation.materials import Anchor
 from verify.attestation.steps import Steps
+from verify.attestation.x509signatures import HASHES, authority_key, is_signed_by
 
 MAX_CHAIN: Final = 8
-MAX_CERTIFICATE: Final = 16_384
-MIN_RSA: Final = 2048
+MAX_CERTIFICATE: Final = 8192
+_MAX_CONTENT: Final = 3072
+"""Bytes of it without key and signature. Read, they take up to fifty times as much memory."""
+_KEPT: Final = 2048
+"""Certificates up to this size are kept for when they come again."""
 _DER: Final = Encoding.DER
-_HASHES: Final = (SHA256, SHA384, SHA512)
 _OF_READING: Final = (
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
@@ -82,6 +83,11 @@ class Path:
     anchor: Anchor
     not_after: int | None
 
+    def identifiers(self, format_name: str) -> frozenset[str]:
+        """What may be revoked of it: also the anchor's key, which a chain may leave out."""
+        named = certificate_identifiers(self.certificates, format_name)
+        return named | {key_identifier(self.anchor.spki)}
+
 
 def read_certificates(chain: Sequence[bytes], name: str, steps: Steps) -> list[x509.Certificate]:
     """Read DER certificates, bounded in count and size, extensions included.
@@ -96,8 +102,9 @@ def read_certificates(chain: Sequence[bytes], name: str, steps: Steps) -> list[x
     for der in chain:
         small = isinstance(der, bytes) and len(der) <= MAX_CERTIFICATE
         steps.require(small, name, "malformed", "a certificate of bounded size")
-        with steps.typed(name), _unsupported(steps, name):
-            certificate, wrong = _read_certificate(der)
+        read = _read_certificate if len(der) <= _KEPT else _read_certificate.__wrapped__
+        with steps.typed(name), supported(steps, name):
+            certificate, wrong = read(der)
         steps.require(not wrong, name, "malformed", wrong or "read")
         found.append(certificate)
     steps.require(len(set(chain)) == len(found), name, "malformed", "no certificate twice")
@@ -112,7 +119,9 @@ def _read_certificate(der: bytes) -> tuple[x509.Certificate, str]:
         return certificate, "a certificate is not of version 3"
     # Reading refuses duplicates and what is not DER.
     _ = certificate.extensions, certificate.subject, certificate.issuer
-    spki_of(certificate)
+    content = len(der) - len(spki_of(certificate)) - len(certificate.signature)
+    if content > _MAX_CONTENT:
+        raise ValueError("names and extensions of unbounded size")
     bound = is_bound(der, certificate.tbs_certificate_bytes, certificate.signature)
     return certificate, "" if bound else "its signature's form"
 
@@ -134,7 +143,7 @@ def is_bound(der: bytes, signed: bytes, signature: bytes) -> bool:
 
 
 @contextmanager
-def _unsupported(steps: Steps, name: str) -> Iterator[None]:
+def supported(steps: Steps, name: str) -> Iterator[None]:
     """What ``cryptography`` does not know becomes a failed step."""
     try:
         yield
@@ -166,6 +175,7 @@ def verify_strict(
     below = [item for item in certificates[1:] if item.public_bytes(_DER) not in roots]
     if len(below) < len(certificates) - 1 and certificates[-1].public_bytes(_DER) not in roots:
         steps.fail(f"{name}.chain", "chain", "a root that is not the last")
+    _check_strict(certificates, name, steps)
     moment = datetime.fromtimestamp(at / 1000, UTC)
     verifier = (
         verification.PolicyBuilder()
@@ -187,6 +197,23 @@ def verify_strict(
         steps.fail(f"{name}.chain", "chain", "a certificate that is not of the chain")
     steps.passed(f"{name}.chain", f"{len(used)} certificates up to {roots[used[-1]].name}")
     return Path(tuple(certificates), roots[used[-1]], min(map(_end, chain[:-1])))
+
+
+def _check_strict(certificates: Sequence[x509.Certificate], name: str, steps: Steps) -> None:
+    """What the library leaves open: what a leaf may be, and how much there is to try.
+
+    With one name for several certificates it looks for a way through all of them.
+    """
+    _check_critical(certificates[0], frozenset(), name, steps)
+    _check_leaf(certificates[0], name, steps)
+    names = {certificate.subject.public_bytes() for certificate in certificates}
+    once = len(names) == len(certificates)
+    steps.require(once, f"{name}.names", "chain", "each certificate has a name of its own")
+    for certificate in certificates[1:]:
+        try:
+            authority_key(spki_of(certificate))
+        except (ValueError, UnsupportedAlgorithm):
+            steps.fail(f"{name}.algorithm", "algorithm", "an authority's key")
 
 
 @lru_cache(maxsize=16)
@@ -218,14 +245,26 @@ def verify_path(
     found = list(certificates)
     anchor, top = _find_anchor(found, anchors, name, steps)
     for index, certificate in enumerate(found):
-        _check_certificate(certificate, index, found, rules, at, name, steps)
-    for child, parent in zip(found, found[1:], strict=False):
-        steps.require(child.issuer == parent.subject, f"{name}.names", "chain", "issuer, subject")
-        _check_signature(child, spki_of(parent), name, steps)
+        _check_critical(certificate, rules.critical, name, steps)
+        if index < top and rules.dates == "check":
+            _check_dates(certificate, index, at, name, steps)
+        if index:
+            _check_authority(certificate, index, found, rules, name, steps)
+        elif not rules.leaf_may_be_ca:
+            _check_leaf(certificate, name, steps)
     if top == len(found) and anchor.certificate:
-        # Its signature is what the anchor was found by.
-        root = x509.load_der_x509_certificate(anchor.certificate)
-        steps.require(found[-1].issuer == root.subject, f"{name}.names", "chain", "the root's")
+        root = _anchor_certificate(anchor.certificate)
+        # Leaving the root out lifts none of its limits.
+        if root.version is x509.Version.v3:
+            _check_authority(root, top, found, rules, name, steps)
+    own = spki_of(found[0]) == anchor.spki
+    steps.require(not own, f"{name}.anchor", "anchor", "the leaf's key is not the anchor's")
+    pairs = list(zip(found, found[1:], strict=False))
+    for child, parent in pairs:
+        steps.require(child.issuer == parent.subject, f"{name}.names", "chain", "issuer, subject")
+    # From the anchor down: keys that nobody vouches for are never calculated with.
+    for child, parent in reversed(pairs):
+        _check_signature(child, spki_of(parent), name, steps)
     steps.passed(f"{name}.chain", f"{len(found)} certificates up to {anchor.name}")
     dated = [] if rules.dates == "ignore" else found[:top]
     return Path(tuple(found), anchor, min(map(_end, dated), default=None))
@@ -251,35 +290,54 @@ def _find_anchor(
             _check_signature(last, anchor.spki, name, steps)
             return anchor, len(found) - 1
     for anchor in anchors:
-        if _signed_by(last, anchor.spki):
+        if _is_named(anchor, last.issuer) and is_signed_by(last, anchor.spki):
             return anchor, len(found)
     steps.fail(f"{name}.anchor", "anchor", f"none of {len(anchors)} trust anchors")
 
 
-def _check_certificate(
+def _is_named(anchor: Anchor, name: x509.Name) -> bool:
+    """Whether an anchor can be an issuer of this name; a key alone can be any."""
+    return not anchor.certificate or _anchor_certificate(anchor.certificate).subject == name
+
+
+@lru_cache(maxsize=512)
+def _anchor_certificate(der: bytes) -> x509.Certificate:
+    return x509.load_der_x509_certificate(der)
+
+
+def _check_critical(
+    certificate: x509.Certificate, more: frozenset[str], name: str, steps: Steps
+) -> None:
+    for extension in certificate.extensions:
+        oid = extension.oid
+        if extension.critical and oid not in _KNOWN and oid.dotted_string not in more:
+            steps.fail(f"{name}.critical", "chain", oid.dotted_string)
+
+
+def _check_dates(
+    certificate: x509.Certificate, index: int, at: int, name: str, steps: Steps
+) -> None:
+    moment = datetime.fromtimestamp(at / 1000, UTC)
+    if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
+        steps.fail(f"{name}.dates", "expired", f"certificate {index}")
+
+
+def _check_leaf(certificate: x509.Certificate, name: str, steps: Steps) -> None:
+    basic = _extension(certificate, x509.BasicConstraints)
+    if basic is not None and basic.ca:
+        steps.fail(f"{name}.leaf", "chain", "the leaf is a certificate authority")
+
+
+def _check_authority(
     certificate: x509.Certificate,
     index: int,
     found: list[x509.Certificate],
     rules: PathRules,
-    at: int,
     name: str,
     steps: Steps,
 ) -> None:
-    known = {oid.dotted_string for oid in _KNOWN} | rules.critical
-    for extension in certificate.extensions:
-        allowed = not extension.critical or extension.oid.dotted_string in known
-        if not allowed:
-            steps.fail(f"{name}.critical", "chain", extension.oid.dotted_string)
-    if rules.dates == "check":
-        moment = datetime.fromtimestamp(at / 1000, UTC)
-        within = certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc
-        if not within and not (index and index == len(found) - 1 and _is_self_issued(certificate)):
-            steps.fail(f"{name}.dates", "expired", f"certificate {index}")
     basic = _extension(certificate, x509.BasicConstraints)
-    if index == 0:
-        if not rules.leaf_may_be_ca and basic is not None and basic.ca:
-            steps.fail(f"{name}.leaf", "chain", "the leaf is a certificate authority")
-        return
+    usage = _extension(certificate, x509.KeyUsage)
     if index == 1 and rules.plain_attester and (basic is None or not basic.ca):
         return
     if basic is None or not basic.ca:
@@ -287,7 +345,6 @@ def _check_certificate(
     below = sum(1 for item in found[1:index] if not _is_self_issued(item))
     if basic.path_length is not None and below > basic.path_length:
         steps.fail(f"{name}.path_length", "chain", f"certificate {index}: {basic.path_length}")
-    usage = _extension(certificate, x509.KeyUsage)
     if (usage is None and rules.key_usage) or (usage is not None and not usage.key_cert_sign):
         steps.fail(f"{name}.key_usage", "chain", f"certificate {index} may not sign certificates")
 
@@ -305,9 +362,9 @@ def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extens
 
 def _check_signature(child: x509.Certificate, spki: bytes, name: str, steps: Steps) -> None:
     digest = _hash_of(child)
-    if digest is not None and not isinstance(digest, _HASHES):
+    if digest is not None and not isinstance(digest, HASHES):
         steps.fail(f"{name}.algorithm", "algorithm", digest.name)
-    if not _signed_by(child, spki):
+    if not is_signed_by(child, spki):
         steps.fail(f"{name}.signature", "signature", "a certificate's signature")
 
 
@@ -316,38 +373,3 @@ def _hash_of(certificate: x509.Certificate) -> HashAlgorithm | None:
         return certificate.signature_hash_algorithm
     except UnsupportedAlgorithm:
         return None
-
-
-@lru_cache(maxsize=256)
-def _public_key(spki: bytes) -> PublicKeyTypes:
-    """Authorities sign for many devices: their keys are read once, and quicker when used again."""
-    return load_der_public_key(spki)
-
-
-@lru_cache(maxsize=512)
-def _signed_by(child: x509.Certificate, spki: bytes) -> bool:
-    """Whether a key has signed a certificate. Those of authorities come with every device."""
-    try:
-        key = _public_key(spki)
-        signature, signed = child.signature, child.tbs_certificate_bytes
-        digest = child.signature_hash_algorithm
-        if isinstance(key, ed25519.Ed25519PublicKey) and digest is None:
-            key.verify(signature, signed)
-            return True
-        if digest is None or not isinstance(digest, _HASHES):
-            return False
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            parameters = child.signature_algorithm_parameters
-            if not isinstance(parameters, ec.ECDSA):
-                return False
-            key.verify(signature, signed, parameters)
-            return True
-        if isinstance(key, rsa.RSAPublicKey) and key.key_size >= MIN_RSA:
-            scheme = child.signature_algorithm_parameters
-            if not isinstance(scheme, padding.PKCS1v15 | padding.PSS):
-                return False
-            key.verify(signature, signed, scheme, digest)
-            return True
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-        return False
-    return False

@@ -33,7 +33,7 @@ from verify.attestation.android_key.description import (
     KeyDescription,
     read_description,
 )
-from verify.attestation.identifiers import certificate_identifiers, spki_of
+from verify.attestation.identifiers import spki_of
 from verify.attestation.materials import Anchors, Model
 from verify.attestation.model import (
     MAX_EVIDENCE,
@@ -61,6 +61,7 @@ _GENERATED: Final = 0
 _SIGN, _ATTEST_KEY = 2, 7
 _RSA, _EC, _ML_DSA = 1, 3, 4
 _VERIFIED: Final = 0
+_BOOT: Final = ("verified-boot-key", "verified-boot-hash")
 _FACTORY_NAMES: Final = frozenset((NameOID.SERIAL_NUMBER, NameOID.TITLE))
 _RULES: Final = {"factory": PathRules(dates="ignore", plain_attester=True)}
 """Batch keys of a factory are never renewed; early ones are not marked as authorities."""
@@ -122,6 +123,7 @@ class AndroidKey:
             name=NAME,
             steps=steps,
         )
+        _check_attester(certificates[1], steps)
         _check_leaf(certificates[0], at, steps)
         _check_key(certificates[0], description, steps)
         _check_application(description, model, steps)
@@ -141,11 +143,13 @@ class AndroidKey:
                 unique=provisioning == "rkp",
                 assurance=_ASSURANCE[level],
             ),
-            identifiers=certificate_identifiers(certificates, NAME),
+            identifiers=path.identifiers(NAME),
             anchors=(path.anchor.digest,),
             device_ids={**_device_ids(description), "provisioning": provisioning},
             measurements=_measurements(description),
             measures=True,
+            # Who approves of the package alone has not looked at what it runs on.
+            firmware=any(item.name in _BOOT for item in model.references),
             secure=secure,
             numbers=_numbers(description),
             not_after=min(end for end in ends if end is not None),
@@ -211,6 +215,18 @@ def _check_described_once(certificates: Sequence[x509.Certificate], steps: Steps
     steps.require(not described, f"{NAME}.extension", "chain", "a description in the leaf alone")
 
 
+def _check_attester(attester: x509.Certificate, steps: Steps) -> None:
+    """Early factories do not mark their attestation key as an authority, nor as anything else.
+
+    An attested key may be described in another form than the one that is read here (there was one
+    of EAT), so what says something that nobody here reads is taken for an authority's only.
+    """
+    found = [extension.value for extension in attester.extensions]
+    marked = any(isinstance(value, x509.BasicConstraints) and value.ca for value in found)
+    plain = not any(isinstance(value, x509.UnrecognizedExtension) for value in found)
+    steps.require(marked or plain, f"{NAME}.attester", "chain", "an authority, or nothing else")
+
+
 def _check_leaf(leaf: x509.Certificate, at: int, steps: Steps) -> None:
     moment = datetime.fromtimestamp(at / 1000, UTC)
     within = leaf.not_valid_before_utc <= moment <= leaf.not_valid_after_utc
@@ -262,7 +278,7 @@ def _measurements(description: KeyDescription) -> tuple[Measurement, ...]:
     found: list[Measurement] = []
     boot = description.hardware.root_of_trust
     if boot is not None:
-        named = (("verified-boot-key", boot.key), ("verified-boot-hash", boot.hash))
+        named = zip(_BOOT, (boot.key, boot.hash), strict=True)
         found += [Measurement(name=name, digest=digest) for name, digest in named if digest]
     application = description.software.application
     if application is not None:

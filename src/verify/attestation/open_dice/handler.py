@@ -111,6 +111,8 @@ class Handler:
                 item for at, layer in enumerate(layers) for item in layer.measurements(at)
             ),
             measures=True,
+            # A configuration alone is no code.
+            firmware=any(not item.name.endswith(".config") for item in model.references),
             secure=all(layer.mode == NORMAL for layer in layers),
             not_after=end,
         )

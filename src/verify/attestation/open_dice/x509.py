@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from depin_id.ecdsa import VerificationKey
 from depin_id.errors import DepinError
-from verify.attestation.identifiers import certificate_identifiers, key_identifier, spki_of
+from verify.attestation.identifiers import spki_of
 from verify.attestation.materials import Anchor
 from verify.attestation.open_dice.layer import Layer
 from verify.attestation.public_keys import admitted
@@ -181,8 +181,7 @@ def verify_chain(
         itself = len(above) <= 1 and all(spki_of(item) == path.anchor.spki for item in above)
         steps.require(itself, "open-dice.uds", "chain", "a UDS certifies itself")
         uds = _anchored(path.anchor, steps)
-    names = certificate_identifiers(path.certificates, "open-dice")
-    names |= {key_identifier(path.anchor.spki)}
+    names = path.identifiers("open-dice")
     return path.anchor, uds, chain.layers[::-1], names, path.not_after
 
 

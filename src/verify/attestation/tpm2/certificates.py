@@ -71,7 +71,7 @@ class Endorsement:
 def device_ids(leaf: x509.Certificate) -> Mapping[str, str]:
     """What a certificate's alternative name says of the TPM; a name that is there twice is left
     out, and what is not there as well."""
-    return _read_leaf(leaf).ids
+    return dict(_read_leaf(leaf).ids)
 
 
 def check_endorsement(
@@ -130,7 +130,7 @@ def _check_usage(leaf: _Leaf, usage: str, name: str, steps: Steps) -> None:
     steps.require(usage in leaf.uses, f"{name}.usage", "chain", found)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def _read_leaf(leaf: x509.Certificate) -> _Leaf:
     """What is read of a certificate; the same comes again with every boot."""
     alternative = _extension(leaf, x509.SubjectAlternativeName)

@@ -12,7 +12,7 @@ from cryptography import x509
 from depin_id.attestation import tpm2_evidence
 from depin_id.attestation.tpm2_evidence import Tpm2Evidence
 from depin_id.errors import AttestationError, EncodingError
-from verify.attestation.identifiers import certificate_identifiers, key_identifier
+from verify.attestation.identifiers import key_identifier
 from verify.attestation.materials import Anchors, Model
 from verify.attestation.model import BoundKey, Expected, HardwareRoot, Measurement, VerifiedClaims
 from verify.attestation.steps import Steps
@@ -25,6 +25,8 @@ from verify.attestation.x509path import Path, read_certificates
 
 NAME: Final = "tpm2"
 DEFAULT_PCRS: Final = tuple(range(8))
+_RESETTABLE: Final = frozenset((16, 23))
+"""PCRs that any program may reset and extend: what stands in them is no firmware's."""
 _PLAIN: Final = frozenset(("ek", "endorsement", "platform"))
 """Where an attestation key sees the TPM's counters as they are (Part 1 section 36.7)."""
 
@@ -131,22 +133,24 @@ class Tpm2Handler:
         root = _find_root(parsed, anchors, expected, at, steps)
         checks.check_signature(ak, parsed.signature, parsed.evidence.quote, "tpm2.quote", steps)
         checks.check_quote(quote, pcrs, _wanted(model, steps), ak.scheme_digest, steps)
+        steps.require(len(quote.extra) >= 8, "tpm2.quote.extra", "challenge", "8 bytes or more")
         secure = _check_log(parsed, model, steps)
         bound = _check_key(parsed, steps)
-        shown = [item for path in root.paths for item in path.certificates]
+        names = [path.identifiers(NAME) for path in root.paths]
         keys = {key_identifier(root.spki), key_identifier(ak.spki)}
         plain = root.place in _PLAIN
         return VerifiedClaims(
             challenge_seen=quote.extra,
             bound_key=bound,
             root=HardwareRoot(id=hashlib.sha256(root.spki).digest(), unique=True, assurance="tpm"),
-            identifiers=certificate_identifiers(shown, NAME) | keys,
+            identifiers=frozenset(keys).union(*names),
             anchors=tuple(dict.fromkeys(path.anchor.digest for path in root.paths)),
             device_ids=self.hints(parsed),
             measurements=tuple(
                 Measurement(name=f"pcr{index}", digest=pcrs[index]) for index in sorted(pcrs)
             ),
             measures=True,
+            firmware=not _RESETTABLE.issuperset(pcrs),
             secure=secure,
             numbers={"clock_safe": int(quote.safe)} | ({"tpm": quote.firmware} if plain else {}),
             counters={"resets": quote.resets << 32 | quote.restarts} if plain else {},
@@ -177,6 +181,9 @@ def _find_root(
         named = expected.activation[1] == ak.name
         steps.require(named, "tpm2.activation.name", "key", "the credential was for this key")
     if endorsement is None:
+        # A credential is one endorsement key's: without it nothing says which TPM opened it.
+        alone = expected.activation is None
+        steps.require(alone, "tpm2.activation.endorsement", "key", "its endorsement key is shown")
         # Its certificate vouches for the key alone; that its public area is what it says shows in
         # the qualified name, which the TPM itself signs.
         steps.require(bool(place), "tpm2.ak.place", "key", "a primary key of a known hierarchy")
