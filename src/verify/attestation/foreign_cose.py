@@ -104,6 +104,11 @@ class CoseMessage:
     payload: bytes
     signature: bytes
 
+    @property
+    def encoded(self) -> bytes:
+        """The message in its frame, in the shortest way."""
+        return _frame(_HEADS[self.kind], self)
+
     def header(self, label: int) -> Any:
         """A header parameter of either header (a label is in one of them at most), or None."""
         found = self.protected.get(label)

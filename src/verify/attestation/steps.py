@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 _OF_READING: Final = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 
 
+_new = tuple.__new__
+"""A step without the detour over its own constructor: every appraisal makes dozens."""
+
+
 class Step(NamedTuple):
     """One check.
 
@@ -39,7 +43,7 @@ class Steps:
 
     def passed(self, name: str, detail: str = "") -> None:
         """Note a check that passed."""
-        self.taken.append(Step(name, True, detail[:200]))
+        self.taken.append(_new(Step, (name, True, detail[:200])))
 
     def require(self, condition: bool, name: str, kind: str, detail: str = "") -> None:
         """Note a check; if it failed, end the appraisal.
@@ -50,7 +54,7 @@ class Steps:
         """
         if not condition:
             self.fail(name, kind, detail)
-        self.taken.append(Step(name, True, detail[:200]))
+        self.taken.append(_new(Step, (name, True, detail[:200])))
 
     def fail(self, name: str, kind: str, detail: str = "") -> NoReturn:
         """Note a check that failed, and end the appraisal.
