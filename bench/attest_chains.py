@@ -1,145 +1,109 @@
-"""Chains: whole appraisals beside the signatures that they verify, turn by turn, on one core."""
+"""Chains: chips, layers of DICE, enclaves and vouchers."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+import cbor2
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from bench.settings import Settings
-from bench.table import Row, Target
+from bench.appraising import Case, Evidence, like, of_chain
+from bench.appraising import measure as measured
+from bench.table import Row
 from bench.world import Lab
 from depin_id.keys import SoftwareSigner
 from tests.attestation import dices, idevids, nitros, vouchers
-from verify.attestation import Appraisal, Expected, appraise_evidence
+from tests.attestation.ca import NOW, PrivateKey
+from verify.attestation import Anchor, Expected
 
-_DEVICES = 20
-"""Pieces of evidence in one turn, each of another device where the format has one."""
-_MESSAGE = bytes(300)
-_PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
-
-
-@dataclass(frozen=True)
-class _Case:
-    name: str
-    appraise: Sequence[Callable[[], object]]
-    signed: Sequence[_PrivateKey]
-    note: str = ""
+_DEVICES = 101
+_SIZE = 400
 
 
-def _raw(key: _PrivateKey) -> Callable[[], object]:
-    """One verification and nothing else, by the same library: the key is loaded."""
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        edwards, made = key.public_key(), key.sign(_MESSAGE)
-        return lambda: edwards.verify(made, _MESSAGE)
-    if isinstance(key, rsa.RSAPrivateKey):
-        modulus, scheme = key.public_key(), padding.PKCS1v15()
-        digest = hashes.SHA256()
-        made = key.sign(_MESSAGE, scheme, digest)
-        return lambda: modulus.verify(made, _MESSAGE, scheme, digest)
-    way = ec.ECDSA(hashes.SHA384() if key.key_size == 384 else hashes.SHA256())
-    point, made = key.public_key(), key.sign(_MESSAGE, way)
-    return lambda: point.verify(made, _MESSAGE, way)
+def _private(signer: SoftwareSigner) -> PrivateKey:
+    if signer.public_key.curve == "ed25519":
+        return ed25519.Ed25519PrivateKey.from_private_bytes(signer.secret)
+    return ec.derive_private_key(int.from_bytes(signer.secret, "big"), ec.SECP256R1())
 
 
-def _idevid() -> _Case:
-    found: list[Callable[[], object]] = []
+def _idevid() -> Case:
+    root = idevids.ROOT.certificate.public_bytes(Encoding.DER)
+    devices = []
     for _ in range(_DEVICES):
         signer = SoftwareSigner.generate("p256")
         chain = (idevids.leaf(idevids.public_of(signer)), *idevids.ISSUER.chain())
         expected = Expected(challenge=idevids.CHALLENGE, key=signer.public_key)
         case = idevids.Case(chain=chain, signer=signer, expected=expected)
-        found.append(_whole(case, case.raw))
-    key = ec.generate_private_key(ec.SECP256R1())
-    return _Case("IDevID, two certificates", found, [key] * 3, "3 of P-256")
+        leaf, *above = of_chain([*chain, root])
+        own = [leaf, like(_private(signer), 60)]
+        devices.append(Evidence(case.raw, expected, case.materials, own, above))
+    return Case("IDevID, two certificates", case.media_type, NOW, devices, "P-256")
 
 
-def _open_dice(form: str) -> _Case:
-    chain = dices.layers() if form == "CWT" else dices.certificates()
-    case = dices.Case(chain=chain)
-    edwards, point = (
-        ed25519.Ed25519PrivateKey.generate(),
-        ec.generate_private_key(ec.SECP256R1()),
-    )
-    signed: list[_PrivateKey] = [edwards, edwards, point, point]
-    return _Case(
-        f"Open DICE as {form}, three layers",
-        [_whole(case, case.raw)] * _DEVICES,
-        signed,
-        "2 of Ed25519, 2 of P-256; one device again and again",
-    )
+def _layers(form: str, signers: Sequence[SoftwareSigner]) -> list[bytes]:
+    if form == "CWT":
+        made = []
+        for number in range(3):
+            key = cbor2.dumps(dices.cose_key(signers[number + 1]))
+            made.append(dices.cwt(dices.claims(number) | {dices.KEY: key}, signers[number]))
+        return made
+    return [
+        dices.certificate(number, dices.inputs(number), key=signers[number + 1], by=signers[number])
+        for number in reversed(range(3))
+    ]
 
 
-def _nitro() -> _Case:
-    found: list[Callable[[], object]] = []
+def _open_dice(form: str) -> Case:
+    devices = []
+    for _ in range(_DEVICES):
+        signers = [SoftwareSigner.generate(kind) for kind in ("ed25519", "ed25519", "p256", "p256")]
+        expected = Expected(challenge=idevids.CHALLENGE, key=signers[-1].public_key)
+        case = dices.Case(
+            chain=_layers(form, signers),
+            by=signers[-1],
+            anchors=(Anchor("open-dice", "uds", idevids.spki(signers[0])),),
+            expected=expected,
+        )
+        own = [like(_private(signer), _SIZE) for signer in signers]
+        devices.append(Evidence(case.raw, expected, case.materials, own))
+    kinds = "2 of Ed25519, 2 of P-256"
+    note = "each device by itself, with its UDS for an anchor"
+    return Case(f"Open DICE as {form}, three layers", case.media_type, NOW, devices, kinds, note)
+
+
+def _nitro() -> Case:
+    root = nitros.ROOT.certificate.public_bytes(Encoding.DER)
+    devices = []
     for _ in range(_DEVICES):
         key = ec.generate_private_key(ec.SECP384R1())
         chain = tuple(nitros.ZONE.issue("enclave", key.public_key(), days=360))
         case = nitros.Case(key=key, chain=chain)
-        found.append(_whole(case, case.encoded()))
-    key = ec.generate_private_key(ec.SECP384R1())
-    return _Case("AWS Nitro, two certificates", found, [key] * 3, "3 of P-384")
+        own = [*of_chain([*chain, root]), like(key, 1800)]
+        devices.append(Evidence(case.encoded(), case.expected, case.materials, own))
+    kinds = "P-384, all verified for every device"
+    return Case("AWS Nitro, two certificates", case.media_type, NOW, devices, kinds)
 
 
-def _fdo() -> _Case:
-    case = vouchers.Case(vouchers.voucher())
-    signed: list[_PrivateKey] = [vouchers.P256, vouchers.RSA, vouchers.P384, vouchers.LAST]
-    note = "2 of P-256, 1 of P-384, 1 of RSA-2048"
-    return _Case("FDO voucher, three transfers", [_whole(case, case.raw)] * _DEVICES, signed, note)
-
-
-def _whole(
-    case: idevids.Case | dices.Case | nitros.Case | vouchers.Case, raw: bytes
-) -> Callable[[], object]:
-    expected, at, materials = case.expected, case.at, case.materials
-
-    def appraise() -> Appraisal:
-        return appraise_evidence(
-            case.media_type, raw, expected=expected, at=at, materials=materials
+def _fdo() -> Case:
+    signed = (vouchers.P256, vouchers.RSA, vouchers.P384, vouchers.LAST)
+    devices = []
+    for number in range(_DEVICES):
+        guid, signer = number.to_bytes(16), SoftwareSigner.generate("p256")
+        chain = (idevids.leaf(idevids.public_of(signer), issuer=vouchers.DEVICE_CA),)
+        head = vouchers.header(vouchers.P256, chain, guid=guid)
+        case = vouchers.Case(
+            vouchers.voucher(vouchers.good_entries(head, guid), head=head, chain=chain),
+            expected=Expected(challenge=idevids.CHALLENGE, key=signer.public_key),
         )
-
-    found = appraise()
-    assert found.claims is not None, found.steps[-1]
-    return appraise
-
-
-def _turn(actions: Sequence[Callable[[], object]]) -> float:
-    """Processor seconds."""
-    start = time.thread_time()
-    for action in actions:
-        action()
-    return time.thread_time() - start
-
-
-def _measure(case: _Case, settings: Settings) -> Row:
-    raw = [_raw(key) for key in case.signed] * len(case.appraise)
-    _turn(case.appraise)  # whatever is made once is made
-    values, ratios = [], []
-    for _ in range(settings.runs):
-        ours = theirs = 0.0
-        count = 0
-        while ours < settings.raw_seconds:
-            ours += _turn(case.appraise)
-            theirs += _turn(raw)
-            count += len(case.appraise)
-        values.append(count / ours)
-        ratios.append(theirs / ours)
-    return Row(
-        "attestation",
-        case.name,
-        "/s",
-        values,
-        ratios,
-        "the same signatures alone, one core",
-        Target(0.6),
-        note=case.note,
-    )
+        own = [like(key, _SIZE) for key in signed]
+        devices.append(Evidence(case.raw, case.expected, case.materials, own))
+    kinds = "2 of P-256, 1 of P-384, 1 of RSA-2048; owners are the same, devices are not"
+    name = "FDO voucher, three transfers"
+    return Case(name, case.media_type, NOW, devices, kinds)
 
 
 def measure(lab: Lab) -> list[Row]:
     """Each format whose evidence is a chain."""
     cases = [_idevid(), _open_dice("CWT"), _open_dice("X.509"), _nitro(), _fdo()]
-    return [_measure(case, lab.settings) for case in cases]
+    return [measured(case, lab.settings) for case in cases]

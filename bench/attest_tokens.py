@@ -1,124 +1,133 @@
-"""Tokens: whole appraisals beside the raw signatures that they need, turn by turn, on one core."""
+"""Tokens: appraisals of devices with a key each, which a registry or an authority vouches for."""
 
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from bench.settings import Settings
-from bench.table import Row, Target
+from bench.appraising import Case, Evidence, like, of_chain
+from bench.appraising import measure as measured
+from bench.table import Row
 from bench.world import Lab
+from depin_id import cbor
+from depin_id.keys import SoftwareSigner
 from tests.attestation import test_cca, test_eat, test_esp_tee, test_psa
-from tests.attestation.tokens import sign1
-from verify.attestation import Appraisal
+from tests.attestation.ca import NOW, new_key
+from tests.attestation.tokens import CHALLENGE, sign1, spki
+from verify.attestation import Anchor, Anchors, Expected, Materials
+from verify.attestation.esp_tee import MEDIA_TYPE as ESP_TYPE
 
-_TURN = 10
-"""Appraisals in one turn, before the raw signatures have one: both meet the same machine."""
-_TOKENS = 50
-_NOTE = "keys of anchors and devices were read before; no token comes twice in a turn"
-Check = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class _Case:
-    """One format: appraisals of different tokens, and the raw verifications that each needs."""
-
-    name: str
-    appraisals: Sequence[Callable[[], Appraisal]]
-    raw: Sequence[Check]
+_DEVICES = 101
+_PAYLOAD = 350
+_EXPECTED = Expected(challenge=CHALLENGE)
 
 
-def _raw(curve: ec.EllipticCurve, count: int) -> list[Check]:
-    """Verifications alone: key at hand, signature as the library wants it, 400 bytes."""
-    key = ec.generate_private_key(curve)
-    public, message = key.public_key(), bytes(400)
-    algorithm = ec.ECDSA(SHA384() if isinstance(curve, ec.SECP384R1) else SHA256())
-    signature = key.sign(message, algorithm)
-    return [lambda: public.verify(signature, message, algorithm)] * count
+def _registry(given: Materials, anchors: list[Anchor]) -> Materials:
+    return replace(given, anchors=Anchors(anchors))
 
 
-def _challenges() -> list[bytes]:
-    return [hashlib.sha256(number.to_bytes(4)).digest() for number in range(_TOKENS)]
+def _instance(number: int) -> bytes:
+    return b"\x01" + hashlib.sha256(number.to_bytes(4)).digest()
 
 
-def _psa(challenge: bytes) -> Callable[[], Appraisal]:
-    token = sign1(test_psa.CLAIMS | {10: challenge}, test_psa.IAK)
-    return lambda: test_psa.appraise(token, challenge=challenge)
-
-
-def _eat(challenge: bytes) -> Callable[[], Appraisal]:
-    claims = test_eat.CLAIMS | {10: challenge}
-    token = sign1(claims, test_eat.SIGNER, unprotected={4: test_eat.KID})
-    return lambda: test_eat.appraise(token, challenge=challenge)
-
-
-def _eat_chain(challenge: bytes) -> Callable[[], Appraisal]:
-    claims = test_eat.CLAIMS | {10: challenge}
-    token = sign1(claims, test_eat.LEAF, unprotected={33: test_eat.CHAIN})
-    return lambda: test_eat.appraise(token, challenge=challenge)
-
-
-def _cca(challenge: bytes) -> Callable[[], Appraisal]:
-    token = test_cca.made(realm=test_cca.REALM | {10: challenge + bytes(32)})
-    return lambda: test_cca.appraise(token, challenge=challenge)
-
-
-def _esp_tee(challenge: bytes) -> Callable[[], Appraisal]:
-    token = test_esp_tee.token(test_esp_tee.CLAIMS | {"auth_challenge": challenge.hex()})
-    return lambda: test_esp_tee.appraise(token, challenge=challenge)
-
-
-def _cases() -> list[_Case]:
-    small, large = ec.SECP256R1(), ec.SECP384R1()
-    made = [
-        ("PSA token, ES256", _psa, _raw(small, 1)),
-        ("EAT by kid, ES256", _eat, _raw(small, 1)),
-        ("EAT with a chain of two, ES256", _eat_chain, _raw(small, 3)),
-        ("CCA platform and realm, ES384", _cca, _raw(large, 2)),
-        ("ESP-TEE token, ES256", _esp_tee, _raw(small, 1)),
+def _psa() -> Case:
+    keys = [new_key() for _ in range(_DEVICES)]
+    ids = {"implementation": test_psa.IMPLEMENTATION.hex()}
+    anchors = [
+        Anchor("psa", "a device", spki(key), ids=ids | {"instance": _instance(number).hex()})
+        for number, key in enumerate(keys)
     ]
-    return [_Case(name, [make(one) for one in _challenges()], raw) for name, make, raw in made]
+    given = _registry(test_psa.MATERIALS, anchors)
+    devices = [
+        Evidence(
+            sign1(test_psa.CLAIMS | {256: _instance(number)}, key),
+            _EXPECTED,
+            given,
+            [like(key, _PAYLOAD)],
+        )
+        for number, key in enumerate(keys)
+    ]
+    return Case("PSA token", test_psa.MEDIA_TYPE, NOW, devices, "ES256")
 
 
-def _turn(actions: Sequence[Check], times: int = 1) -> float:
-    """Processor seconds."""
-    start = time.thread_time()
-    for _ in range(times):
-        for action in actions:
-            action()
-    return time.thread_time() - start
+def _eat_claims() -> tuple[dict[int, Any], Expected]:
+    own = SoftwareSigner.generate("p256").public_key
+    claims = test_eat.CLAIMS | {8: {1: cbor.decode(own.cose_key)}}
+    return claims, Expected(challenge=CHALLENGE, key=own)
 
 
-def _measure(case: _Case, settings: Settings) -> Row:
-    assert all(appraise().affirmed for appraise in case.appraisals)
-    values, ratios = [], []
-    for _ in range(settings.runs):
-        ours = theirs = 0.0
-        count = 0
-        while ours < settings.raw_seconds:
-            for start in range(0, _TOKENS, _TURN):
-                ours += _turn(case.appraisals[start : start + _TURN])
-                theirs += _turn(case.raw, _TURN)
-                count += _TURN
-        values.append(count / ours)
-        ratios.append(theirs / ours)
-    return Row(
-        "attestation",
-        case.name,
-        "/s",
-        values,
-        ratios,
-        "the raw verifications that it needs, one core",
-        Target(0.6),
-        note=_NOTE,
-    )
+def _eat() -> Case:
+    keys = [new_key() for _ in range(_DEVICES)]
+    kids = [number.to_bytes(4) for number in range(_DEVICES)]
+    anchors = [
+        Anchor("eat", "signer", spki(key), ids={"assurance": "tee", "kid": kid.hex()})
+        for key, kid in zip(keys, kids, strict=True)
+    ]
+    given, devices = _registry(test_eat.MATERIALS, anchors), []
+    for key, kid in zip(keys, kids, strict=True):
+        claims, expected = _eat_claims()
+        raw = sign1(claims, key, unprotected={4: kid})
+        devices.append(Evidence(raw, expected, given, [like(key, _PAYLOAD)]))
+    return Case("EAT by kid", test_eat.MEDIA_TYPE, NOW, devices, "ES256")
+
+
+def _eat_chain() -> Case:
+    root = test_eat.ROOT.certificate.public_bytes(Encoding.DER)
+    devices = []
+    for _ in range(_DEVICES):
+        key = new_key()
+        chain = test_eat.MIDDLE.issue("signer", key.public_key())
+        claims, expected = _eat_claims()
+        raw = sign1(claims, key, unprotected={33: list(chain)})
+        leaf, *above = of_chain([*chain, root])
+        own = [leaf, like(key, _PAYLOAD)]
+        devices.append(Evidence(raw, expected, test_eat.MATERIALS, own, above))
+    return Case("EAT with a chain of two", test_eat.MEDIA_TYPE, NOW, devices, "P-256")
+
+
+def _cca() -> Case:
+    keys = [[ec.generate_private_key(ec.SECP384R1()) for _ in range(2)] for _ in range(_DEVICES)]
+    ids = {"implementation": test_cca.IMPLEMENTATION.hex()}
+    anchors = [
+        Anchor("cca", "platform", spki(key), ids=ids | {"instance": _instance(number).hex()})
+        for number, (key, _) in enumerate(keys)
+    ]
+    given, devices = _registry(test_cca.MATERIALS, anchors), []
+    for number, (platform, realm) in enumerate(keys):
+        public = test_cca.rak(realm)
+        platforms = {10: hashlib.sha256(public).digest(), 256: _instance(number)}
+        raw = test_cca.collection(
+            sign1(test_cca.PLATFORM | platforms, platform),
+            sign1(test_cca.REALM | {44237: public}, realm),
+        )
+        own = [like(key, _PAYLOAD) for key in (platform, realm)]
+        devices.append(Evidence(raw, _EXPECTED, given, own))
+    return Case("CCA platform and realm", test_cca.MEDIA_TYPE, NOW, devices, "ES384")
+
+
+def _esp_tee() -> Case:
+    keys = [new_key() for _ in range(_DEVICES)]
+    known = [test_esp_tee.instance(key) for key in keys]
+    anchors = [Anchor("esp-tee", "registry", b"", ids={"instance": one}) for one in known]
+    given = _registry(test_esp_tee.MATERIALS, anchors)
+    devices = [
+        Evidence(
+            test_esp_tee.token(test_esp_tee.CLAIMS | {"instance_id": instance}, key=key),
+            _EXPECTED,
+            given,
+            [like(key, 1500)],
+        )
+        for key, instance in zip(keys, known, strict=True)
+    ]
+    note = "a key as a compressed point: to find its other half is a third of a verification"
+    return Case("ESP-TEE token", ESP_TYPE, NOW, devices, "ES256", note)
 
 
 def measure(lab: Lab) -> list[Row]:
     """A whole appraisal of each format."""
-    return [_measure(case, lab.settings) for case in _cases()]
+    cases = [_psa(), _eat(), _eat_chain(), _cca(), _esp_tee()]
+    return [measured(case, lab.settings) for case in cases]

@@ -317,8 +317,8 @@ class _Decoders(dict[int, Any]):
         return _refuse
 
 
-# Only two tags are left to cbor2: 4 (decimal fraction) and, outermost, 18 (COSE_Sign1).
-_SEMANTIC = _Decoders({4: _keep_decimal})
+# Only two tags are left to cbor2: 4 (decimal fraction) and 18 (COSE_Sign1).
+_SEMANTIC = _Decoders({4: _keep_decimal, 18: lambda value, _immutable: Tag(18, value)})
 _SIGN1_HEAD = 0xD2
 # Heads of floats, of `undefined` and of the unassigned simple values.
 _UNUSUAL_HEADS = re.compile(rb"[\xe0-\xf3\xf7-\xfb]")

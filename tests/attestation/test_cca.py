@@ -46,7 +46,7 @@ def _point(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
-def _rak(key: ec.EllipticCurvePrivateKey, *, old: bool = False) -> bytes:
+def rak(key: ec.EllipticCurvePrivateKey, *, old: bool = False) -> bytes:
     point = _point(key)
     if old:
         return point
@@ -55,7 +55,7 @@ def _rak(key: ec.EllipticCurvePrivateKey, *, old: bool = False) -> bytes:
 
 
 PLATFORM: dict[int, Any] = {
-    10: hashlib.sha256(_rak(RAK)).digest(),
+    10: hashlib.sha256(rak(RAK)).digest(),
     256: INSTANCE,
     265: PLATFORM_PROFILE,
     2395: 0x3003,
@@ -70,7 +70,7 @@ REALM: dict[int, Any] = {
     265: REALM_PROFILE,
     44235: bytes(64),
     44236: "sha-256",
-    44237: _rak(RAK),
+    44237: rak(RAK),
     44238: DIGEST,
     44239: [bytes(32)] * 4,
     44240: "sha-256",
@@ -97,12 +97,12 @@ def _materials(
 MATERIALS = _materials(spki(CPAK))
 
 
-def _collection(platform: bytes, realm: bytes) -> bytes:
+def collection(platform: bytes, realm: bytes) -> bytes:
     return cbor.encode(cbor.Tag(399, {44234: platform, 44241: realm}))
 
 
 def made(platform: dict[int, Any] = PLATFORM, realm: dict[int, Any] = REALM) -> bytes:
-    return _collection(sign1(platform, CPAK), sign1(realm, RAK))
+    return collection(sign1(platform, CPAK), sign1(realm, RAK))
 
 
 def _changed(claims: dict[int, Any], label: int, value: Any) -> dict[int, Any]:
@@ -138,7 +138,7 @@ def test_a_good_collection_is_affirmed() -> None:
 
 
 def test_the_old_profile() -> None:
-    point = _rak(RAK, old=True)
+    point = rak(RAK, old=True)
     realm = _changed(_changed(REALM, 44237, point), 265, None)
     platform = PLATFORM | {265: OLD_PROFILE, 10: hashlib.sha256(point).digest()}
     assert appraise(made(platform, realm)).affirmed
@@ -199,7 +199,7 @@ def test_a_claim_of_the_platform_that_is_wrong(label: int, value: Any, step: str
         (44237, cbor.encode({1: 2, -1: 2, -2: bytes(32), -3: bytes(32)}), "key"),
         (44237, cbor.encode({1: 1, -1: 6, -2: bytes(32)}), "key"),
         (44237, cbor.encode({1: 2, -1: 9, -2: bytes(32), -3: bytes(32)}), "key"),
-        (44237, _rak(RAK) + b"\x00", "key"),
+        (44237, rak(RAK) + b"\x00", "key"),
         (44237, _point(RAK), "key"),
         (44238, None, "measurements"),
         (44238, bytes(33), "measurements"),
@@ -219,27 +219,27 @@ def test_the_platform_vouches_for_the_realms_key() -> None:
     other = ec.generate_private_key(ec.SECP384R1())
     platform = sign1(PLATFORM, CPAK)
     # Somebody else's realm, signed by its own key.
-    foreign = sign1(REALM | {44237: _rak(other)}, other)
-    _failed(appraise(_collection(platform, foreign)), "cca.binding", "key")
+    foreign = sign1(REALM | {44237: rak(other)}, other)
+    _failed(appraise(collection(platform, foreign)), "cca.binding", "key")
     # The same key, named but not used.
     unsigned = sign1(REALM, other)
-    _failed(appraise(_collection(platform, unsigned)), "cca.realm.signature", "signature")
+    _failed(appraise(collection(platform, unsigned)), "cca.realm.signature", "signature")
     # The hash by another algorithm.
     assert appraise(made(realm=REALM | {44240: "sha-512"})).reasons == ("attestation.key",)
-    long = PLATFORM | {10: hashlib.sha512(_rak(RAK)).digest()}
+    long = PLATFORM | {10: hashlib.sha512(rak(RAK)).digest()}
     assert appraise(made(long, REALM | {44240: "sha-512"})).affirmed
 
 
 def test_a_realms_key_of_another_curve() -> None:
     small = ec.generate_private_key(ec.SECP256R1())
-    platform = PLATFORM | {10: hashlib.sha256(_rak(small)).digest()}
-    raw = _collection(sign1(platform, CPAK), sign1(REALM | {44237: _rak(small)}, small))
+    platform = PLATFORM | {10: hashlib.sha256(rak(small)).digest()}
+    raw = collection(sign1(platform, CPAK), sign1(REALM | {44237: rak(small)}, small))
     assert appraise(raw).affirmed
 
 
 def test_the_platforms_key_is_that_of_its_instance() -> None:
     other = ec.generate_private_key(ec.SECP384R1())
-    raw = _collection(sign1(PLATFORM, other), sign1(REALM, RAK))
+    raw = collection(sign1(PLATFORM, other), sign1(REALM, RAK))
     _failed(appraise(raw), "cca.platform.signature", "signature")
     for given in (
         _materials(spki(CPAK), instance=INSTANCE[::-1]),
@@ -257,7 +257,7 @@ def test_another_state_than_secured_is_recorded_and_not_affirmed(lifecycle: int)
 
 def test_another_form() -> None:
     platform, realm = sign1(PLATFORM, CPAK), sign1(REALM, RAK)
-    good = _collection(platform, realm)
+    good = collection(platform, realm)
     for raw in (
         b"",
         good + b"\x00",
@@ -271,14 +271,14 @@ def test_another_form() -> None:
     ):
         _failed(appraise(raw), "cca.collection", "malformed")
     for wrong in (platform + b"\x00", platform[1:], b"\xd1" + platform[1:]):
-        _failed(appraise(_collection(wrong, realm)), "cca.platform.cose", "malformed")
-        _failed(appraise(_collection(platform, wrong)), "cca.realm.cose", "malformed")
+        _failed(appraise(collection(wrong, realm)), "cca.platform.cose", "malformed")
+        _failed(appraise(collection(platform, wrong)), "cca.realm.cose", "malformed")
     hinted = sign1(PLATFORM, CPAK, unprotected={4: b"kid"})
-    _failed(appraise(_collection(hinted, realm)), "cca.platform.cose", "malformed")
+    _failed(appraise(collection(hinted, realm)), "cca.platform.cose", "malformed")
     critical = sign1(REALM, RAK, protected={1: -35, 2: [9], 9: 0})
-    _failed(appraise(_collection(platform, critical)), "cca.realm.cose", "malformed")
+    _failed(appraise(collection(platform, critical)), "cca.realm.cose", "malformed")
     weak = sign1(REALM, RAK, protected={1: 5})
-    _failed(appraise(_collection(platform, weak)), "cca.realm.algorithm", "algorithm")
+    _failed(appraise(collection(platform, weak)), "cca.realm.algorithm", "algorithm")
 
 
 def test_the_challenge_stands_in_64_bytes() -> None:
@@ -335,14 +335,14 @@ def _claims_of_others(platform: dict[int, Any], realm: dict[int, Any]) -> Apprai
     """Claims that are published without signature, signed here: the keys become ours."""
     old = platform.get(265) == OLD_PROFILE
     if 44237 in realm and len(realm[44237]) > 90:
-        realm = realm | {44237: _rak(RAK, old=old)}
+        realm = realm | {44237: rak(RAK, old=old)}
     if type(platform.get(10)) is bytes and len(platform[10]) == 32:
         name = realm.get(44240, "sha-256").replace("-", "")
         platform = platform | {10: hashlib.new(name, realm.get(44237, b"")).digest()}
     references = _approving(platform, realm)
     instance, implementation = platform.get(256, b""), platform.get(2396, b"")
     challenge = realm.get(10, bytes(64))
-    raw = _collection(sign1(platform, CPAK), sign1(realm, RAK))
+    raw = collection(sign1(platform, CPAK), sign1(realm, RAK))
     given = _materials(spki(CPAK), instance, implementation, references)
     return appraise(raw, given, challenge[:64])
 
@@ -357,7 +357,7 @@ def test_example_tokens_of_the_draft() -> None:
     platform, realm = (diagnostic.read((folder / f"{name}.diag").read_text()) for name in names)
     assert platform[10] == hashlib.sha256(realm[44237]).digest()
     assert _claims_of_others(platform, realm).affirmed
-    untouched = _collection(sign1(platform, CPAK), sign1(realm, RAK))
+    untouched = collection(sign1(platform, CPAK), sign1(realm, RAK))
     given = _materials(spki(CPAK), platform[256], platform[2396])
     _failed(appraise(untouched, given), "cca.realm.signature", "signature")
 

@@ -29,7 +29,7 @@ HEADER = {
 }
 
 
-def _instance(key: ec.EllipticCurvePrivateKey) -> str:
+def instance(key: ec.EllipticCurvePrivateKey) -> str:
     point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     return hashlib.sha256(point[1:]).hexdigest()
 
@@ -54,7 +54,7 @@ CLAIMS: dict[str, Any] = {
     "device_ver": 1,
     "ueid": {"mac": ADDRESS.hex(), "optional_id": "94fa4d7e305682714d48e7bbd710c961"},
     "device_id": hashlib.sha256(ADDRESS).hexdigest(),
-    "instance_id": _instance(KEY),
+    "instance_id": instance(KEY),
     "psa_cert_ref": "0716053550477-10100",
     "device_status": 165,
     "sw_claims": IMAGES,
@@ -93,7 +93,7 @@ MODEL = Model(
 
 
 def _registry(pinned: bytes = b"", **more: str) -> Materials:
-    ids = {"instance": _instance(KEY)} | more
+    ids = {"instance": instance(KEY)} | more
     return materials([Anchor("esp-tee", "registry", pinned, ids=ids)], MODEL)
 
 
@@ -124,7 +124,7 @@ def test_a_good_token_of_the_registry() -> None:
     assert appraisal.affirmed and appraisal.claims is not None
     claims = appraisal.claims
     assert claims.root.assurance == "firmware" and claims.root.unique and claims.secure is None
-    assert claims.device_ids["chip"] == "13" and claims.device_ids["instance"] == _instance(KEY)
+    assert claims.device_ids["chip"] == "13" and claims.device_ids["instance"] == instance(KEY)
     assert [item.name for item in claims.measurements] == ["app", "bootloader", "tee"]
     assert appraise(token(_with(ueid=None))).affirmed
 
@@ -147,7 +147,7 @@ def test_what_it_admits_counts() -> None:
 
 def test_a_key_that_is_not_of_the_registry() -> None:
     other = new_key()
-    stranger = token(_with(instance_id=_instance(other)), key=other)
+    stranger = token(_with(instance_id=instance(other)), key=other)
     _failed(appraise(stranger), "esp-tee.registry", "anchor")
     _failed(appraise(stranger, _registry(spki(other))), "esp-tee.registry", "anchor")
     _failed(appraise(token(), _registry(spki(other))), "esp-tee.registry", "anchor")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 from typing import Any
 
 import pytest
@@ -14,7 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from depin_id import cbor
 from depin_id.errors import AttestationError, EncodingError, KeyRefused
+from tests.attestation.ca import new_key
+from tests.attestation.tokens import sign1
 from tests.paths import vectors
+from verify.attestation import foreign_cbor, foreign_cose
 from verify.attestation.foreign_cose import (
     ECDSA,
     EDDSA,
@@ -293,3 +297,21 @@ def test_messages_of_other_kinds_are_refused() -> None:
             _opened(data)
         count += 1
     assert count == 24
+
+
+def test_the_quick_reading_of_a_frame_takes_what_the_strict_one_takes() -> None:
+    key, chance = new_key(), random.Random(5)
+    for size in (0, 23, 24, 255, 256):
+        good = sign1(bytes(size), key)
+        assert foreign_cose._usual_frame(good) == foreign_cbor.decode(good, max_bytes=9000)
+        assert foreign_cose._usual_frame(good[1:]) is not None
+        for _ in range(200):
+            changed = bytearray(good)
+            changed[chance.randrange(16)] = chance.randrange(256)
+            found = foreign_cose._usual_frame(bytes(changed))
+            if found is not None:
+                assert found == foreign_cbor.decode(bytes(changed), max_bytes=9000)
+    for cut in range(len(good)):
+        assert foreign_cose._usual_frame(good[:cut]) is None
+    for longer in (b"\x84\x58\x01a\xa0\x40\x40", b"\x84\x40\xa0\x59\x00\x01a\x40"):
+        assert foreign_cose._usual_frame(longer) is None, "not the shortest head"

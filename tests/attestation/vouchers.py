@@ -103,6 +103,7 @@ def entry(
     to: Key,
     before: bytes,
     *,
+    guid: bytes = GUID,
     previous: list[Any] | None = None,
     info: list[Any] | None = None,
     extra: Any = None,
@@ -115,7 +116,7 @@ def entry(
     payload = cbor.encode(
         [
             sha(before) if previous is None else previous,
-            sha(GUID, INFO.encode()) if info is None else info,
+            sha(guid, INFO.encode()) if info is None else info,
             extra,
             public(to) if owner is None else owner,
         ]
@@ -145,11 +146,11 @@ def start(head: bytes) -> bytes:
     return head + cbor.encode(HMAC)
 
 
-def good_entries(head: bytes) -> list[cbor.Tag]:
+def good_entries(head: bytes, guid: bytes = GUID) -> list[cbor.Tag]:
     """From P-256 to RSA to P-384 to P-256."""
-    first = entry(P256, RSA, start(head))
-    second = entry(RSA, P384, cbor.encode(first))
-    return [first, second, entry(P384, LAST, cbor.encode(second))]
+    first = entry(P256, RSA, start(head), guid=guid)
+    second = entry(RSA, P384, cbor.encode(first), guid=guid)
+    return [first, second, entry(P384, LAST, cbor.encode(second), guid=guid)]
 
 
 def voucher(

@@ -5,7 +5,7 @@ The trust vector and its tiers are those of AR4SI (draft-ietf-rats-ar4si).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final, Literal
 
 Assurance = Literal["software", "firmware", "secure-element", "tee", "strongbox", "tpm"]
@@ -63,11 +63,20 @@ class TrustVector:
     @property
     def status(self) -> int:
         """The worst tier of all claims that are made; 0 when none is made."""
-        return max(tier(value) for value in self.values())
+        return max(map(tier, set(self.values())))
 
     def values(self) -> tuple[int, ...]:
         """The eight values in the order of their labels 0 to 7."""
-        return tuple(getattr(self, field.name) for field in fields(self))
+        return (
+            self.instance_identity,
+            self.configuration,
+            self.executables,
+            self.file_system,
+            self.hardware,
+            self.runtime_opaque,
+            self.storage_opaque,
+            self.sourced_data,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -248,12 +248,15 @@ class _Case:
 
 def _unapproved(claims: VerifiedClaims, model: Model) -> Sequence[str]:
     """Components that are not approved, and references that nothing was measured for."""
-    measured: dict[str, bool] = {}
+    named, measured, wrong = model.references_of, set[str](), set[str]()
     for item in claims.measurements:
-        good = any(reference.approves(item) for reference in model.references)
-        measured[item.name] = measured.get(item.name, True) and good
-    named = {reference.name for reference in model.references}
-    wrong = [
-        name for name, good in measured.items() if not good and (name in named or model.complete)
-    ]
-    return sorted({*wrong, *(named - set(measured))})
+        name = item.name
+        measured.add(name)
+        for reference in named.get(name, ()):
+            if reference.approves(item):
+                break
+        else:
+            if name in named or model.complete:
+                wrong.add(name)
+    wrong.update(named.keys() - measured)
+    return sorted(wrong)

@@ -22,6 +22,7 @@ from verify.attestation.foreign_cose import signature_is_good
 from verify.attestation.identifiers import key_identifier
 from verify.attestation.materials import Anchors, Model
 from verify.attestation.model import BoundKey, Expected, HardwareRoot, Measurement, VerifiedClaims
+from verify.attestation.public_keys import spki_of_raw
 from verify.attestation.steps import Steps
 
 MEDIA_TYPE: Final = "application/x-esp-tee-token+json"
@@ -35,7 +36,6 @@ _TO_BRACE: Final = re.compile(
 )
 _POINT: Final = re.compile(rb'\{"compressed":"(0[23][0-9a-f]{64})"\}')
 _SIGN: Final = re.compile(rb',"sign":\{"r":"([0-9a-f]{64})","s":"([0-9a-f]{64})"\}\}')
-_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
 _MAX_DEPTH: Final = 6
 _INTEGERS: Final = range(-(1 << 31), 1 << 32)
 _IMAGES: Final = ("bootloader", "tee", "app")
@@ -61,8 +61,7 @@ def _key(point: bytes) -> SelfMadeKey:
     """Of a compressed point. A device attests again and again, with the same key."""
     key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
     whole = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return SelfMadeKey(key, spki, hashlib.sha256(whole[1:]).hexdigest())
+    return SelfMadeKey(key, spki_of_raw("p256", whole), hashlib.sha256(whole[1:]).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +163,14 @@ class _Claims:
 
     def octets(self, name: str, sizes: tuple[int, ...]) -> bytes:
         value = self.claims.get(name)
-        good = type(value) is str and _HEX.fullmatch(value) and len(value) // 2 in sizes
-        if not good:
+        try:
+            found = bytes.fromhex(value) if type(value) is str else b""
+        except ValueError:
+            found = b""
+        # One spelling: lower-case, and nothing between.
+        if len(found) not in sizes or found.hex() != value:
             self.steps.fail(f"esp-tee.{name}", "claims", "missing, or no hexadecimal of its size")
-        return bytes.fromhex(str(value))
+        return found
 
     def integer(self, name: str) -> int:
         value = self.claims.get(name)

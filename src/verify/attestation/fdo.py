@@ -198,7 +198,7 @@ def _entry(value: Any, steps: Steps) -> Entry:
         if extra is not None:
             _bytes(extra, 4096)
         hashes = _hash(previous), _hash(header)
-    return Entry(cose, cbor.encode(value), *hashes, _key(key, steps))
+    return Entry(cose, cose.encoded, *hashes, _key(key, steps))
 
 
 def _key(value: Any, steps: Steps) -> OwnerKey:

@@ -83,17 +83,23 @@ def _is_plain(value: Any, most: int) -> bool:
         if kind in _SCALARS:
             continue
         if kind is list:
-            pending += item
+            if _SCALARS.issuperset(map(type, item)):
+                most -= len(item)
+            else:
+                pending += item
         elif kind is dict:
             if not _KEYS.issuperset(map(type, item)):
                 return False
             most -= len(item)
-            pending += item.values()
+            if _SCALARS.issuperset(map(type, item.values())):
+                most -= len(item)
+            else:
+                pending += item.values()
         elif kind is Tag:
             pending.append(item.value)
         else:
             return False
-    return True
+    return len(pending) <= most
 
 
 def _malformed(what: str, at: int) -> NoReturn:

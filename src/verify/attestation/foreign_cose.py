@@ -41,6 +41,7 @@ _CONTEXTS: Final[Mapping[Kind, bytes]] = {
     "Signature1": b"\x84\x6aSignature1",
     "MAC0": b"\x84\x64MAC0",
 }
+_TAG_HEADS: Final[Mapping[bytes, int]] = {b"\xd2": 18, b"\xd1": 17}
 _RSA_BITS: Final = range(2048, 8193)
 
 _ECDSA: Final[Mapping[int, tuple[int, int, ec.ECDSA]]] = {
@@ -103,6 +104,11 @@ class CoseMessage:
     payload: bytes
     signature: bytes
 
+    @property
+    def encoded(self) -> bytes:
+        """The message in its frame, in the shortest way."""
+        return _frame(_HEADS[self.kind], self)
+
     def header(self, label: int) -> Any:
         """A header parameter of either header (a label is in one of them at most), or None."""
         found = self.protected.get(label)
@@ -135,12 +141,54 @@ def read(data: bytes, rules: CoseRules, *, max_bytes: int) -> CoseMessage:
     Raises:
         EncodingError: not of this form. KeyRefused: ``key.algorithm``, none that is allowed.
     """
+    usual = _usual_frame(data) if len(data) <= max_bytes else None
+    if usual is not None:
+        return from_value(usual, rules)
     value = foreign_cbor.decode(data, max_bytes=max_bytes)
     message = from_value(value, rules)
     head = _HEADS[message.kind] if isinstance(value, foreign_cbor.Tag) else b"\x84"
     if _frame(head, message) != data:
         _malformed("the frame is not written in the shortest way")
     return message
+
+
+def _usual_frame(data: bytes) -> Any:
+    """What stands in a frame without unprotected header, in the shortest way; None for others."""
+    tag = _TAG_HEADS.get(data[:1])
+    at = 0 if tag is None else 1
+    try:
+        if data[at] != 0x84:
+            return None
+        protected, at = _cut(data, at + 1)
+        if data[at] != 0xA0:
+            return None
+        payload, at = _cut(data, at + 1)
+        signature, at = _cut(data, at)
+    except (IndexError, ValueError):
+        return None
+    if at != len(data):
+        return None
+    parts = [protected, {}, payload, signature]
+    return parts if tag is None else foreign_cbor.Tag(tag, parts)
+
+
+def _cut(data: bytes, at: int) -> tuple[bytes, int]:
+    """A byte string of less than 64 KiB with the shortest head, and where it ends.
+
+    Raises:
+        IndexError, ValueError: there is none.
+    """
+    first, start = data[at], at + 1
+    size = first - 0x40
+    if first == 0x58:
+        size, start = data[start], start + 1
+    elif first == 0x59:
+        size, start = data[start] << 8 | data[start + 1], start + 2
+    end = start + size
+    # The head that belongs to this size is the only one that is taken; a cut end is none.
+    if size < 0 or end > len(data) or cbor.bytes_head(size) != data[at:start]:
+        raise ValueError("no such byte string")
+    return data[start:end], end
 
 
 def _frame(head: bytes, message: CoseMessage) -> bytes:

@@ -46,9 +46,11 @@ class Anchors:
     """Trust anchors. None for a format means: nothing of it is affirmed."""
 
     def __init__(self, anchors: Iterable[Anchor] = ()) -> None:
-        self._by_format: dict[str, list[Anchor]] = {}
+        found: dict[str, list[Anchor]] = {}
         for anchor in anchors:
-            self._by_format.setdefault(anchor.format, []).append(anchor)
+            found.setdefault(anchor.format, []).append(anchor)
+        # A registry of devices may be long: it is not copied for each of them.
+        self._by_format = {name: tuple(those) for name, those in found.items()}
 
     def __iter__(self) -> Iterator[Anchor]:
         return (anchor for found in self._by_format.values() for anchor in found)
@@ -58,7 +60,7 @@ class Anchors:
 
     def of(self, format_name: str) -> tuple[Anchor, ...]:
         """Those of a format."""
-        return tuple(self._by_format.get(format_name, ()))
+        return self._by_format.get(format_name, ())
 
     def find(self, format_name: str, **ids: str) -> tuple[Anchor, ...]:
         """Those of a format that have all of these ids. Registries of devices may be long."""
@@ -138,6 +140,14 @@ class Model:
     revocation: Literal["required", "none"] = "required"
     protects_key: bool = False
     max_age_s: int = 86_400
+
+    @cached_property
+    def references_of(self) -> Mapping[str, tuple[Reference, ...]]:
+        """References by the component that they are of."""
+        found: dict[str, tuple[Reference, ...]] = {}
+        for reference in self.references:
+            found[reference.name] = (*found.get(reference.name, ()), reference)
+        return found
 
 
 class Models:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -15,6 +17,13 @@ from cryptography.hazmat.primitives.serialization import (
 from depin_id.ecdsa import P384Key, VerificationKey, admit_p384
 from depin_id.keys import P256_ORDER, PublicKey, admit
 from verify.attestation.foreign_cose import VerifyKey, signature_is_good
+
+_SPKI_HEADS: Final[Mapping[str, bytes]] = {
+    "ed25519": bytes.fromhex("302a300506032b6570032100"),
+    "p256": bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200"),
+    "p384": bytes.fromhex("3076301006072a8648ce3d020106052b81040022036200"),
+}
+"""What stands before the key in a SubjectPublicKeyInfo."""
 
 
 def admitted(key: object) -> VerificationKey | None:
@@ -54,15 +63,18 @@ def read_spki(der: bytes) -> VerificationKey | None:
     return admitted(key)
 
 
-@lru_cache(maxsize=32)
+def spki_of_raw(curve: str, raw: bytes) -> bytes:
+    """The SubjectPublicKeyInfo around the bytes of a key: of a curve, the point not compressed."""
+    return _SPKI_HEADS[curve] + raw
+
+
+@lru_cache(maxsize=256)
 def spki_bytes(key: VerificationKey) -> bytes:
     """The SubjectPublicKeyInfo of an admitted key, DER."""
-    loaded: ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
     if key.curve == "ed25519":
-        loaded = ed25519.Ed25519PublicKey.from_public_bytes(key.raw)
-    else:
-        curve = ec.SECP384R1() if isinstance(key, P384Key) else ec.SECP256R1()
-        loaded = ec.EllipticCurvePublicKey.from_encoded_point(curve, key.raw)
+        return spki_of_raw("ed25519", key.raw)
+    curve = ec.SECP384R1() if isinstance(key, P384Key) else ec.SECP256R1()
+    loaded = ec.EllipticCurvePublicKey.from_encoded_point(curve, key.raw)
     return loaded.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from depin_id.errors import AttestationError, DepinError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
+
+_OF_READING: Final = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
+
+
+_new = tuple.__new__
+"""A step without the detour over its own constructor: every appraisal makes dozens."""
 
 
 class Step(NamedTuple):
@@ -38,7 +43,7 @@ class Steps:
 
     def passed(self, name: str, detail: str = "") -> None:
         """Note a check that passed."""
-        self.taken.append(Step(name, True, detail[:200]))
+        self.taken.append(_new(Step, (name, True, detail[:200])))
 
     def require(self, condition: bool, name: str, kind: str, detail: str = "") -> None:
         """Note a check; if it failed, end the appraisal.
@@ -49,7 +54,7 @@ class Steps:
         """
         if not condition:
             self.fail(name, kind, detail)
-        self.passed(name, detail)
+        self.taken.append(_new(Step, (name, True, detail[:200])))
 
     def fail(self, name: str, kind: str, detail: str = "") -> NoReturn:
         """Note a check that failed, and end the appraisal.
@@ -67,16 +72,35 @@ class Steps:
         self.taken.append(Step(name, False, detail[:200]))
         raise AttestationError(f"attestation.{kind}", f"{name}: {detail or 'it failed'}"[:300])
 
-    @contextmanager
-    def typed(self, name: str, kind: str = "malformed") -> Iterator[None]:
+    def typed(self, name: str, kind: str = "malformed") -> _Typed:
         """Whatever a reader raises inside becomes a failed step: bytes are anybody's."""
+        return _Typed(self, name, kind)
+
+
+class _Typed:
+    """Of :meth:`Steps.typed`; a class, as every appraisal enters several."""
+
+    __slots__ = ("kind", "name", "steps")
+
+    def __init__(self, steps: Steps, name: str, kind: str) -> None:
+        self.steps = steps
+        self.name = name
+        self.kind = kind
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, AttestationError):
+            return
         try:
-            yield
-        except AttestationError:
-            raise
-        except DepinError as error:
-            self.fail(name, kind, error.message)
-        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
-            self.fail(name, kind, type(error).__name__)
-        except NotImplementedError as error:
-            self.fail(name, "algorithm", type(error).__name__)
+            if isinstance(error, DepinError):
+                self.steps.fail(self.name, self.kind, error.message)
+            if isinstance(error, _OF_READING):
+                self.steps.fail(self.name, self.kind, type(error).__name__)
+            if isinstance(error, NotImplementedError):
+                self.steps.fail(self.name, "algorithm", type(error).__name__)
+        except AttestationError as failed:
+            raise failed from error

@@ -14,7 +14,7 @@ from verify.attestation.foreign_cose import CoseMessage, CoseRules
 from verify.attestation.identifiers import key_identifier
 from verify.attestation.materials import Anchor
 from verify.attestation.open_dice.layer import MAX_LAYERS, Layer
-from verify.attestation.public_keys import read_spki, spki_bytes
+from verify.attestation.public_keys import read_spki, spki_of_raw
 from verify.attestation.steps import Steps
 
 MAX_CERTIFICATE: Final = 16_384
@@ -72,8 +72,10 @@ def _read(data: bytes, steps: Steps) -> Certificate:
     profile = claims.get(_PROFILE, "")
     steps.require(len(profile) <= 128, "open-dice.profile", "malformed", "a short name")
     mode = claims.get(_MODE)
+    key, spki = _subject_key(claims.get(_KEY, b""), steps)
     layer = Layer(
-        key=_subject_key(claims.get(_KEY, b""), steps),
+        key=key,
+        spki=spki,
         issuer=claims[_ISS],
         subject=claims[_SUB],
         code=claims.get(_CODE),
@@ -86,8 +88,11 @@ def _read(data: bytes, steps: Steps) -> Certificate:
     return Certificate(cose, layer, not _INPUTS.isdisjoint(claims))
 
 
-def _subject_key(data: bytes, steps: Steps) -> VerificationKey:
-    """A COSE_Key; ``alg`` and ``key_ops`` may be there and have to fit."""
+def _subject_key(data: bytes, steps: Steps) -> tuple[VerificationKey, bytes]:
+    """A COSE_Key, and its SubjectPublicKeyInfo.
+
+    ``alg`` and ``key_ops`` may be there and have to fit.
+    """
     with steps.typed("open-dice.key"):
         members = foreign_cbor.decode(data, max_bytes=8192, max_depth=3)
         if not isinstance(members, dict) or not {1, 2, 3, 4, -1, -2, -3}.issuperset(members):
@@ -102,11 +107,12 @@ def _subject_key(data: bytes, steps: Steps) -> VerificationKey:
     steps.require(may_verify, "open-dice.key", "malformed", "it is for verifying")
     try:
         if name == "ed25519" and type(x) is bytes and y is None:
-            return admit("ed25519", x)
+            return admit("ed25519", x), spki_of_raw(name, x)
         size = 32 if name == "p256" else 48
         if type(x) is bytes and type(y) is bytes and len(x) == len(y) == size:
             point = b"\x04" + x + y
-            return admit("p256", point) if name == "p256" else admit_p384(point)
+            key = admit("p256", point) if name == "p256" else admit_p384(point)
+            return key, spki_of_raw(name, point)
     except DepinError as error:
         steps.fail("open-dice.key", "key", error.message)
     steps.fail("open-dice.key", "malformed", "its coordinates")
@@ -129,21 +135,21 @@ def verify_chain(
         steps.fail("open-dice.anchor", "anchor", f"none of {len(anchors)} trust anchors")
     layers = list(chain if first.inputs else chain[1:])
     if anchor.ids.get("role") == "manufacturer":
-        given = not first.inputs and spki_bytes(first.layer.key) != anchor.spki
+        given = not first.inputs and first.layer.spki != anchor.spki
         steps.require(given, "open-dice.uds", "chain", "the manufacturer certifies a UDS")
     elif not first.inputs:
         itself = first.layer.issuer == first.layer.subject
-        itself = itself and spki_bytes(first.layer.key) == anchor.spki
+        itself = itself and first.layer.spki == anchor.spki
         steps.require(itself, "open-dice.uds", "chain", "a UDS certifies itself")
     steps.require(bool(layers), "open-dice.layers", "chain", f"{len(layers)} layers")
     for parent, child in zip(chain, chain[1:], strict=False):
         linked = child.layer.issuer == parent.layer.subject
         steps.require(linked, "open-dice.ids", "chain", "issuer and subject are linked")
         steps.require(child.inputs, "open-dice.inputs", "chain", "every layer is measured")
-        signed = _is_signed(child, spki_bytes(parent.layer.key))
+        signed = _is_signed(child, parent.layer.spki)
         steps.require(signed, "open-dice.signature", "signature", "by the layer before it")
     steps.passed("open-dice.chain", f"{len(layers)} layers below {anchor.name}")
-    keys = {key_identifier(spki_bytes(item.layer.key)) for item in chain}
+    keys = {key_identifier(item.layer.spki) for item in chain}
     keys.add(key_identifier(anchor.spki))
     uds = _uds_key(anchor, first)
     if uds is None:

@@ -121,7 +121,7 @@ class Handler:
 def _check_possession(parsed: Parsed, steps: Steps) -> None:
     count = len(parsed.layers)
     steps.require(count > 0, "open-dice.layers", "chain", f"{count} layers")
-    key = load_key(spki_bytes(parsed.layers[-1].key))
+    key = load_key(parsed.layers[-1].spki)
     proven = is_proof(key, parsed.signature, signed_bytes(parsed.challenge))
     steps.require(proven, "open-dice.possession", "signature", "the last layer's key signed")
 

@@ -24,13 +24,15 @@ class Layer:
     """What one certificate says of the layer that its key was made for.
 
     Attributes:
-        key: of that layer. issuer, subject: ids of the layer before, and of this one.
+        key: of that layer. spki: its SubjectPublicKeyInfo, DER.
+        issuer, subject: ids of the layer before, and of this one.
         code, authority: digests of its code, and of who signed that.
         config: its configuration: a digest, or the 64 bytes themselves. descriptor: of these.
         mode: a key of :data:`MODES`. profile: empty when it names none.
     """
 
     key: VerificationKey
+    spki: bytes
     issuer: str
     subject: str
     code: bytes | None

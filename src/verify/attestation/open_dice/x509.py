@@ -136,6 +136,7 @@ def _layer(
     mode = found.get(_MODE)
     return Layer(
         key=key,
+        spki=spki_of(certificate),
         issuer=_id_of(certificate.issuer, steps),
         subject=_id_of(certificate.subject, steps),
         code=found.get(0),
