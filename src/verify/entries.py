@@ -239,6 +239,8 @@ def encode_judged(entry: Judged) -> bytes:
 def _decode_judged(value: list[Any], did_of: Any) -> Judged:
     _, subject, new, stream, thumbprint, where, mark, bucket, owner, anchor, suspend, *rest = value
     verdict, receipt_flags, sealed_by, *more = rest
+    if len(more) > 2 or (len(more) == 2 and (type(more[1]) is not bytes or len(more[1]) != 16)):
+        raise ValueError("more than an entry has")
     spent = more[0] if more else None
     result = more[1] if len(more) > 1 else b""
     epoch, n, identity, prev, consumes = where
