@@ -14,8 +14,9 @@ from depin_id.errors import AttestationError
 from tests.attestation.ca import new_key
 from tests.attestation.tokens import mac0, spki
 from verify.attestation.anchor_files import read_anchors
+from verify.attestation.materials import RevocationSnapshot
 from verify.attestation.reference_files import read_references_file
-from verify.attestation.revocation_lists import RevocationSnapshot, read_list
+from verify.attestation.revocation_lists import read_list
 from verify.cli import main
 from verify.commands.materials import load_references
 

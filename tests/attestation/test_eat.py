@@ -397,3 +397,9 @@ def test_a_measurement_that_failed_by_the_tokens_own_word_opens_it() -> None:
 )
 def test_measurement_results_of_another_form_are_refused(value: Any) -> None:
     _failed(appraise(_token(CLAIMS | {274: value})), "eat.measres", "claims")
+
+
+def test_a_token_that_measures_nothing_is_not_affirmed_where_something_is_approved() -> None:
+    found = appraise(_token(_with(_273=None)))
+    assert found.claims is not None and not found.affirmed and found.level == "D2"
+    assert found.reasons == ("attestation.references",)

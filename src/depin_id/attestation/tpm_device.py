@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from depin_id import cbor
@@ -28,6 +30,7 @@ EK_CERTIFICATES: Final = (
 """NV indices of EK certificates (TCG EK credential profile 2.2.1.4): RSA 2048, P-256, P-384; and
 how tpm2_createek makes the key anew. The last is only taken when the TPM keeps it."""
 _QUOTES: Final = 5
+_HANDLE: Final = re.compile(rb"(?<!\S)0x[0-9a-fA-F]{1,8}(?!\S)")
 
 
 class TpmAttester:
@@ -259,14 +262,13 @@ def _open(tools: TpmTools, command: Sequence[str]) -> None:
 
 def _handles(printed: bytes) -> list[int]:
     """Handles as tpm2_getcap lists them: one ``- 0x81010001`` a line."""
-    words = printed.decode("ascii", "replace").split()
-    return [int(word, 16) for word in words if word[:2] == "0x" and word[2:].isalnum()]
+    return [int(word, 16) for word in _HANDLE.findall(printed)]
 
 
 def _spki(der: bytes) -> bytes:
     try:
         key = x509.load_der_x509_certificate(der).public_key()
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise AttestationError(
             "attestation.tpm_certificate", f"the EK's certificate cannot be read: {error}"
         ) from error

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import typer
 from cryptography import x509
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
@@ -29,7 +30,6 @@ from depin_id.statements import write_statement
 commands = app(
     "Show a network that this device is real, fresh and unchanged; take and name its result."
 )
-
 MAX_PEM: Final = 262_144
 MAX_TOKEN: Final = 65_536
 
@@ -104,6 +104,11 @@ def _card(path: Path) -> NetworkCard:
     return load_card(path / "card.cbor" if path.is_dir() else path)[0]
 
 
+def _check_inputs(*names: str | None) -> None:
+    if names.count("-") > 1:
+        raise ConfigError("usage", "only one file can come from standard input")
+
+
 def _check_output(out: str, as_json: bool) -> None:
     if as_json and out == "-":
         raise ConfigError("usage", "--json and what is made cannot both go to standard output")
@@ -159,7 +164,7 @@ def _signer(path: Path) -> Signer:
         return open_key(path)
     try:
         key = load_pem_private_key(data, None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:
         raise ConfigError("usage", f"{path} is no open private key in PEM") from error
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return SoftwareSigner("ed25519", key.private_bytes_raw())
@@ -221,6 +226,7 @@ def tpm(
     from depin_id.attestation.tpm2_evidence import MAX_EVENT_LOG, MEDIA_TYPE
     from depin_id.attestation.tpm_device import TpmAttester
 
+    _check_inputs(asked, credential, event_log)
     log = None if event_log is None else read_input(event_log, max_bytes=MAX_EVENT_LOG)
     blob = None if credential is None else read_input(credential, max_bytes=MAX_ACK_BYTES)
     issuers = _certificates(ek_chain)
@@ -260,10 +266,7 @@ def tpm_request(
     if network is not None:
         _card(network)
     issuers = _certificates(ek_chain)
-    with (
-        _open(directory, passphrase_file) as device,
-        TpmAttester(ek_chain=issuers) as attester,
-    ):
+    with _open(directory, passphrase_file) as device, TpmAttester(ek_chain=issuers) as attester:
         thumbprint = device.public_key.thumbprint
         request = attester.request(thumbprint)
         certificates = len(attester.ek_chain)
@@ -296,6 +299,7 @@ def token(
     Example: depin-id attest token dev --challenge challenge.cbor --network card.cbor
     --type application/eat+cwt --evidence token.cbor -o message.cbor
     """
+    _check_inputs(asked, evidence)
     data = read_input(evidence, max_bytes=MAX_EVIDENCE)
     with _session(directory, asked, network, did, passphrase_file) as session:
         session.send(out, media_type, data, wrapped=statement, as_json=as_json)
@@ -329,9 +333,9 @@ def idevid(
     """
     from depin_id.attestation.idevid_evidence import MAX_MANIFEST, MEDIA_TYPE, make_evidence
 
-    certificates = _certificates(chain)
+    _check_inputs(asked, str(chain), manifest)
+    certificates, other = _certificates(chain), None if key is None else _signer(key)
     signed = None if manifest is None else read_input(manifest, max_bytes=MAX_MANIFEST)
-    other = None if key is None else _signer(key)
     with _session(directory, asked, network, did, passphrase_file) as session:
         evidence = make_evidence(
             certificates,

@@ -323,7 +323,8 @@ class EatHandler:
             anchors=(signer.anchor.digest,),
             device_ids=parsed.ids,
             measurements=parsed.measurements,
-            measures=bool(parsed.measurements),
+            # Where something is to be approved, a token that measures nothing is not.
+            measures=bool(parsed.measurements or model.references),
             secure=parsed.secure,
             counters={} if parsed.boots is None else {"bootcount": parsed.boots},
             not_after=min(ends, default=None),
