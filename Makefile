@@ -35,7 +35,8 @@ types: env ## mypy --strict
 	$(BIN)/mypy --strict $(TYPED)
 
 unit: env apt ## pytest, with ARGS="..." for a selection
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q --durations=15 -p no:cacheprovider $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -q --durations=15 \
+		-p no:cacheprovider $(ARGS)
 
 test: ## everything the build machine checks
 	@$(MAKE) --no-print-directory env

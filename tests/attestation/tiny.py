@@ -18,8 +18,8 @@ from verify.attestation import (
     Steps,
     VerifiedClaims,
 )
-from verify.attestation.anchor_keys import spki_of_key
 from verify.attestation.identifiers import key_identifier, serial_identifier
+from verify.attestation.public_keys import spki_bytes
 
 NAME: Final = "tiny"
 MEDIA_TYPE: Final = "application/x-tiny"
@@ -59,7 +59,7 @@ class Tiny:
         steps: Steps,
     ) -> VerifiedClaims:
         signer = PublicKey.from_cose_key(parsed[3])
-        spki = spki_of_key(signer)
+        spki = spki_bytes(signer)
         anchor = next((item for item in anchors.of(NAME) if item.spki == spki), None)
         steps.require(anchor is not None, "tiny.anchor", "anchor", "a known key")
         assert anchor is not None

@@ -30,6 +30,7 @@ STORIES = (
     ("stolen_log_key", "disk"),
     ("root_backup", "new_network", "new_device", "new_bridge"),
     ("broker", "policy", "device"),
+    ("leaked", "release"),
 )
 SITE = """
 depin-id network new net --name quiet-city
@@ -41,6 +42,8 @@ depin-id sign dev --network net/card.cbor --in readings.csv -o first.cbor
 depin-verify ingest agg first.cbor
 depin-verify receipt agg --index 3 -o old.receipt
 printf '[time]\\nmax_age_s = 1000\\n' > better.toml
+printf 'covers = ["tpm2"]\\n[[revoked]]\\nkey = "%064d"\\n' 7 > leaked.toml
+printf '[[model]]\\nname = "station"\\nformats = ["tpm2"]\\n' > models.toml
 depin-bridge init gw --network net/card.cbor --name roof --url mqtts://broker.example:8883
 """
 

@@ -1,7 +1,8 @@
 """Our commands for shell sessions, each in a process of its own that need not import everything.
 
-A parent has imported the programs once and forks for each command, with the caller's folder and
-standard streams. The session of a document has dozens of commands; most of their time is imports.
+A parent has imported the programs once and forks for each command, with the caller's folder,
+environment and standard streams. The session of a document has dozens of commands; most of their
+time is imports.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ _CLIENT = """
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as to:
     to.connect(sys.argv[1])
-    request = json.dumps([os.getcwd(), sys.argv[2:]]).encode()
-    socket.send_fds(to, [request], [0, 1, 2])
+    request = json.dumps([os.getcwd(), dict(os.environ), sys.argv[2:]]).encode()
+    socket.send_fds(to, [request[:1]], [0, 1, 2])
+    to.sendall(request[1:])
+    to.shutdown(socket.SHUT_WR)
     sys.exit(int(to.recv(16) or b"70"))
 """
 
@@ -71,7 +74,9 @@ def _serve(path: str) -> None:
         print("ready", flush=True)
         while True:
             connection, _ = listener.accept()
-            data, handles, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+            data, handles, _, _ = socket.recv_fds(connection, 1, 3)
+            while more := connection.recv(1 << 16):
+                data += more
             child = os.fork()
             if child == 0:
                 os._exit(_command(json.loads(data), handles))
@@ -87,11 +92,13 @@ def _end_with_parent() -> None:
     os._exit(0)
 
 
-def _command(request: tuple[str, list[str]], handles: list[int]) -> int:
-    folder, (module, *arguments) = request
+def _command(request: tuple[str, dict[str, str], list[str]], handles: list[int]) -> int:
+    folder, environment, (module, *arguments) = request
     for number, handle in enumerate(handles):
         os.dup2(handle, number)
     os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
     code: object = 0
     try:
         import_module(module).main(arguments)

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from tests.conftest import LONG_FILES
 from tests.project.tree import ROOMS, ROOT, project
 
 HEAVY = {"numpy", "pyarrow", "paho-mqtt", "h3", "iotcore", "pandas", "pyserial"}
@@ -123,3 +124,8 @@ def test_make_without_a_target_lists_the_targets() -> None:
 def test_packages_that_tests_need_are_listed() -> None:
     listed = (ROOT / "ci" / "apt-packages.txt").read_text().split()
     assert {"mosquitto", "mosquitto-clients"} <= set(listed)
+
+
+def test_files_that_are_begun_first_are_there() -> None:
+    assert [name for name in LONG_FILES if not (ROOT / "tests" / name).is_file()] == []
+    assert "--no-loadscope-reorder" in (ROOT / "Makefile").read_text()

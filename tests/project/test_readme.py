@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typer.main import get_command
 
 from depin_id import read_enrolments
 from examples.software_tpm import SoftwareTpm, missing
+from tests.docs.warm import warm
 from tests.paths import vectors
 from tests.project.tree import ROOT, project
 
@@ -27,16 +29,23 @@ ENVIRONMENT = os.environ | {
     "PYTHON": sys.executable,
     "NO_COLOR": "1",
 }
+# Each command a program that starts from nothing, as its reader starts it.
+COLD = "".join(
+    f'{name}() {{ "$PYTHON" -m {target.partition(":")[0]} "$@"; }}\n'
+    for name, target in project()["project"]["scripts"].items()
+)
 
 
-def _bash(script: str, folder: Path) -> str:
+@pytest.fixture(scope="module")
+def commands() -> Iterator[str]:
+    with warm() as functions:
+        yield functions
+
+
+def _bash(script: str, folder: Path, commands: str = COLD) -> str:
     """Run a session with the console scripts of this source tree; gives what it printed."""
-    commands = "".join(
-        f'{name}() {{ "$PYTHON" -m {target.partition(":")[0]} "$@"; }}\n'
-        for name, target in project()["project"]["scripts"].items()
-    )
-    commands += 'python() { "$PYTHON" "$@"; }\n'
-    return _run(["bash", "-c", f"set -euo pipefail\n{commands}{script}"], folder)
+    script = f'set -euo pipefail\n{commands}python() {{ "$PYTHON" "$@"; }}\n{script}'
+    return _run(["bash", "-c", script], folder)
 
 
 def _python(name: str, folder: Path) -> str:
@@ -53,10 +62,10 @@ def _run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def test_the_session_runs_and_ends_in_a_checked_receipt(tmp_path: Path) -> None:
+def test_the_session_runs_and_ends_in_a_checked_receipt(tmp_path: Path, commands: str) -> None:
     language, session = BLOCKS["session"]
     assert language == "sh"
-    shown = _bash(session, tmp_path)
+    shown = _bash(session, tmp_path, commands)
     assert "signature: valid" in shown
     assert re.search(r"^ok +True$", shown, re.MULTILINE), "the audit"
     assert re.search(r"^accepted +1$", shown, re.MULTILINE)
@@ -108,10 +117,12 @@ def test_it_names_the_two_commands_and_every_program() -> None:
         assert f"`{program} " in README
 
 
-def test_manufacturer_owner_and_aggregator_walk_the_whole_way(tmp_path: Path) -> None:
+def test_manufacturer_owner_and_aggregator_walk_the_whole_way(
+    tmp_path: Path, commands: str
+) -> None:
     language, session = BLOCKS["identity"]
     assert language == "sh"
-    shown = _bash(session, tmp_path)
+    shown = _bash(session, tmp_path, commands)
     assert re.search(r"^parked +accepted 1,", shown, re.MULTILINE), "what came before the enrolment"
     assert re.search(r"^voucher +owner$", shown, re.MULTILINE)
     assert re.search(r"^accepted +0$", shown, re.MULTILINE), "nobody knew the device"
@@ -122,13 +133,15 @@ def test_manufacturer_owner_and_aggregator_walk_the_whole_way(tmp_path: Path) ->
     assert re.search(r"^histories +checked 2, unchecked 0$", shown, re.MULTILINE)
 
 
-def test_a_station_proves_what_it_is_and_a_stolen_one_loses_what_it_said(tmp_path: Path) -> None:
+def test_a_station_proves_what_it_is_and_a_stolen_one_loses_what_it_said(
+    tmp_path: Path, commands: str
+) -> None:
     if lacking := missing():
         pytest.skip(f"not installed: {', '.join(lacking)}")
     language, session = BLOCKS["attestation"]
     assert language == "sh"
     try:
-        shown = _bash(session, tmp_path)
+        shown = _bash(session, tmp_path, commands)
     finally:
         SoftwareTpm(tmp_path / "tpm").stop()
     assert re.search(r"^indeterminate +attestation.required 1$", shown, re.MULTILINE), "it waits"

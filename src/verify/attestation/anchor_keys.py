@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from depin_id import base64url, strict_json
 from depin_id.errors import AttestationError, DepinError
 from depin_id.keys import PublicKey, admit
+from verify.attestation.public_keys import admitted, spki_bytes
 from verify.attestation.x509path import MAX_CERTIFICATE
 from verify.attestation.x509signatures import MAX_RSA, MIN_RSA
 
@@ -63,16 +64,9 @@ def read_keys(data: bytes) -> list[Key]:
     if data[:1] == b"\x30":
         return [_der(data)]
     try:
-        return [(spki_of_key(PublicKey.from_cose_key(data)), b"")]
+        return [(spki_bytes(PublicKey.from_cose_key(data)), b"")]
     except DepinError as error:
         _refuse(f"it is no PEM, DER, JWK or COSE_Key: {error.message}")
-
-
-def spki_of_key(key: PublicKey) -> bytes:
-    """The SubjectPublicKeyInfo of an admitted key, DER."""
-    if key.curve == "ed25519":
-        return _encoded(ed25519.Ed25519PublicKey.from_public_bytes(key.raw))
-    return _encoded(ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), key.raw))
 
 
 def admit_spki(spki: bytes) -> bytes:
@@ -137,7 +131,7 @@ def _jwk(data: bytes) -> bytes:
         if not isinstance(jwk, dict) or "d" in jwk:
             _refuse("a JWK with a private part, or no JWK")
         if jwk.get("kty") == "OKP" and jwk.get("crv") == "Ed25519":
-            return spki_of_key(admit("ed25519", base64url.decode(jwk["x"])))
+            return spki_bytes(admit("ed25519", base64url.decode(jwk["x"])))
         curve = _JWK_CURVES.get(jwk.get("crv", ""))
         if jwk.get("kty") != "EC" or curve is None:
             _refuse("a JWK of another kind than EC or Ed25519")
@@ -153,12 +147,11 @@ def _jwk(data: bytes) -> bytes:
 
 def _admit(key: PublicKeyTypes) -> bytes:
     if isinstance(key, ed25519.Ed25519PublicKey):
-        _admitted("ed25519", key.public_bytes_raw())
+        _admitted(key)
     elif isinstance(key, ec.EllipticCurvePublicKey):
         if key.curve.name not in _CURVES:
             _refuse(f"a key on {key.curve.name}")
-        if key.curve.name == "secp256r1":
-            _admitted("p256", key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
+        _admitted(key)
     elif isinstance(key, rsa.RSAPublicKey):
         if not MIN_RSA <= key.key_size <= MAX_RSA:
             _refuse(f"an RSA key of {key.key_size} bits; {MIN_RSA} to {MAX_RSA} are taken")
@@ -167,9 +160,9 @@ def _admit(key: PublicKeyTypes) -> bytes:
     return _encoded(key)
 
 
-def _admitted(curve: str, raw: bytes) -> None:
+def _admitted(key: PublicKeyTypes) -> None:
     try:
-        admit("p256" if curve == "p256" else "ed25519", raw)
+        admitted(key)
     except DepinError as error:
         _refuse(error.message)
 

@@ -15,14 +15,13 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from depin_id import cbor
 from depin_id.errors import DepinError
 from depin_id.keys import P256_ORDER, PublicKey
 from verify.attestation import foreign_cose
 from verify.attestation.foreign_cose import CoseMessage, CoseRules, VerifyKey
-from verify.attestation.identifiers import key_identifier
+from verify.attestation.identifiers import key_identifier, spki_of
 from verify.attestation.materials import Anchor, Anchors, Model
 from verify.attestation.model import MAX_EVIDENCE, BoundKey, Expected, HardwareRoot, VerifiedClaims
 from verify.attestation.public_keys import device_key
@@ -207,8 +206,7 @@ def _key(value: Any, steps: Steps) -> OwnerKey:
     with steps.typed("fdo.key"), supported(steps, "fdo.key"):
         kind, form, body = _array(value, 3)
         if form == _CHAIN:
-            first = x509.load_der_x509_certificate(_bytes(_list(body, 8)[0], 16_384))
-            spki = first.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            spki = spki_of(x509.load_der_x509_certificate(_bytes(_list(body, 8)[0], 16_384)))
         else:
             spki = _bytes(body, 2048)
     steps.require(form in (_SPKI, _CHAIN), "fdo.key", "algorithm", "an SPKI or a chain")

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Final, NoReturn
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from depin_id import strict_json
@@ -164,8 +165,12 @@ def check_crl(entry: CrlEntry) -> x509.CertificateRevocationList:
     if algorithm is not None and algorithm.name in ("md5", "sha1"):
         _refuse(f"a CRL signed over {algorithm.name}")
     try:
-        bound = is_bound(entry.data, crl.tbs_certlist_bytes, crl.signature)
-        valid = bound and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
+        key = issuer.public_key()
+        valid = (
+            isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey)
+            and is_bound(entry.data, crl.tbs_certlist_bytes, crl.signature)
+            and crl.is_signature_valid(key)
+        )
     except UNREADABLE:
         valid = False
     if not valid:
