@@ -38,3 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first, as far as the command says ``--no-loadscope-reorder``."""
     rank = {name: number for number, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: rank.get("/".join(item.path.parts[-2:]), len(rank)))
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Keys are made anew in each process: bytes in a name would give each worker other tests."""
+    return argname if isinstance(val, bytes | str) and len(val) > 24 else None

@@ -27,6 +27,7 @@ from verify.attestation.x509path import (
     verify_path,
     verify_strict,
 )
+from verify.attestation.x509signatures import _verify_signature
 
 CRITICAL = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
 KEYS = [new_key() for _ in range(5)]
@@ -288,3 +289,33 @@ def test_a_chain_that_is_its_anchor_alone() -> None:
             _run(der, [Anchor("x", "leaf", spki, der[0])], strict=strict, rules=None)
     with pytest.raises(AttestationError):
         _run(der, [Anchor("x", "leaf", spki)], strict=False, rules=None)
+
+
+def test_an_extension_that_is_there_twice_is_refused() -> None:
+    twin = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.5"), b"\x05\x00")
+    chain = _chain(Made("leaf", more=((CRITICAL, False), (twin, False))), ROOT)
+    assert read_certificates(chain, "x", Steps())
+    twice = chain[0].replace(b"\x06\x03\x2a\x03\x05", b"\x06\x03\x2a\x03\x04")
+    assert twice != chain[0]
+    with pytest.raises(AttestationError):
+        read_certificates([twice], "x", Steps())
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_an_authority_whose_key_is_too_small(strict: bool) -> None:
+    small = rsa.RSAPublicNumbers(65537, (1 << 1023) + 1).public_key()
+    assert _refused(LEAF, Made("middle", public=small), ROOT, strict=strict) in (
+        "x.signature",
+        "x.algorithm",
+    )
+
+
+def test_certificates_of_anybody_are_not_kept_as_good() -> None:
+    before = _verify_signature.cache_info().currsize
+    for _ in range(20):
+        stranger = Made("middle", key=new_key())
+        chain = [*_chain(LEAF, stranger), *_chain(LEAF, MIDDLE, ROOT)[1:]]
+        with pytest.raises(AttestationError):
+            _run(chain, [_anchor(LEAF, MIDDLE, ROOT)], strict=False, rules=None)
+    # Only that of the one authority which the root has signed.
+    assert _verify_signature.cache_info().currsize <= before + 1
