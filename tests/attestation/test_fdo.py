@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from depin_id import cbor
-from depin_id.errors import AttestationError
+from depin_id.errors import AttestationError, EncodingError
 from depin_id.keys import P256_ORDER, SoftwareSigner
 from tests.attestation.ca import NOW, extended_by
 from tests.attestation.idevids import CHALLENGE, SIGNER
@@ -316,3 +316,17 @@ def test_no_byte_can_change() -> None:
         if case.run(changed).claims is not None:
             left.append(offset)
     assert left == []
+
+
+def test_transfers_inside_a_voucher_are_read_alike_by_both_readers() -> None:
+    whole = voucher()
+    assert cbor.decode(whole) == cbor.decode_strict(whole)
+    for depth in range(8):
+        nested = b"\x81" + b"\xd2\x81" * 3 + b"\x00"
+        found = []
+        for read in (cbor.decode, cbor.decode_strict):
+            try:
+                found.append(read(nested, max_depth=depth))
+            except EncodingError as error:
+                found.append(error.code)
+        assert found[0] == found[1], "a tag is a level for both"
