@@ -89,7 +89,7 @@ class Station:
     def attest(self) -> str:
         """Challenge, credential, evidence, result; gives the level."""
         key = self.device.public_key
-        with TpmAttester(self.device.directory, ek_chain=[self._issuer]) as attester:
+        with TpmAttester(ek_chain=[self._issuer]) as attester:
             request = write_statement(ACTIVATE, attester.request(key.thumbprint))
             secret = attester.activate(self.ask(request))
             asked = self.ask(write_statement(CHALLENGE, key.thumbprint))
