@@ -14,6 +14,7 @@ LONG_FILES: Final = (
     "endtoend/test_real_data.py",
     "project/test_wheel.py",
     "faults/test_network.py",
+    "verify/test_cli.py",
     "webvh/test_differential.py",
     "faults/test_disk.py",
     "faults/test_torn.py",
