@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from depin_id.errors import ConfigError
 from depin_id.testing import NOW
 from tests.results.attesting import AttestingNet, issuer, maker, material
 from tests.results.test_ground import at, checked
 from verify.attestation.bundles import bundle_revocations
+from verify.attestation.materials import RevocationSnapshot
 from verify.attestation.revocation_lists import CrlEntry
 
 
@@ -57,3 +61,17 @@ def test_an_anchor_that_brings_a_list_into_force_takes_back_too(tmp_path: Path) 
         material(net, "anchors", "issuer", bundle_anchors([issuer().anchor("idevid")]))
         assert net.codes(device, device.next(at(2))) == ["accepted"]
         checked(net)
+
+
+def test_a_list_gives_way_to_none_that_is_older(tmp_path: Path) -> None:
+    with AttestingNet(tmp_path) as net:
+        newest = RevocationSnapshot(frozenset({"idevid"}), {"cert:idevid:4d": "stolen"}, net.now_ms)
+        older = replace(newest, revoked={}, taken=net.now_ms - 1)
+        material(net, "revocations", "list", bundle_revocations([newest]))
+        with pytest.raises(ConfigError) as caught:
+            material(net, "revocations", "list", bundle_revocations([older]))
+        assert caught.value.code == "material.older"
+        device = net.chip()
+        assert net.attest(device, serial=77)["reasons"] == ["attestation.revoked"]
+        material(net, "revocations", "list", bundle_revocations([replace(older, taken=net.now_ms)]))
+        assert net.attest(device, serial=77)["reasons"] == []

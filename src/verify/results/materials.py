@@ -73,9 +73,25 @@ def check_material(fold: Fold, entry: MaterialTaken) -> None:
     if len(entry.data) > MAX_BUNDLE or sum(key.what == entry.what for key in others) >= MAX_PARTS:
         raise ConfigError("material.many", f"too large, or more than {MAX_PARTS} {entry.what}")
     check_bundle(entry.what, entry.data)
+    before = held.get(Key(entry.what, entry.name))
+    if entry.what == "revocations" and before is not None:
+        _check_newer(before, entry)
     # Parts that are good alone may not be together (one signed by what another one vouches for).
     others[Key(entry.what, entry.name)] = entry.data
     materials_from(tuple((*key, data) for key, data in sorted(others.items())), max_age_ms=0)
+
+
+def _check_newer(before: bytes, entry: MaterialTaken) -> None:
+    """A list takes the place of one that is no newer: an old one would let what it lacks pass."""
+    old, new = (
+        max(row["taken"] for row in describe(entry.what, data)) for data in (before, entry.data)
+    )
+    if new < old:
+        raise ConfigError(
+            "material.older",
+            f"the list is of {new}, and that which it would replace of {old} (ms since 1970)",
+            hint="fetch the newest list; another name keeps both",
+        )
 
 
 def add(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +114,10 @@ def add(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remove(aggregator: Aggregator, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The operation ``material-remove``: ``what``, ``name``. What was revoked stays revoked."""
+    """The operation ``material-remove``: ``what``, ``name``.
+
+    What a list has taken back stays so; new evidence is judged without it.
+    """
     entry = MaterialTaken(text(request, "what"), text(request, "name"), b"")
     check_material(aggregator.fold, entry)
     index = aggregator.administer([entry])
