@@ -74,6 +74,7 @@ class Tiny:
             root=HardwareRoot(id=hashlib.sha256(spki).digest(), unique=True, assurance="tee"),
             identifiers=frozenset((key_identifier(spki), serial_identifier(NAME, SERIAL))),
             anchors=(anchor.digest,),
+            device_ids={"implementation": "aa"},
             measurements=(Measurement(name="BL", digest=parsed[2]),),
             measures=True,
             secure=True,

@@ -117,6 +117,6 @@ def handler_for(media_type: str) -> EvidenceHandler[Any]:
         raise AttestationError(
             "attestation.format",
             f"no format of evidence is called {media_type[:100]!r}",
-            hint="`depin-verify evidence --help` says which formats there are",
+            hint="the help of `depin-verify evidence` says which formats there are",
         )
     return found
