@@ -104,6 +104,10 @@ class _Case:
             claims = self._verified()
         except AttestationError as error:
             self.reasons.add(error.code)
+            taken = self.steps.taken
+            if not taken or taken[-1].passed:
+                # What a format refuses without a step of its own has one all the same.
+                taken.append(Step("evidence.refused", False, error.message[:200]))
             vector = TrustVector(instance_identity=ar4si.CRYPTO_FAILED)
             return self._appraisal(None, vector, "D1", self.at)
         vector = self._vector(claims)
