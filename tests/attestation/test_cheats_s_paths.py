@@ -11,12 +11,12 @@ from functools import cache
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from depin_id.errors import AttestationError
-from tests.attestation.ca import NOW, PrivateKey, new_key
+from tests.attestation.ca import NOW, Authority, PrivateKey, new_key
 from verify.attestation import Anchor
 from verify.attestation.identifiers import key_identifier, spki_of
 from verify.attestation.steps import Steps
@@ -319,3 +319,18 @@ def test_certificates_of_anybody_are_not_kept_as_good() -> None:
             _run(chain, [_anchor(LEAF, MIDDLE, ROOT)], strict=False, rules=None)
     # Only that of the one authority which the root has signed.
     assert _verify_signature.cache_info().currsize <= before + 1
+
+
+def test_an_authority_whose_key_is_of_small_order_signs_nothing() -> None:
+    """Under such a key one signature fits every certificate: law 2 admits no such key."""
+    root = Authority("root")
+    weak = ed25519.Ed25519PublicKey.from_public_bytes(b"\x01" + bytes(31))
+    (middle,) = root.issue("middle", weak, ca=True)
+    forged = b"\x01" + bytes(63)
+    weak.verify(forged, b"whatever")
+    named = Authority("middle", ed25519.Ed25519PrivateKey.generate())
+    (leaf,) = named.issue("leaf", new_key().public_key())
+    chain = [leaf[:-64] + forged, middle]
+    with pytest.raises(AttestationError) as caught:
+        _run(chain, [root.anchor("x")], strict=False, rules=None)
+    assert caught.value.code == "attestation.signature"

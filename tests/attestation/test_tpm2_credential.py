@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -188,16 +189,16 @@ def test_evidence_is_read_as_it_was_written() -> None:
     ],
 )
 def test_evidence_of_another_form(changes: dict[str, object]) -> None:
-    members: dict[str, object] = {
+    members: dict[str, Any] = {
         "quote": b"q",
         "quote_signature": b"s",
         "ak_public": b"a",
         "ek_chain": [b"c"],
         "pcrs": {0: bytes(32)},
     }
-    assert Tpm2Evidence(**members).encode()  # type: ignore[arg-type]
+    assert Tpm2Evidence(**members).encode()
     with pytest.raises(AttestationError) as refused:
-        Tpm2Evidence(**{**members, **changes})  # type: ignore[arg-type]
+        Tpm2Evidence(**{**members, **changes})
     assert refused.value.code == "attestation.malformed"
 
 

@@ -33,6 +33,7 @@ from verify.attestation.foreign_cose import (
 from verify.attestation.identifiers import certificate_identifiers, key_identifier, spki_of
 from verify.attestation.materials import Anchor, Anchors, Model
 from verify.attestation.model import BoundKey, Expected, HardwareRoot, Measurement, VerifiedClaims
+from verify.attestation.public_keys import admitted
 from verify.attestation.steps import Steps
 from verify.attestation.x509path import PathRules, read_certificates, verify_path
 
@@ -366,6 +367,7 @@ def _signer_of_chain(parsed: EatToken, anchors: Anchors, at: int, steps: Steps) 
     spki = spki_of(certificates[0])
     with steps.typed("eat.x5chain", "algorithm"):
         key = load_key(spki)
+        admitted(key)
     good = parsed.message.verifies(key)
     steps.require(good, "eat.signature", "signature", path.anchor.name)
     return _Signer(path.anchor, spki, certificates, path.not_after)

@@ -12,6 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from depin_id.errors import KeyRefused
+from verify.attestation.public_keys import admitted
+
 HASHES: Final = (SHA256, SHA384, SHA512)
 MIN_RSA, MAX_RSA = 2048, 8192
 _MAX_EXPONENT: Final = 1 << 32
@@ -23,9 +26,14 @@ def authority_key(spki: bytes) -> PublicKeyTypes:
     """Authorities sign for many devices: their keys are read once, and quicker when used again.
 
     Raises ValueError or UnsupportedAlgorithm for those that may not sign certificates: of another
-    kind or curve, too weak, or so large that nobody should have to calculate with them.
+    kind or curve, not admitted (of small order, or published), too weak, or so large that nobody
+    should have to calculate with them.
     """
     key = load_der_public_key(spki)
+    try:
+        admitted(key)
+    except KeyRefused as error:
+        raise ValueError(error.message) from None
     good = isinstance(key, ed25519.Ed25519PublicKey)
     if isinstance(key, ec.EllipticCurvePublicKey):
         good = isinstance(key.curve, _CURVES)
