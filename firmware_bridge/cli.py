@@ -64,7 +64,8 @@ path = "drop"
 # name = "devices"
 # url = "mqtt://127.0.0.1:1883"
 # topic = "site/envelopes/+"
-# level = "G1"               # only when this broker authenticates its devices
+# level = "G1"               # with devices: how this broker authenticates them
+# devices = "mtls"
 
 # Sensors that cannot sign: this gateway signs for them as <gateway DID>#name.
 # [[source]]

@@ -15,7 +15,7 @@ from depin_id.durable import read_file
 from depin_id.errors import ConfigError, DepinError
 from depin_id.keys import PublicKey
 from depin_id.network import NetworkCard, load_card
-from firmware_bridge.gateway import Behalf, GatewayLimits
+from firmware_bridge.items import Behalf, GatewayLimits
 from firmware_bridge.options import MqttOptions
 from firmware_bridge.signing import Level
 from firmware_bridge.sources.base import (
@@ -169,7 +169,7 @@ def load_config(path: str | Path) -> BridgeConfig:
 
     Raises:
         ConfigError: ``config.file``, ``config.toml``, ``config.invalid``, ``config.kind``,
-            ``config.plugin``.
+            ``config.level``, ``config.plugin``.
     """
     path = Path(path)
     text = read_text(path, limit=MAX_CONFIG)
@@ -194,6 +194,14 @@ def _sources(parts: list[dict[str, Any]], path: Path) -> tuple[ConfiguredSource,
             )
         options = _checked(known[kind].options, part, path, f"source[{index}].")
         name = options.name or f"{kind}-{index}"
+        why_not = options.unauthenticated() if options.level == "G1" else None
+        if why_not is not None:
+            raise ConfigError(
+                "config.level",
+                f"{path}: source[{index}].level: G1 says that the source was authenticated, and "
+                f"{why_not}",
+                hint='leave it at "G0", or say how the source is authenticated',
+            )
         if any(name == other.name for other in found):
             raise ConfigError("config.invalid", f"{path}: source[{index}].name: {name!r} is taken")
         found.append(ConfiguredSource(name, kind, options.level, options, known[kind]))

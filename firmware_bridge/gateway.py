@@ -15,11 +15,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from depin_id.claims import MAX_SECONDS, Link, Place, check_foreign, check_subject
+from depin_id.claims import MAX_SECONDS, Link, check_subject
 from depin_id.envelope import MAX_BUNDLE
 from depin_id.errors import DepinError, EncodingError, StateError
 from depin_id.readings import Reading
 from firmware_bridge.carrying import Carrier
+from firmware_bridge.items import (
+    Behalf,
+    GatewayCounts,
+    GatewayLimits,
+    Item,
+    NativeEnvelope,
+    SensorReadings,
+)
 from firmware_bridge.signing import Level, SigningDevice, own_identity
 from firmware_bridge.spool import Spool
 
@@ -27,72 +35,6 @@ log = logging.getLogger("depin_bridge.gateway")
 
 _DRAIN = 256
 _FULL_WAIT = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class NativeEnvelope:
-    """An envelope somebody else signed: bytes, when they came (s since 1970), and how."""
-
-    data: bytes
-    received_at: int
-    link: Link | None = None
-    place: Place | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SensorReadings:
-    """Readings of a sensor that cannot sign; ``sensor`` becomes the subject ``#sensor``."""
-
-    sensor: str
-    readings: tuple[Reading, ...]
-
-
-Item = NativeEnvelope | SensorReadings
-
-
-@dataclass(frozen=True, slots=True)
-class Behalf:
-    """On whose behalf a source's sensors are signed for: they become ``<DID>#sensor``.
-
-    Attributes:
-        did: whose the sensors are. capability: id of what lets this gateway sign, 16 bytes.
-    """
-
-    did: str
-    capability: bytes
-
-    def subject(self, sensor: str) -> str:
-        """The subject of a sensor. Raises EnvelopeError."""
-        return check_foreign(f"{self.did}#{sensor}")
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayLimits:
-    """Bounds of the gateway.
-
-    Attributes:
-        batch_count: readings a sensor's pack is sealed with at the latest.
-        batch_age: seconds a reading waits for others at the most.
-        max_sensors: sensors signed for; what others say is refused.
-        queue: messages that wait to be signed; then sources are held back.
-        max_unanswered: unanswered messages (QoS 1) in unsealed packs; then packs are sealed early,
-            because brokers hand out only a few messages (20) without an answer.
-    """
-
-    batch_count: int = 60
-    batch_age: float = 10.0
-    max_sensors: int = 256
-    queue: int = 1000
-    max_unanswered: int = 16
-
-
-@dataclass
-class GatewayCounts:
-    """What became of input: items taken, envelopes spooled, refusals by (source, code)."""
-
-    taken: collections.Counter[str] = field(default_factory=collections.Counter)
-    spooled: int = 0
-    refused: collections.Counter[tuple[str, str]] = field(default_factory=collections.Counter)
 
 
 class _Receipt:
@@ -119,6 +61,7 @@ class _Batch:
     source: str
     deadline: float
     behalf: Behalf | None = None
+    link: Link | None = None
     readings: list[Reading] = field(default_factory=list)
     receipts: list[_Receipt] = field(default_factory=list)
 
@@ -317,13 +260,17 @@ class Gateway:
             # Two inputs under one name would be one stream of two sensors.
             raise EncodingError("sensor.taken", f"{item.sensor!r} belongs to the source {owner}")
         key = (item.sensor, emitter.level)
+        if item.link is not None:
+            # Said of one message: it seals what waits, and then a pack of its own.
+            self._seal(lambda other: other is self._batches.get(key))
         batch = self._batches.get(key)
         if batch is None:
             deadline = self._monotonic() + self.limits.batch_age
-            batch = self._batches[key] = _Batch(emitter.source, deadline, emitter.behalf)
+            batch = _Batch(emitter.source, deadline, emitter.behalf, item.link)
+            self._batches[key] = batch
         batch.readings.extend(item.readings)
         batch.receipts.append(receipt)
-        if len(batch.readings) >= self.limits.batch_count:
+        if item.link is not None or len(batch.readings) >= self.limits.batch_count:
             self._seal(lambda other: other is batch)
 
     def _seal(self, due: Callable[[_Batch], bool]) -> None:
@@ -341,6 +288,7 @@ class Gateway:
                 network=self._network,
                 subject=f"#{sensor}" if behalf is None else behalf.subject(sensor),
                 level=level,
+                link=batch.link,
                 capability=None if behalf is None else behalf.capability,
             )
         except StateError:

@@ -40,6 +40,7 @@ class SigningDevice(Protocol):
         capability: bytes | None = None,
         clock: int | None = 1,
         level: Level | None = None,
+        link: Link | None = None,
     ) -> bytes:
         """One signed pack; for a subject of somebody else's under a capability."""
 

@@ -83,6 +83,10 @@ class SourceOptions(Strict):
             raise ValueError("subject and capability stand together")
         return self
 
+    def unauthenticated(self) -> str | None:
+        """Why it is not known who sent the input (law 5), or None: only then it may be ``G1``."""
+        return f"a source of kind {self.kind} knows nothing of who sent its input"
+
 
 class ReadingOptions(Strict):
     """One ``[[source.reading]]``."""
@@ -106,10 +110,31 @@ class BrokerOptions(SourceOptions):
     key: FilePath | None = None
     username: str | None = None
     password_file: FilePath | None = None
+    devices: Literal["mtls", "password"] | None = None
+    """How this broker authenticates its sensors, each on its own topic; with neither, ``G0``."""
+
+    def unauthenticated(self) -> str | None:
+        """See :class:`SourceOptions`."""
+        if self.devices is None:
+            return "it does not say how the broker authenticates its sensors (devices)"
+        return self.unprotected()
+
+    def unprotected(self) -> str | None:
+        """Why others could put words into this broker's mouth, or None."""
+        return unprotected(self.url)
 
     def options(self, context: Context) -> MqttOptions:
         """The broker's address and credentials. Raises ConfigError."""
         return broker(self, context.path)
+
+
+def unprotected(url: str) -> str | None:
+    """Why what comes from an address cannot be believed: no TLS, and not on this machine."""
+    try:
+        exposed = MqttOptions.from_url(url).exposed
+    except ConfigError:
+        return None  # said, and better, where the address is used
+    return "the way from the broker has no TLS (mqtts://)" if exposed else None
 
 
 class Credentials(Protocol):

@@ -15,7 +15,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from depin_id.errors import ConfigError, ReadingError, TransportError
-from firmware_bridge.gateway import Emitter, SensorReadings
+from firmware_bridge.gateway import Emitter
+from firmware_bridge.items import SensorReadings
 from firmware_bridge.mapping import sensor_name
 from firmware_bridge.sources.base import (
     Context,

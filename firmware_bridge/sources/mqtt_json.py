@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from depin_id.errors import ConfigError, ReadingError
-from firmware_bridge.gateway import Emitter, SensorReadings
+from firmware_bridge.gateway import Emitter
+from firmware_bridge.items import SensorReadings
 from firmware_bridge.mapping import TopicPattern, sensor_name
 from firmware_bridge.mqtt import Message
 from firmware_bridge.sources.base import (

@@ -12,7 +12,8 @@ from depin_id.envelope import MAX_BUNDLE, split_bundle
 from depin_id.errors import EncodingError, TransportError
 from depin_id.network import topics
 from depin_id.statements import is_statement
-from firmware_bridge.gateway import Emitter, NativeEnvelope
+from firmware_bridge.gateway import Emitter
+from firmware_bridge.items import NativeEnvelope
 from firmware_bridge.mapping import TopicPattern
 from firmware_bridge.mqtt import Message
 from firmware_bridge.sources.base import BrokerOptions, Context, FilePath, Kind, SourceOptions

@@ -24,7 +24,8 @@ from depin_id.envelope import KIND_GATEWAY, bundle, open_gateway_payload, parse_
 from depin_id.readings import reading
 from depin_id.senml import decode_pack
 from firmware_bridge import Spool
-from firmware_bridge.gateway import Gateway, GatewayLimits, NativeEnvelope, SensorReadings
+from firmware_bridge.gateway import Gateway
+from firmware_bridge.items import GatewayLimits, NativeEnvelope, SensorReadings
 from tests.bridge.world import Aggregator, Net, until
 from tests.brokers import mosquitto
 
@@ -272,7 +273,7 @@ def test_all_kinds_together_and_a_clean_end(tmp_path: Path, net: Net, device: De
             tmp_path, net, broker.port,
             f'[[source]]\nkind = "native_files"\nname = "drop"\npath = "drop"\nevery = 0.05\n'
             f'[[source]]\nkind = "mqtt_json"\nname = "json"\ntopic = "tele/{{sensor}}/S"\n{url}'
-            f'level = "G1"\n{mapping}',
+            f'level = "G1"\ndevices = "mtls"\n{mapping}',
             batch_age=0.1,
         )  # fmt: skip
         natives = [sign(device, net, n) for n in range(5)]

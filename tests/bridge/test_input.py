@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from depin_id.errors import ConfigError, DepinError, ReadingError
 from depin_id.senml import Decimal64
 from firmware_bridge import mapping, strict_json
-from firmware_bridge.gateway import SensorReadings
+from firmware_bridge.items import SensorReadings
 from firmware_bridge.sources.base import Context, kinds
 from firmware_bridge.sources.lines import Lines, LinesOptions, LineSplitter
 from firmware_bridge.sources.mqtt_json import MqttJson, MqttJsonOptions

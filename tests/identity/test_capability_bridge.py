@@ -13,7 +13,8 @@ from depin_id.readings import reading
 from depin_id.testing import NOW
 from firmware_bridge import Spool
 from firmware_bridge.config import load_config
-from firmware_bridge.gateway import Behalf, Gateway, SensorReadings
+from firmware_bridge.gateway import Gateway
+from firmware_bridge.items import Behalf, SensorReadings
 from tests.identity.delegated import OTHER, OWNER, OWNER_DID, SIGN_FOR, done, shown, signer, sound
 from tests.identity.factory import Plant
 from verify.entries import Enrolled

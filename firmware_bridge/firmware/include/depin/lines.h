@@ -1,0 +1,44 @@
+/* The device's end of a serial line to a bridge or a provisioning station (docs/device-lines.md).
+ *
+ * Optional. Bytes come in one by one; answers go out through `write`. What the lines ask for is done
+ * by callbacks, so that a maker decides what his device lets others do, and until when.
+ */
+#ifndef DEPIN_LINES_H
+#define DEPIN_LINES_H
+
+#include "depin.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct depin_lines depin_lines;
+
+struct depin_lines {
+    char *buffer;    /* of one line in, with its end */
+    size_t capacity;
+    size_t used;
+    uint8_t skipping; /* private: an overlong line is given up to its end */
+    void (*write)(void *context, const char *text, size_t size);
+    /* A whole line whose checksum held: its verb, and its arguments split at spaces. */
+    void (*handle)(void *context, depin_lines *lines, const char *verb, char **arguments,
+                   size_t count);
+    void *context;
+};
+
+/* Feed one byte that came in. */
+void depin_lines_feed(depin_lines *lines, char byte);
+
+/* Write a line: verb, then texts separated by spaces (NULL ends the list), checksum, end. */
+void depin_lines_say(depin_lines *lines, const char *verb, const char *const *texts);
+
+/* Write a line with bytes in hexadecimal as its only argument. */
+void depin_lines_send(depin_lines *lines, const char *verb, depin_bytes bytes);
+
+/* Hexadecimal text to bytes, in place; gives how many, or -1. */
+long depin_lines_bytes(char *text);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
