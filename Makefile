@@ -8,8 +8,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_TOOLS := pip-tools==7.6.2
 LOCK := build/lock
-# Test processes: one for each core, four at most.
+# Processes: one for each core, four at most; one more for tests, which often wait for others.
 JOBS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((n > 4 ? 4 : n)))
+WORKERS := $(shell echo $$(($(JOBS) + 1)))
 TYPED := src/depin_id src/verify firmware_bridge examples bench tests
 
 .PHONY: help env apt lint format types unit test demo lock clean
@@ -35,15 +36,14 @@ types: env ## mypy --strict
 	$(BIN)/mypy --strict $(TYPED)
 
 unit: env apt ## pytest, with ARGS="..." for a selection
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -q --durations=15 \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q --durations=15 \
 		-p no:cacheprovider $(ARGS)
 
 test: ## everything the build machine checks
 	@$(MAKE) --no-print-directory env
 	@$(MAKE) --no-print-directory apt
 	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory types
-	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory -j 2 types unit
 	@$(MAKE) --no-print-directory fuzz TARGETS=all SECONDS=30
 
 demo: env ## a small network on this machine; DATA=folder replays a recording

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 import pytest
@@ -22,6 +23,10 @@ LONG_FILES: Final = (
     "simulate/test_simulate.py",
     "docs/test_runbooks.py",
 )
+
+# Tests that call make are not part of the make that may have called them.
+for _name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+    os.environ.pop(_name, None)
 
 # Machines that run these tests are shared: time says nothing about correctness.
 settings.register_profile(

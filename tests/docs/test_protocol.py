@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -147,29 +148,36 @@ def _commands() -> list[tuple[str, list[str]]]:
     return [(tool, rest.split()) for tool, rest in calls] + _advised()
 
 
+@cache
+def _parsed() -> tuple[ast.Module, ...]:
+    """Every module, parsed once for all who look through them."""
+    return tuple(ast.parse(path.read_text()) for room in ROOMS for path in modules(room))
+
+
+@cache
+def _advice() -> tuple[tuple[str, str], ...]:
+    found: list[tuple[str, str]] = []
+    for node in (node for tree in _parsed() for node in ast.walk(tree)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found += re.findall(r"(?<!`)`(depin-(?:id|bridge|verify)) ([^`]*)`(?!`)", node.value)
+    return tuple(found)
+
+
 def _advised() -> list[tuple[str, list[str]]]:
     """Commands that the code's own texts advise, between backticks."""
-    found = []
-    for path in (path for room in ROOMS for path in modules(room)):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found += re.findall(
-                    r"(?<!`)`(depin-(?:id|bridge|verify)) ([^`]*)`(?!`)", node.value
-                )
-    return [(tool, rest.split()) for tool, rest in found]
+    return [(tool, rest.split()) for tool, rest in _advice()]
 
 
 def test_what_is_advised_says_of_which_program_it_is() -> None:
     """A bare `word` in a hint that looks like a command and is none sends people astray."""
     bare = set()
-    for path in (path for room in ROOMS for path in modules(room)):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call):
-                given = [*node.args, *(item.value for item in node.keywords)]
-                texts = [item.value for item in given if isinstance(item, ast.Constant)]
-                for text in texts:
-                    if isinstance(text, str):
-                        bare |= set(re.findall(r"(?<!`)`([a-z][^`]*)`(?!`)", text))
+    for node in (node for tree in _parsed() for node in ast.walk(tree)):
+        if isinstance(node, ast.Call):
+            given = [*node.args, *(item.value for item in node.keywords)]
+            texts = [item.value for item in given if isinstance(item, ast.Constant)]
+            for text in texts:
+                if isinstance(text, str):
+                    bare |= set(re.findall(r"(?<!`)`([a-z][^`]*)`(?!`)", text))
     assert {name for name in bare if not name.startswith("depin-")} <= {"remember"}
 
 
