@@ -225,10 +225,10 @@ def kinds() -> dict[str, Kind]:
     Raises:
         ConfigError: ``config.plugin``: a package's kind cannot be loaded.
     """
-    from firmware_bridge.sources import lines, mqtt_json, native, tasmota
+    from firmware_bridge.sources import esphome, homeassistant, lines, mqtt_json, native, tasmota
 
     found = {**native.KINDS, **mqtt_json.KINDS, **lines.KINDS}
-    found |= tasmota.KINDS
+    found |= {**tasmota.KINDS, **esphome.KINDS, **homeassistant.KINDS}
     for point in entry_points(group=GROUP):
         try:
             kind = point.load()
