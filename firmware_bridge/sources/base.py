@@ -225,9 +225,19 @@ def kinds() -> dict[str, Kind]:
     Raises:
         ConfigError: ``config.plugin``: a package's kind cannot be loaded.
     """
-    from firmware_bridge.sources import lines, mqtt_json, native
+    from firmware_bridge.sources import (
+        airrohr,
+        chirpstack,
+        lines,
+        mqtt_json,
+        native,
+        nmea,
+        sparkplug,
+        ttn,
+    )
 
     found = {**native.KINDS, **mqtt_json.KINDS, **lines.KINDS}
+    found |= {**chirpstack.KINDS, **ttn.KINDS, **sparkplug.KINDS, **nmea.KINDS, **airrohr.KINDS}
     for point in entry_points(group=GROUP):
         try:
             kind = point.load()
