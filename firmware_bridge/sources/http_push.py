@@ -28,6 +28,10 @@ from depin_id.errors import ConfigError, TransportError
 _POLL = 0.2
 _MAX_LENGTH_DIGITS = 9
 _FAREWELL = 1.0
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n"
+)
 
 
 @dataclass(frozen=True)
@@ -319,6 +323,10 @@ class PushServer(ThreadingMixIn, TCPServer):
         """A thread for each connection, as long as there is room."""
         if not self._room.acquire(blocking=False):
             self._refuse("http.busy", "too many connections")
+            with contextlib.suppress(OSError):
+                request.setblocking(False)
+                if self.context is None:
+                    request.send(_BUSY)
             self.shutdown_request(request)
             return
         try:

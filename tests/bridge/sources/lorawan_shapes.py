@@ -1,10 +1,10 @@
 """Uplinks in the shapes that network servers were seen to publish; ids are others' no more.
 
 ChirpStack: a capture of a temperature sensor heard by two gateways (CN470, 2026-01, the log of an
-application), one of a powerline sensor with ``gwTime`` (EU868, 2026-05, a database dump), and one of
-an LHT65N with ``fCnt`` 0 (2026-08, notes on ingest); joins, status and logs as ChirpStack's
-``integration.proto`` (v4) names their fields. The Things Stack: a capture of a pycom board heard by
-two gateways and Packet Broker (2021-11, notes of a course), one of a Milesight AM107 through Packet
+application), one of a powerline sensor with ``gwTime`` (EU868, 2026-05, a database dump), one of an
+LHT65N with ``fCnt`` 0 (2026-08, notes on ingest); joins, status and logs as ChirpStack's v4
+``integration.proto`` names their fields. The Things Stack: a capture of a pycom board heard by two
+gateways and Packet Broker (2021-11, notes of a course), one of a Milesight AM107 through Packet
 Broker alone (2021-08, a message converter), and the data formats of its documentation.
 """
 
