@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import logging
 import re
 import threading
 from collections import OrderedDict
@@ -26,6 +27,8 @@ from firmware_bridge.mapping import sensor_name
 from firmware_bridge.sources.base import Context, FilePath, Kind, SourceOptions, read_text
 from firmware_bridge.sources.http_push import Push, PushLimits, PushServer, server_context
 from firmware_bridge.strict_json import RawNumber, parse
+
+log = logging.getLogger("depin_bridge.airrohr")
 
 _CHIP = re.compile(r"(?:(esp8266|esp32)-)?([0-9A-Fa-f]{1,16})", re.ASCII)
 _SIGNAL = re.compile(r"(-?\d{1,3})(?: ?dBm)?", re.ASCII)
@@ -237,6 +240,15 @@ class Airrohr:
             limits=limits,
         )
         self.port = server.port
+        scheme = "http" if self._tls is None else "https"
+        log.info(
+            "%s: %s at %s, port %d, %s",
+            self._context.name,
+            scheme,
+            self._options.host,
+            server.port,
+            self._options.path,
+        )
         server.serve(stop)
 
     def describe(self) -> list[str]:
