@@ -34,12 +34,11 @@ class NamedReading(Strict):
 class DiscoveredOptions(BrokerOptions):
     """What sources share that learn from Home Assistant's discovery messages under ``discovery``.
 
-    For ``G1`` only the devices themselves may write these at the broker
-    (``discovery_protected``): else anyone could change a unit.
+    With these there is no ``G1``: a device that the broker knows may still declare the topic of
+    another one, in a unit that it chooses.
     """
 
     discovery: str = Field(default="homeassistant", pattern=r"^[A-Za-z0-9/_-]{0,64}$")
-    discovery_protected: bool = False
     max_entities: int = Field(default=256, ge=1, le=10_000)
     names: dict[str, str] = Field(default_factory=dict)
     prefix: str = ""
@@ -47,11 +46,8 @@ class DiscoveredOptions(BrokerOptions):
 
     def unauthenticated(self) -> str | None:
         """See :class:`SourceOptions`."""
-        if self.discovery and not self.discovery_protected:
-            return (
-                "its units come from discovery messages, and it does not say that only the devices "
-                "themselves may write these (discovery_protected)"
-            )
+        if self.discovery:
+            return "its units come from discovery messages, which any device may write for another"
         return super().unauthenticated()
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 
+from pydantic import Field
+
 from depin_id.errors import ReadingError
 from depin_id.readings import Reading
 from firmware_bridge.filters import matches
@@ -24,10 +26,11 @@ class HomeAssistantOptions(DiscoveredOptions):
     """``kind = "homeassistant"``.
 
     ``topic`` is a filter of the state topics that are listened to; entities elsewhere are left
-    alone. A sensor is named by its device's first identifier, else by its discovery topic.
+    alone. A sensor is named by its device's first identifier, else by its discovery topic: by what
+    a message claims, so these are ``G0``.
     """
 
-    discovery: str = "homeassistant"
+    discovery: str = Field(default="homeassistant", pattern=r"^[A-Za-z0-9/_-]{1,64}$")
 
 
 class HomeAssistant:

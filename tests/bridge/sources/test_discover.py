@@ -23,12 +23,12 @@ from depin_id.readings import reading
 from firmware_bridge.cli import main
 from firmware_bridge.config import load_config
 from firmware_bridge.discover import listen
-from firmware_bridge.items import SensorReadings
 from firmware_bridge.options import MqttOptions
 from firmware_bridge.proposal import propose, quote, warnings
 from firmware_bridge.recognise import Limits, Recogniser
 from firmware_bridge.sources.base import Context, kinds
 from tests.bridge.sources import heard as said
+from tests.bridge.sources.sink import Sink
 from tests.bridge.world import Net, until
 from tests.brokers import Mosquitto, mosquitto
 
@@ -190,30 +190,6 @@ def household(broker: Mosquitto) -> Iterator[_Household]:
         made.close()
 
 
-class _Sink:
-    """Takes what sources hand over, in place of a gateway."""
-
-    def __init__(self) -> None:
-        self.items: list[SensorReadings] = []
-        self.refused: set[str] = set()
-
-    def __call__(self, items: list[SensorReadings], done: Any = None, *, wait: bool = True) -> bool:
-        self.items += items
-        if done is not None:
-            done()
-        return True
-
-    def refuse(self, code: str, detail: str = "") -> None:
-        self.refused.add(code)
-
-    def names(self) -> set[tuple[str, str, str]]:
-        return {
-            (item.sensor, one.name, f"{one.value!s} {one.unit}")
-            for item in list(self.items)
-            for one in item.readings
-        }
-
-
 def test_at_a_broker_the_proposal_reads_what_was_discovered(
     broker: Mosquitto, household: _Household, tmp_path: Path, net: Net, capsys: Any
 ) -> None:
@@ -227,7 +203,7 @@ def test_at_a_broker_the_proposal_reads_what_was_discovered(
     assert "3 sources ready, 4 to be completed" in shown.out
     assert "without a name" in shown.err and "old/sensor/x/state" in shown.err
     config = load_config(file)
-    sink, stop, card = _Sink(), threading.Event(), net.card()
+    sink, stop, card = Sink(), threading.Event(), net.card()
     threads = []
     for part in config.sources:
         source = part.make.make(part.options, Context(part.name, tmp_path, "00" * 8, card))

@@ -98,11 +98,10 @@ def test_wrong_configurations(changed: dict[str, Any], code: str) -> None:
     assert error.value.code == code
 
 
-def test_learned_units_are_g1_only_where_nobody_else_can_write_them() -> None:
+def test_learned_units_are_never_g1() -> None:
     base = {"kind": "esphome", "url": "mqtts://broker.example.org", "devices": "mtls"}
     assert "discovery" in (EspHomeOptions.model_validate(base).unauthenticated() or "")
-    for changed in ({"discovery": ""}, {"discovery_protected": True}):
-        assert EspHomeOptions.model_validate({**base, **changed}).unauthenticated() is None
+    assert EspHomeOptions.model_validate({**base, "discovery": ""}).unauthenticated() is None
     alone = {**base, "discovery": "", "devices": None}
     assert EspHomeOptions.model_validate(alone).unauthenticated() is not None
 

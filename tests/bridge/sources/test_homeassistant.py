@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from depin_id.errors import ConfigError, ReadingError
 from firmware_bridge import ha_discovery
@@ -235,3 +236,11 @@ def test_filters() -> None:
     assert matches("a/#", "a") and matches("+/b", "/b") and not matches("#", "$SYS/x")
     assert not matches("a/+", "a") and not matches("a", "a/b")
     assert not overlap("a/+/c", "a/b") and not overlap("a/#", "b/#") and overlap("+/#", "b")
+
+
+def test_what_names_itself_is_never_g1() -> None:
+    options = {"kind": "homeassistant", "url": "mqtts://b.example.org", "topic": "n/+"}
+    options |= {"devices": "mtls", "level": "G1"}
+    assert "discovery" in (HomeAssistantOptions.model_validate(options).unauthenticated() or "")
+    with pytest.raises(ValidationError):
+        HomeAssistantOptions.model_validate({**options, "discovery": ""})

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paho.mqtt.enums import CallbackAPIVersion
 
 from depin_id.claims import Link
 from depin_id.errors import ConfigError, ReadingError
 from firmware_bridge.sources.base import Context
 from firmware_bridge.sources.tasmota import Tasmota, TasmotaOptions
-from tests.bridge.world import Net
+from tests.bridge.sources.sink import Sink
+from tests.bridge.world import Net, until
+from tests.brokers import mosquitto
 
 NOW = 1_700_000_000.25
 CONTEXT = Context("tas", Path("."), "00" * 8, Net().card(), lambda: NOW)
@@ -217,3 +226,40 @@ def test_nothing_that_arrives_raises_anything_else(document: Any) -> None:
     except ReadingError:
         return
     assert all(reading.unit for item in items for reading in item.readings)
+
+
+@pytest.mark.parametrize("clock", ["receipt", "utc"])
+def test_what_waited_at_the_broker_gets_no_time_of_receipt(tmp_path: Path, clock: str) -> None:
+    topic, texts = "tele/garden/SENSOR", []
+    with mosquitto(tmp_path) as broker:
+        options = {"kind": "tasmota", "url": f"mqtt://127.0.0.1:{broker.port}", "clock": clock}
+        made = Tasmota(TasmotaOptions.model_validate(options), replace(CONTEXT, wall=time.time))
+        client = paho.Client(CallbackAPIVersion.VERSION2, "garden")
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+
+        def publish(value: int) -> None:
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            text = json.dumps({"Time": now, "SDS0X1": {"PM10": value}})
+            client.publish(topic, text, qos=1).wait_for_publish(30)
+
+        def heard(value: int) -> bool:
+            publish(value)
+            return sink.values()[-1:] == [str(value)]
+
+        try:
+            for value, between in ((1, 2), (3, 0)):
+                sink, stop = Sink(), threading.Event()
+                thread = threading.Thread(target=made.run, args=(sink, stop))
+                thread.start()
+                until(partial(heard, value))
+                stop.set()
+                thread.join(20)
+                texts = sink.values()
+                if between:
+                    made = Tasmota(made._options, made._context)
+                    publish(between)
+        finally:
+            client.disconnect()
+            client.loop_stop()
+    assert ("2" in texts) == (clock == "utc")
