@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import csv
-import importlib
-import os
-import select
-import socket
-import sys
 import threading
-from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from pydantic import Field
 
-from depin_id.errors import ConfigError, ReadingError, TransportError
+from depin_id.errors import ConfigError, ReadingError
 from firmware_bridge.gateway import Emitter
 from firmware_bridge.items import SensorReadings
 from firmware_bridge.mapping import sensor_name
@@ -26,10 +20,10 @@ from firmware_bridge.sources.base import (
     declare,
     describe_mapping,
 )
+from firmware_bridge.sources.line_feed import LineFeed, LineSplitter
 from firmware_bridge.strict_json import RawNumber, parse
 
-_POLL = 0.2
-_CHUNK = 65_536
+__all__ = ["KINDS", "LineSplitter", "Lines", "LinesOptions"]
 
 
 class LinesOptions(SourceOptions):
@@ -54,36 +48,6 @@ class LinesOptions(SourceOptions):
     time: str | None = None
     time_unit: Literal["s", "ms"] = "s"
     reading: list[ReadingOptions] = Field(default_factory=list)
-
-
-class LineSplitter:
-    """Bytes to lines of bounded length; an overlong line is given up to its end."""
-
-    def __init__(self, max_line: int, refuse: Callable[[str], None]) -> None:
-        self._max, self._refuse = max_line, refuse
-        self._rest = b""
-        self._skipping = False
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The complete lines that ``data`` ends."""
-        *lines, rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if self._skipping:
-                self._skipping = False
-            elif len(line) > self._max:
-                self._refuse("line.too_long")
-            elif line.strip():
-                yield line
-        if len(rest) > self._max and not self._skipping:
-            self._refuse("line.too_long")
-            self._skipping = True
-        self._rest = b"" if self._skipping else rest
-
-    def end(self) -> Iterator[bytes]:
-        """The last line, when the input ended without a line end."""
-        if self._rest.strip() and not self._skipping:
-            yield self._rest
-        self._rest = b""
 
 
 class Lines:
@@ -120,8 +84,14 @@ class Lines:
         self._texts = {
             path.text for path in (self._mapping.time, self._mapping.sensor) if path is not None
         } | {rule.path.text for rule in self._mapping.rules if rule.type == "text"}
-        self.bound: tuple[str, int] | None = None
-        """Where UDP is received, once it is."""
+        self._feed = LineFeed(
+            options.input,
+            host=options.host,
+            port=options.port,
+            device=options.device,
+            baud=options.baud,
+            max_line=options.max_line,
+        )
 
     def _check_flat(self, where: str) -> None:
         """Names and columns are no documents: a path is one step, of the declared columns."""
@@ -199,97 +169,31 @@ class Lines:
 
     def run(self, emit: Emitter, stop: threading.Event) -> None:
         """See :class:`Source`."""
-        if self._options.input == "stdin":
-            self._run_stdin(emit, stop)
-        elif self._options.input == "udp":
-            self._run_udp(emit, stop)
-        else:
-            self._run_serial(emit, stop)
 
-    def _take(self, line: bytes, emit: Emitter, *, wait: bool) -> None:
-        try:
-            item = self.read(line)
-        except ReadingError as error:
-            emit.refuse(error.code, error.message)
-            return
-        emit([item], wait=wait)
-
-    def _run_stdin(self, emit: Emitter, stop: threading.Event) -> None:
-        splitter = LineSplitter(self._options.max_line, emit.refuse)
-        handle = sys.stdin.fileno()
-        while not stop.is_set():
-            if not select.select([handle], [], [], _POLL)[0]:
-                continue
-            data = os.read(handle, _CHUNK)
-            lines = splitter.feed(data) if data else splitter.end()
-            for line in lines:
-                self._take(line, emit, wait=True)
-            if not data:
+        def take(line: bytes, wait: bool) -> None:
+            try:
+                item = self.read(line)
+            except ReadingError as error:
+                emit.refuse(error.code, error.message)
                 return
+            emit([item], wait=wait)
 
-    def _run_udp(self, emit: Emitter, stop: threading.Event) -> None:
-        options = self._options
-        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            try:
-                sock.bind((options.host, options.port))
-            except OSError as error:
-                raise TransportError(
-                    "source.udp", f"{options.host}:{options.port}: {error.strerror or error}"
-                ) from error
-            sock.settimeout(_POLL)
-            self.bound = sock.getsockname()[:2]
-            while not stop.is_set():
-                try:
-                    data = sock.recv(_CHUNK)
-                except TimeoutError:
-                    continue
-                except OSError as error:
-                    emit.refuse("source.udp", str(error))
-                    continue
-                splitter = LineSplitter(options.max_line, emit.refuse)
-                for line in (*splitter.feed(data), *splitter.end()):
-                    # Nobody is held back at the other end: what finds no room is counted.
-                    self._take(line, emit, wait=False)
+        self._feed.run(take, emit.refuse, stop)
 
-    def _run_serial(self, emit: Emitter, stop: threading.Event) -> None:
-        serial = _serial()
-        while not stop.is_set():
-            splitter = LineSplitter(self._options.max_line, emit.refuse)
-            try:
-                with serial.Serial(self._options.device, self._options.baud, timeout=_POLL) as port:
-                    while not stop.is_set():
-                        for line in splitter.feed(port.read(256)):
-                            self._take(line, emit, wait=True)
-            except (OSError, ValueError) as error:  # SerialException is an OSError
-                # A port that was pulled may be plugged in again.
-                emit.refuse("source.serial", str(error))
-                stop.wait(1.0)
+    @property
+    def bound(self) -> tuple[str, int] | None:
+        """Where UDP is received, once it is."""
+        return self._feed.bound
 
     def describe(self) -> list[str]:
         """See :class:`Source`."""
         options = self._options
-        where = {
-            "stdin": "standard input",
-            "udp": f"UDP {options.host}:{options.port}",
-            "serial": f"serial port {options.device} at {options.baud} baud",
-        }[options.input]
         sensor = options.sensor or f"the name at {options.sensor_path}"
         return [
-            f"{options.format} lines from {where}, sensor {sensor}, signed for as {options.level}",
+            f"{options.format} lines from {self._feed}, sensor {sensor}, "
+            f"signed for as {options.level}",
             *describe_mapping(self._mapping),
         ]
-
-
-def _serial() -> Any:
-    try:
-        return importlib.import_module("serial")
-    except ImportError as error:
-        raise ConfigError(
-            "config.serial",
-            "serial ports need the package pyserial",
-            hint="pip install 'depin-id[bridge]'",
-        ) from error
 
 
 KINDS = {"lines": Kind(LinesOptions, Lines)}
