@@ -108,9 +108,11 @@ static void read_one(depin_reader *reader, const depin_field *field, depin_value
         reader->failed = 1;
     }
     if (major != DEPIN_CBOR_BYTES && major != DEPIN_CBOR_TEXT) {
-        value->number = number;
         if (number > (uint64_t)1 << field->most) {
             reader->failed = 1;
+        }
+        if (!reader->failed) {
+            value->number = number; /* else 0: nothing is counted up to what was refused */
         }
         return;
     }
