@@ -17,10 +17,10 @@ typedef struct depin_party {
 
 /* A message, in pieces of its own bytes. */
 typedef struct depin_message {
-    depin_value parts[4];     /* of MESSAGE */
-    depin_value fields[3];    /* of PROTECTED */
-    const uint8_t *header;    /* the protected header */
-    size_t size;              /* of it all */
+    depin_value parts[4];  /* of MESSAGE */
+    depin_value fields[3]; /* of PROTECTED */
+    const uint8_t *header; /* the protected header */
+    size_t size;           /* of it all */
 } depin_message;
 
 enum { PAYLOAD = 2, SIGNATURE = 3, ALGORITHM = 1, KID = 2, KID_SIZE = 8, HEADER_SIZE = 13 };
