@@ -16,11 +16,11 @@ $(BUILD)/fuzz/%: tests/fuzz_%.c tests/hostile.h $(SOURCES) $(HEADERS) $(FETCHED)
 	$(CLANG) -fsanitize=fuzzer,address,undefined $(SANITIZERS) $(FUZZ_WARNINGS) $(INCLUDES) \
 	    $< $(SOURCES) -o $@
 
-$(BUILD)/sanitized/%: tests/fuzz_%.c tests/replay.c tests/hostile.h $(SOURCES) $(HEADERS) $(FETCHED) \
+$(BUILD)/sanitized/%: tests/fuzz_%.c tests/replay_cases.c tests/hostile.h $(SOURCES) $(HEADERS) $(FETCHED) \
     fuzz.mk
 	@mkdir -p $(@D)
 	$(HOST_CC) -fsanitize=address,undefined $(SANITIZERS) $(FUZZ_WARNINGS) $(INCLUDES) \
-	    $< tests/replay.c $(SOURCES) -o $@
+	    $< tests/replay_cases.c $(SOURCES) -o $@
 
 fuzz: fuzzers
 	@for target in $(FUZZ_TARGETS); do \

@@ -55,7 +55,7 @@ CASES = {"downlink": downlink_cases, "records": record_cases}
 
 
 def framed(cases: Iterable[bytes]) -> bytes:
-    """Cases as tests/replay.c reads them."""
+    """Cases as tests/replay_cases.c reads them."""
     return b"".join(len(one).to_bytes(4, "big") + one for one in cases)
 
 
