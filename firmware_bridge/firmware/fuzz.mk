@@ -11,16 +11,19 @@ FUZZ_WARNINGS := -std=c99 -Wall -Wextra -Wpedantic -Werror -Wno-unused-function
 fuzzers: $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%)
 sanitized: $(FUZZ_TARGETS:%=$(BUILD)/sanitized/%)
 
-$(BUILD)/fuzz/%: tests/fuzz_%.c tests/hostile.h $(SOURCES) $(HEADERS) $(FETCHED) fuzz.mk
-	@mkdir -p $(@D)
-	$(CLANG) -fsanitize=fuzzer,address,undefined $(SANITIZERS) $(FUZZ_WARNINGS) $(INCLUDES) \
-	    $< $(SOURCES) -o $@
+comma := ,
+CHECKS := address$(comma)undefined
+$(eval $(call library,fuzz,$(CLANG),ar,-fsanitize=fuzzer-no-link$$(comma)$$(CHECKS) $(SANITIZERS)))
+$(eval $(call library,sanitized,$(HOST_CC),ar,-fsanitize=$$(CHECKS) $(SANITIZERS)))
 
-$(BUILD)/sanitized/%: tests/fuzz_%.c tests/replay_cases.c tests/hostile.h $(SOURCES) $(HEADERS) $(FETCHED) \
-    fuzz.mk
-	@mkdir -p $(@D)
+$(BUILD)/fuzz/%: tests/fuzz_%.c tests/hostile.h $(BUILD)/fuzz/libdepin.a fuzz.mk
+	$(CLANG) -fsanitize=fuzzer,address,undefined $(SANITIZERS) $(FUZZ_WARNINGS) $(INCLUDES) \
+	    $< $(BUILD)/fuzz/libdepin.a -o $@
+
+$(BUILD)/sanitized/%: tests/fuzz_%.c tests/replay_cases.c tests/hostile.h \
+    $(BUILD)/sanitized/libdepin.a fuzz.mk
 	$(HOST_CC) -fsanitize=address,undefined $(SANITIZERS) $(FUZZ_WARNINGS) $(INCLUDES) \
-	    $< tests/replay_cases.c $(SOURCES) -o $@
+	    $< tests/replay_cases.c $(BUILD)/sanitized/libdepin.a -o $@
 
 fuzz: fuzzers
 	@for target in $(FUZZ_TARGETS); do \
