@@ -32,6 +32,8 @@ _HEX: Final = re.compile(r"(?:[0-9a-f]{2})*")
 _CRC: Final = re.compile(rb" \*([0-9a-f]{8})")
 _CHUNK: Final = 4096
 _POLL: Final = 0.2
+_GONE: Final = (OSError, ValueError, TypeError, termios.error)
+"""What a pulled port raises; SerialException is an OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,7 @@ class SerialPort:
             if not select.select([self._port.fileno()], [], [], timeout)[0]:
                 return b""
             data: bytes = self._port.read(_CHUNK)
-        except (OSError, ValueError, TypeError, termios.error) as error:  # SerialException is an OSError
+        except _GONE as error:
             raise _lost(error) from error
         return data
 
@@ -239,7 +241,7 @@ class SerialPort:
         try:
             with self._mutex:
                 self._port.write(data)
-        except (OSError, ValueError, TypeError, termios.error) as error:
+        except _GONE as error:
             raise _lost(error) from error
 
     def close(self) -> None:
