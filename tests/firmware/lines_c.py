@@ -82,7 +82,7 @@ class CLines:
         self._state = _Lines(place, capacity, 0, 0, 0, self._write, self._handle, None)
 
     def _on_write(self, context: int, text: ctypes._Pointer[ctypes.c_char], size: int) -> None:
-        self.written += text[:size]
+        self.written += ctypes.string_at(text, size)
 
     def _on_handle(
         self,

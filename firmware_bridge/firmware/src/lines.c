@@ -21,6 +21,11 @@ static uint32_t crc_update(uint32_t crc, const char *text, size_t size)
     return crc;
 }
 
+uint32_t depin_lines_crc(const void *data, size_t size)
+{
+    return ~crc_update(0xFFFFFFFFu, data, size);
+}
+
 static size_t length(const char *text)
 {
     size_t size = 0;
@@ -132,7 +137,7 @@ static int intact(const char *line, size_t size)
             return 0;
         said = said << 4 | (uint32_t)value;
     }
-    return said == (uint32_t)~crc_update(0xFFFFFFFFu, line, size - TAIL);
+    return said == depin_lines_crc(line, size - TAIL);
 }
 
 /* Split at single spaces; gives how many words there are, or 0 when that is not their form. */

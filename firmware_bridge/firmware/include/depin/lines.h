@@ -44,6 +44,9 @@ void depin_lines_send(depin_lines *lines, const char *verb, const char *const *t
 /* Hexadecimal text (lower case) to bytes, in place; gives how many, or -1. */
 long depin_lines_bytes(char *text);
 
+/* CRC-32 (IEEE 802.3), without a table. */
+uint32_t depin_lines_crc(const void *data, size_t size);
+
 /* Whether two texts are the same. */
 int depin_lines_equal(const char *one, const char *other);
 
