@@ -228,6 +228,7 @@ def kinds() -> dict[str, Kind]:
     from firmware_bridge.sources import (
         airrohr,
         chirpstack,
+        device_lines,
         esphome,
         homeassistant,
         lines,
@@ -239,9 +240,9 @@ def kinds() -> dict[str, Kind]:
         ttn,
     )
 
-    found = {**native.KINDS, **mqtt_json.KINDS, **lines.KINDS}
-    found |= {**tasmota.KINDS, **esphome.KINDS, **homeassistant.KINDS}
-    found |= {**chirpstack.KINDS, **ttn.KINDS, **sparkplug.KINDS, **nmea.KINDS, **airrohr.KINDS}
+    own = (native, device_lines, mqtt_json, lines, tasmota, esphome, homeassistant)
+    own += (chirpstack, ttn, sparkplug, nmea, airrohr)
+    found = {name: kind for module in own for name, kind in module.KINDS.items()}
     for point in entry_points(group=GROUP):
         try:
             kind = point.load()
