@@ -240,9 +240,11 @@ def kinds() -> dict[str, Kind]:
         ttn,
     )
 
-    own = (native, device_lines, mqtt_json, lines, tasmota, esphome, homeassistant)
-    own += (chirpstack, ttn, sparkplug, nmea, airrohr)
-    found = {name: kind for module in own for name, kind in module.KINDS.items()}
+    signed = (native, device_lines)
+    houses = (mqtt_json, lines, tasmota, esphome, homeassistant)
+    radio = (chirpstack, ttn, sparkplug, nmea, airrohr)
+    modules = (*signed, *houses, *radio)
+    found = {name: kind for module in modules for name, kind in module.KINDS.items()}
     for point in entry_points(group=GROUP):
         try:
             kind = point.load()
