@@ -12,6 +12,7 @@ import typer
 from depin_id.ack import MAX_ACK_BYTES
 from depin_id.claims import Place
 from depin_id.commands.common import app, open_output, read_input, read_passphrase, show
+from depin_id.commands.provision import provision
 from depin_id.device import Device
 from depin_id.device_file import DEVICE_FILE
 from depin_id.device_file import read_enrolment as read_device
@@ -158,3 +159,6 @@ def prove(
         made = enrol_statement(made, shown)
     with open_output(out) as file:
         file.write(made)
+
+
+commands.command("provision")(provision)
