@@ -7,6 +7,7 @@
 /* Major types, as the upper three bits of a head. */
 enum {
     DEPIN_CBOR_UINT = 0x00,
+    DEPIN_CBOR_NEGATIVE = 0x20,
     DEPIN_CBOR_BYTES = 0x40,
     DEPIN_CBOR_TEXT = 0x60,
     DEPIN_CBOR_ARRAY = 0x80,

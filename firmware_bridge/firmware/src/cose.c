@@ -56,32 +56,40 @@ void depin_put_headers(depin_writer *writer, const depin_device *device, unsigne
     depin_put_string(writer, DEPIN_CBOR_BYTES, device->thumbprint, 8);
 }
 
-int depin_sign1(depin_device *device, const char *kind, depin_bytes protected_header,
-                depin_bytes payload, int position, uint8_t *out)
+void depin_signed_parts(depin_signed *what, const char *network, const char *kind,
+                        const uint8_t thumbprint[32], depin_bytes protected_header,
+                        depin_bytes payload)
 {
     static const uint8_t domain[9] = {0x84, 0x67, 'd', 'e', 'p', 'i', 'n', '/', '1'};
-    const depin_signer *signer = device->config.signer;
-    const char *network = device->config.network;
     size_t network_size = depin_length(network);
     size_t kind_size = depin_length(kind);
-    uint8_t between[32];
-    depin_writer aad = {between, sizeof between, 0};
+    depin_writer aad = {what->between, sizeof what->between, 0};
     /* ["depin/1", kind, network, thumbprint]; the network's text has 24 to 255 bytes. */
     depin_put_head(&aad, DEPIN_CBOR_BYTES, sizeof domain + 1 + kind_size + 2 + network_size + 34);
     depin_put(&aad, domain, sizeof domain);
     depin_put_string(&aad, DEPIN_CBOR_TEXT, kind, kind_size);
     depin_put_head(&aad, DEPIN_CBOR_TEXT, network_size);
-    depin_bytes parts[7] = {
+    const depin_bytes parts[DEPIN_SIGNED_PARTS] = {
         {(const uint8_t *)"\x84\x6aSignature1", 12},
         protected_header,
-        {between, aad.size},
+        {what->between, aad.size},
         {(const uint8_t *)network, network_size},
         {(const uint8_t *)"\x58\x20", 2},
-        {device->thumbprint, sizeof device->thumbprint},
+        {thumbprint, 32},
         payload,
     };
+    memcpy(what->parts, parts, sizeof parts);
+}
+
+int depin_sign1(depin_device *device, const char *kind, depin_bytes protected_header,
+                depin_bytes payload, int position, uint8_t *out)
+{
+    const depin_signer *signer = device->config.signer;
+    depin_signed what;
+    depin_signed_parts(&what, device->config.network, kind, device->thumbprint, protected_header,
+                       payload);
     uint8_t digest[32];
-    depin_sha256(parts, 7, digest);
+    depin_sha256(what.parts, DEPIN_SIGNED_PARTS, digest);
     if (position) {
         /* Before the signer sees it: whatever comes of it, nothing else is signed here. */
         memcpy(device->prev, digest, sizeof device->prev);
@@ -90,7 +98,7 @@ int depin_sign1(depin_device *device, const char *kind, depin_bytes protected_he
     out[0] = 0x58;
     out[1] = DEPIN_SIGNATURE;
     if (signer->sign_message) {
-        return signer->sign_message(signer->context, parts, 7, out + 2) ? DEPIN_E_SIGN : DEPIN_OK;
+        return signer->sign_message(signer->context, what.parts, DEPIN_SIGNED_PARTS, out + 2) ? DEPIN_E_SIGN : DEPIN_OK;
     }
     if (signer->sign_digest(signer->context, digest, out + 2)) {
         return DEPIN_E_SIGN;

@@ -33,6 +33,19 @@ size_t depin_key_parts(const depin_signer *signer, uint8_t head[8], depin_bytes 
 void depin_put_headers(depin_writer *writer, const depin_device *device, unsigned labels,
                        depin_bytes type);
 
+#define DEPIN_SIGNED_PARTS 7
+
+/* What is signed, a Sig_structure, in parts that lie where they are. */
+typedef struct depin_signed {
+    uint8_t between[32];
+    depin_bytes parts[DEPIN_SIGNED_PARTS];
+} depin_signed;
+
+/* Of the byte strings protected header and payload, with their heads, by the key of a thumbprint. */
+void depin_signed_parts(depin_signed *what, const char *network, const char *kind,
+                        const uint8_t thumbprint[32], depin_bytes protected_header,
+                        depin_bytes payload);
+
 /* Sign what lies in `out`: the byte strings protected header and payload, with their heads.
  * `position`: the device's position is used up just before the signer sees anything.
  * Writes 66 bytes: the signature as a byte string. */

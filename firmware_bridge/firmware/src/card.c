@@ -1,0 +1,293 @@
+/* The network card: read, verified under the pinned root, and kept. */
+#include "down.h"
+
+#include <string.h>
+
+enum { MAX_CARD = 4096, SLOTS = DEPIN_SLOT_CARD_A ^ DEPIN_SLOT_CARD_B };
+
+/* Payloads, without the head of their map. */
+static const depin_field CARD[] = {
+    {1, DEPIN_CBOR_TEXT, 1, 128},
+    {2, DEPIN_CBOR_TEXT | DEPIN_LABEL, 1, 32},
+    {3, DEPIN_CBOR_UINT, 0, DEPIN_SECONDS},
+    {4, DEPIN_CBOR_UINT, 0, DEPIN_SECONDS},
+    {5, DEPIN_CBOR_UINT, 0, DEPIN_SECONDS},
+    {6, DEPIN_CBOR_ARRAY, 1, 3},
+};
+static const depin_field CARD_KEY[] = {{DEPIN_BARE, DEPIN_CBOR_BYTES, 40, 75}};
+static const depin_field CARD_LOG[] = {
+    {7, DEPIN_CBOR_TEXT | DEPIN_PATH, 1, 128},
+    {8, DEPIN_CBOR_BYTES, 32, 32},
+};
+static const depin_field CARD_WITNESSES[] = {
+    {9, DEPIN_CBOR_ARRAY, 2, 1},
+    {DEPIN_BARE, DEPIN_CBOR_UINT, 1, 5},
+    {DEPIN_BARE, DEPIN_CBOR_ARRAY, 1, 5},
+};
+static const depin_field WITNESS[] = {
+    {0x82, DEPIN_CBOR_TEXT | DEPIN_VISIBLE, 1, 128},
+    {DEPIN_BARE, DEPIN_CBOR_BYTES, 32, 32},
+};
+/* --- the network's root ---------------------------------------------------------------------------- */
+
+static int admitted(const depin_downlink *downlink, depin_curve curve, const uint8_t *raw)
+{
+    return downlink->admit != NULL && downlink->admit(downlink->context, curve, raw) == 0
+               ? DEPIN_OK
+               : DEPIN_E_KEY;
+}
+
+/* The key of a did:key: multicodec and raw key right-aligned in 35 bytes. */
+int depin_multikey(const char *did, uint8_t bytes[35])
+{
+    static const char alphabet[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    const char *at = did + 9;
+
+    memset(bytes, 0, 35);
+    /* A leading 1 is a zero byte: another spelling. */
+    if (depin_length(did) < 10 || memcmp(did, "did:key:z", 9) != 0 || *at == '1') {
+        return DEPIN_E_ARGUMENT;
+    }
+    for (; *at != 0; at++) {
+        unsigned carry = 0;
+        while (alphabet[carry] != *at) {
+            if (++carry == 58) {
+                return DEPIN_E_ARGUMENT;
+            }
+        }
+        for (unsigned i = 35; i-- > 0;) {
+            carry += bytes[i] * 58u;
+            bytes[i] = (uint8_t)carry;
+            carry >>= 8;
+        }
+        if (carry != 0) {
+            return DEPIN_E_ARGUMENT;
+        }
+    }
+    return memcmp(bytes, "\0\xed\x01", 3) == 0 || memcmp(bytes, "\x80\x24", 2) == 0
+               ? DEPIN_OK
+               : DEPIN_E_ARGUMENT;
+}
+
+/* The network's root: its key is in `bytes`, or pinned beside the DID. */
+static int root_of(const depin_downlink *downlink, uint8_t bytes[35], depin_party *root)
+{
+    const uint8_t *raw = bytes + 3;
+    unsigned curve = DEPIN_ED25519;
+
+    if (depin_multikey(downlink->device->config.network, bytes) != DEPIN_OK) {
+        return DEPIN_E_KEY;
+    }
+    if (bytes[0] != 0) {
+        raw = downlink->root_point;
+        curve = DEPIN_P256;
+        if (raw == NULL || memcmp(raw, bytes + 3, 32) != 0 || bytes[2] != 2 + (raw[63] & 1)) {
+            return DEPIN_E_KEY;
+        }
+    }
+    depin_identify(root, curve, raw);
+    return admitted(downlink, root->key.curve, raw);
+}
+
+/* --- cards in storage ---------------------------------------------------------------------------- */
+
+/* Compute the checksum of the card in memory, bound to the network; not 0 when it had another. */
+static int check(depin_downlink *downlink)
+{
+    const char *network = downlink->device->config.network;
+    depin_card *card = &downlink->card;
+    uint8_t digest[32];
+    depin_bytes parts[2];
+    int differs;
+
+    parts[0].data = (const uint8_t *)network;
+    parts[0].size = depin_length(network);
+    parts[1].data = (const uint8_t *)card;
+    parts[1].size = offsetof(depin_card, check);
+    depin_sha256(parts, 2, digest);
+    differs = memcmp(card->check, digest, sizeof card->check);
+    memcpy(card->check, digest, sizeof card->check);
+    return differs;
+}
+
+/* The card of the first good slot into memory, or none. Both slots hold the same but for a moment. */
+int depin_read_card_slots(depin_downlink *downlink)
+{
+    const depin_storage *storage = downlink->device->config.storage;
+    depin_card *card = &downlink->card;
+
+    for (unsigned slot = DEPIN_SLOT_CARD_A; slot <= DEPIN_SLOT_CARD_B; slot++) {
+        int failed = storage->load(storage->context, slot, (uint8_t *)card, DEPIN_CARD_RECORD);
+        downlink->slot = (uint8_t)slot;
+        if (!failed && check(downlink) == 0 && card->count <= DEPIN_CARD_KEYS) {
+            return DEPIN_OK;
+        }
+        memset(card, 0, sizeof *card);
+        if (failed) {
+            return DEPIN_E_STORAGE;
+        }
+    }
+    return DEPIN_OK;
+}
+
+/* Write the card in memory into both slots; the one that was read last, so that it stays until the
+ * other is whole. With one slot damaged the number does not go back. */
+static int write_slots(depin_downlink *downlink)
+{
+    const depin_storage *storage = downlink->device->config.storage;
+
+    (void)check(downlink);
+    for (unsigned i = 0; i < 2; i++) {
+        downlink->slot ^= SLOTS;
+        if (storage->store(storage->context, downlink->slot, (const uint8_t *)&downlink->card,
+                           DEPIN_CARD_RECORD)) {
+            return DEPIN_E_STORAGE;
+        }
+    }
+    return DEPIN_OK;
+}
+
+/* --- card ---------------------------------------------------------------------------------------- */
+
+/* A COSE_Key into memory. It has the one form that its thumbprint is of. */
+static int read_key(depin_downlink *downlink, depin_reader *reader)
+{
+    depin_card_key *key = &downlink->card.keys[downlink->card.count++];
+    depin_value value;
+    uint8_t digest[32];
+    depin_party who;
+
+    depin_read(reader, DEPIN_FIELDS(CARD_KEY), &value);
+    if (reader->failed) {
+        return DEPIN_E_MALFORMED;
+    }
+    key->curve = DEPIN_ED25519;
+    memcpy(key->raw, value.bytes.data + 8, 32);
+    if (value.bytes.size == 75) {
+        key->curve = DEPIN_P256;
+        memcpy(key->raw + 32, value.bytes.data + 43, 32);
+    }
+    depin_sha256(&value.bytes, 1, digest);
+    depin_identify(&who, key->curve, key->raw);
+    memcpy(key->kid, digest, sizeof key->kid);
+    return memcmp(digest, who.thumbprint, sizeof digest) == 0
+               ? admitted(downlink, who.key.curve, key->raw)
+               : DEPIN_E_KEY;
+}
+
+/* Who cosigns the log is the business of its readers: here witnesses only are what others take. */
+static int read_witnesses(const depin_downlink *downlink, depin_reader *reader,
+                          const uint8_t *log_key)
+{
+    const depin_card *card = &downlink->card;
+    depin_reader first;
+    depin_value values[3];
+    size_t count;
+
+    depin_read(reader, DEPIN_FIELDS(CARD_WITNESSES), values);
+    first = *reader;
+    count = (size_t)values[2].number;
+    if (values[1].number > count) {
+        return DEPIN_E_MALFORMED;
+    }
+    for (size_t i = 0; i < count; i++) {
+        depin_reader before = first;
+        const uint8_t *key;
+        int same;
+        depin_read(reader, DEPIN_FIELDS(WITNESS), values);
+        if (reader->failed) {
+            return DEPIN_E_MALFORMED;
+        }
+        key = values[1].bytes.data;
+        same = memcmp(key, log_key, 32) == 0;
+        for (size_t j = 0; j < card->count; j++) {
+            same |= card->keys[j].curve == DEPIN_ED25519 && memcmp(key, card->keys[j].raw, 32) == 0;
+        }
+        for (size_t j = 0; j < i; j++) {
+            depin_read(&before, DEPIN_FIELDS(WITNESS), values);
+            same |= memcmp(key, values[1].bytes.data, 32) == 0;
+        }
+        if (same) {
+            return DEPIN_E_MALFORMED;
+        }
+        if (admitted(downlink, DEPIN_ED25519, key) != DEPIN_OK) {
+            return DEPIN_E_KEY;
+        }
+    }
+    return DEPIN_OK;
+}
+
+/* The card's payload into memory; `number`: the lowest that is taken. */
+static int read_card(depin_downlink *downlink, const depin_message *message, uint64_t number)
+{
+    const char *network = downlink->device->config.network;
+    depin_card *card = &downlink->card;
+    depin_reader reader = depin_payload(message);
+    depin_value values[6];
+    uint8_t digest[32];
+    int status;
+
+    depin_read(&reader, DEPIN_FIELDS(CARD), values);
+    if (reader.failed || values[4].number <= values[3].number) {
+        return DEPIN_E_MALFORMED;
+    }
+    if (values[0].bytes.size != depin_length(network) ||
+        memcmp(values[0].bytes.data, network, values[0].bytes.size) != 0) {
+        return DEPIN_E_FOREIGN;
+    }
+    if (values[2].number < number) {
+        return DEPIN_E_REPLAYED;
+    }
+    memset(card, 0, sizeof *card);
+    card->number = values[2].number;
+    do {
+        status = read_key(downlink, &reader);
+        if (status != DEPIN_OK) {
+            return status;
+        }
+    } while (card->count < values[5].number);
+    depin_read(&reader, DEPIN_FIELDS(CARD_LOG), values);
+    if (reader.failed) {
+        return DEPIN_E_MALFORMED;
+    }
+    depin_sha256(&values[0].bytes, 1, digest);
+    memcpy(card->origin, digest, sizeof card->origin);
+    status = admitted(downlink, DEPIN_ED25519, values[1].bytes.data);
+    if (status == DEPIN_OK && message->parts[PAYLOAD].bytes.data[0] == 0xa9) {
+        status = read_witnesses(downlink, &reader, values[1].bytes.data);
+    }
+    return status == DEPIN_OK ? depin_read_end(&reader) : status;
+}
+
+int depin_take_card(depin_downlink *downlink, const depin_message *message)
+{
+    uint64_t number = downlink->card.number;
+    unsigned count = downlink->card.count;
+    uint8_t bytes[35];
+    depin_party root;
+    int status = root_of(downlink, bytes, &root);
+
+    if (status != DEPIN_OK) {
+        return status;
+    }
+    if (message->size > MAX_CARD) {
+        return DEPIN_E_MALFORMED;
+    }
+    if (memcmp(message->fields[KID].bytes.data, root.thumbprint, KID_SIZE) != 0) {
+        return DEPIN_E_FOREIGN;
+    }
+    status = depin_verified(downlink, &root, message, "card");
+    if (status != DEPIN_OK) {
+        return status;
+    }
+    status = read_card(downlink, message, number);
+    if (status == DEPIN_OK && (count == 0 || downlink->card.number > number)) {
+        status = write_slots(downlink);
+        if (status == DEPIN_OK) {
+            return status;
+        }
+    }
+    /* It was not taken: back to what storage has. */
+    return depin_read_card_slots(downlink) == DEPIN_OK ? status : DEPIN_E_STORAGE;
+}
+

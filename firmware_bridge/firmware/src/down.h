@@ -1,0 +1,46 @@
+/* Between the two halves of the downlink module: downlink.c and card.c. Private to the library. */
+#ifndef DEPIN_SRC_DOWN_H
+#define DEPIN_SRC_DOWN_H
+
+#include "depin/downlink.h"
+#include "parse.h"
+#include "seal.h"
+
+#define DEPIN_FIELDS(table) table, sizeof(table) / sizeof *(table)
+enum { DEPIN_SECONDS = 40 }; /* power of two that seconds and log indices are at most */
+
+/* A key with its thumbprint: who signed. */
+typedef struct depin_party {
+    depin_signer key;
+    uint8_t thumbprint[32];
+} depin_party;
+
+/* A message, in pieces of its own bytes. */
+typedef struct depin_message {
+    depin_value parts[4];  /* of MESSAGE */
+    depin_value fields[3]; /* of PROTECTED */
+    const uint8_t *header; /* the protected header */
+    size_t size;           /* of it all */
+} depin_message;
+
+enum { PAYLOAD = 2, SIGNATURE = 3, ALGORITHM = 1, KID = 2, KID_SIZE = 8, HEADER_SIZE = 13 };
+
+/* Its payload behind the head of the map. */
+depin_reader depin_payload(const depin_message *message);
+
+/* A key with its thumbprint. */
+void depin_identify(depin_party *who, unsigned curve, const uint8_t *raw);
+
+/* Verify as this party's, of this kind. DEPIN_E_KEY, DEPIN_E_SIGNATURE. */
+int depin_verified(const depin_downlink *downlink, const depin_party *signer,
+                   const depin_message *message, const char *kind);
+
+/* The key of a did:key, multicodec and raw key right-aligned in 35 bytes. DEPIN_E_ARGUMENT. */
+int depin_multikey(const char *did, uint8_t bytes[35]);
+
+int depin_take_card(depin_downlink *downlink, const depin_message *message);
+
+/* The card of storage into memory, or none. DEPIN_E_STORAGE. */
+int depin_read_card_slots(depin_downlink *downlink);
+
+#endif
