@@ -10,9 +10,9 @@ import collections
 from collections.abc import Callable
 
 from depin_id import cbor, cose
-from depin_id.ack import MAX_ACK_BYTES, read_ack, read_challenge
+from depin_id.ack import MAX_ACK_BYTES, NONCE_BYTES, read_ack, read_challenge, read_resume
 from depin_id.errors import DepinError
-from depin_id.network import NetworkCard
+from depin_id.network import NetworkCard, read_card
 
 MAX_WAITING = 64
 """Statements that wait for a connection; the oldest go first."""
@@ -33,6 +33,7 @@ class Carrier:
         self.wake: Callable[[], None] = lambda: None
         self._up: collections.deque[bytes] = collections.deque(maxlen=MAX_WAITING)
         self._listeners: list[Deliver] = []
+        self._card: tuple[int, bytes] | None = None
 
     def state(self, data: bytes) -> None:
         """Have a statement sent up; from any thread."""
@@ -50,6 +51,17 @@ class Carrier:
         """It could not be sent."""
         if len(self._up) < MAX_WAITING:
             self._up.appendleft(data)
+
+    @property
+    def card(self) -> bytes | None:
+        """The newest card of the network that was offered, as signed; for devices here."""
+        return None if self._card is None else self._card[1]
+
+    def offer_card(self, data: bytes, network: str) -> None:
+        """A card to hand to devices, if it is the newest. Raises DepinError, as ``read_card``."""
+        number = read_card(data, network=network).number
+        if self._card is None or number > self._card[0]:
+            self._card = (number, data)
 
     def listen(self, deliver: Deliver) -> None:
         """Hand ``deliver`` what comes down for devices; it is called from any thread."""
@@ -71,16 +83,30 @@ class Carrier:
 
 
 def device_of(data: bytes, card: NetworkCard) -> bytes | None:
-    """The kid of the device that a challenge or acknowledgement of the network is for, verified."""
+    """The kid of the device that a message of the network is for, verified.
+
+    It is an acknowledgement, a challenge or a resume.
+    """
     try:
         payload = cbor.decode(cose.parse_sign1(data, max_bytes=MAX_ACK_BYTES).payload)
         recipient = payload.get(1) if isinstance(payload, dict) else None
         if not isinstance(recipient, bytes) or len(recipient) != 32:
             return None
-        if len(payload) == 3:
-            read_challenge(data, card=card, recipient=recipient)
-        else:
+        if len(payload) != 3:
             read_ack(data, card=card, recipient=recipient)
+        elif not _is_resume(data, payload.get(2), card, recipient):
+            read_challenge(data, card=card, recipient=recipient)
     except DepinError:
         return None
     return recipient[:8]
+
+
+def _is_resume(data: bytes, nonce: object, card: NetworkCard, recipient: bytes) -> bool:
+    """Whether it is one; which nonce it may answer, the device knows."""
+    if not isinstance(nonce, bytes) or len(nonce) != NONCE_BYTES:
+        return False
+    try:
+        read_resume(data, card=card, recipient=recipient, nonce=nonce)
+    except DepinError:
+        return False
+    return True

@@ -115,6 +115,10 @@ class BridgeConfig:
         """The network's card. Raises NetworkError, as :func:`load_card`."""
         return load_card(self.resolve(self.bridge.card), network=self.bridge.network)[0]
 
+    def card_bytes(self) -> bytes:
+        """The network's card as signed. Raises as :meth:`card`."""
+        return load_card(self.resolve(self.bridge.card), network=self.bridge.network)[1]
+
     def broker(self) -> MqttOptions:
         """The uplink's broker. Raises ConfigError."""
         return broker(self.uplink, self.resolve)

@@ -111,6 +111,7 @@ class Bridge:
                 limits=config.limits,
             )
             self.uplink.carry(self.gateway.carrier)
+            self.gateway.carrier.offer_card(config.card_bytes(), card.network)
         except BaseException:
             self.close()
             raise

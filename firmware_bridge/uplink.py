@@ -194,6 +194,9 @@ class Uplink(Closing):
         """Send statements of devices up as well, and hand on what comes down for them."""
         self._carrier = carrier
         carrier.wake = self.wake
+        kept = self._device.card(self._card.network)
+        if kept is not None:
+            carrier.offer_card(kept, self._card.network)
 
     def wake(self) -> None:
         """Look into the spool now; after somebody else has put something into it."""
@@ -338,6 +341,7 @@ class Uplink(Closing):
             log.error("the network is called %s now: start again to use it", offered.name)
         elif offered.number > self._card.number:
             self._card = offered
+            self._carrier.offer_card(data, offered.network)
             log.info("network card %d taken", offered.number)
         return True
 

@@ -225,9 +225,9 @@ def kinds() -> dict[str, Kind]:
     Raises:
         ConfigError: ``config.plugin``: a package's kind cannot be loaded.
     """
-    from firmware_bridge.sources import lines, mqtt_json, native
+    from firmware_bridge.sources import device_lines, lines, mqtt_json, native
 
-    found = {**native.KINDS, **mqtt_json.KINDS, **lines.KINDS}
+    found = {**native.KINDS, **mqtt_json.KINDS, **lines.KINDS, **device_lines.KINDS}
     for point in entry_points(group=GROUP):
         try:
             kind = point.load()

@@ -3,7 +3,7 @@
 
 #include "seal.h"
 
-enum { BVER = -1, BN = -2, BT = -3, BU = -4, N = 0, U = 1, V = 2, T = 6 };
+enum { BN = -2, BT = -3, BU = -4, N = 0, U = 1, V = 2, T = 6 };
 
 int depin_canonical(int64_t *mantissa, int *exponent)
 {
@@ -110,6 +110,20 @@ static const char *common_name(const depin_device *device)
     return name;
 }
 
+/* Units of RFC 8798: a pack with one of them says so by its version. */
+static int is_secondary(const char *unit)
+{
+    static const char known[] =
+        "ms\0min\0h\0MHz\0kW\0kVA\0kvar\0Ah\0Wh\0kWh\0varh\0kvarh\0kVAh\0Wh/km\0KiB\0GB\0Mbit/s\0"
+        "B/s\0MB/s\0mV\0mA\0dBm\0ug/m3\0mm/h\0m/h\0ppm\0/100\0/1000\0hPa\0mm\0cm\0km\0km/h\0";
+    for (const char *at = known; *at; at += depin_length(at) + 1) {
+        if (unit && same(unit, at)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int64_t time_of(const depin_reading *reading, int64_t shift)
 {
     int64_t ms = reading->time_ms;
@@ -128,11 +142,16 @@ void depin_put_pack(depin_writer *writer, const depin_device *device, int64_t sh
         base = time_of(reading, shift);
     }
     depin_put_head(writer, DEPIN_CBOR_ARRAY, device->count);
-    int first = (name != NULL) + (unit != NULL) + (base != 0);
-    for (const depin_reading *end = reading + device->count; reading < end; reading++) {
+    const depin_reading *end = reading + device->count;
+    int secondary = 0;
+    for (const depin_reading *at = reading; at < end; at++) {
+        secondary |= is_secondary(at->unit);
+    }
+    int first = secondary + (name != NULL) + (unit != NULL) + (base != 0);
+    for (; reading < end; reading++) {
         int64_t after = time_of(reading, shift) - base;
         const char *own = same(unit, reading->unit) ? NULL : reading->unit;
-        /* Keys in the order of their encodings: 0, 1, 2, 6, then -2, -3, -4. */
+        /* Keys in the order of their encodings: 0, 1, 2, 6, then -1, -2, -3, -4. */
         depin_put_head(writer, DEPIN_CBOR_MAP,
                        (unsigned)(first + 1 + (name == NULL) + (own != NULL) + (after != 0)));
         if (!name) {
@@ -147,6 +166,9 @@ void depin_put_pack(depin_writer *writer, const depin_device *device, int64_t sh
             put_time(writer, T, after);
         }
         if (first != 0) {
+            if (secondary) {
+                depin_put(writer, "\x20\x18\x1a", 3); /* bver: 26 */
+            }
             if (name) {
                 put_text(writer, BN, name);
             }

@@ -86,11 +86,10 @@ void depin_sha256(const depin_bytes *parts, size_t count, uint8_t digest[32])
     do {
         feed(&hash, byte);
         byte = 0;
-    } while ((hash.size & 63) != 60);
-    for (unsigned shift = 32; shift > 0;) {
-        shift -= 8;
-        feed(&hash, size << 3 >> shift & 255);
-    }
+    } while ((hash.size & 63) != 56);
+    hash.words[14] = 0;
+    hash.words[15] = size << 3;
+    compress(hash.state, hash.words);
     for (unsigned i = 0; i < 32; i++) {
         digest[i] = (uint8_t)(hash.state[i >> 2] >> (24 - (i & 3) * 8));
     }

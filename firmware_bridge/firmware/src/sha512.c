@@ -103,11 +103,10 @@ void depin_sha512_after(const depin_bytes *before, size_t before_count, const de
     do {
         feed(&hash, byte);
         byte = 0;
-    } while ((hash.size & 127) != 124);
-    for (unsigned shift = 32; shift > 0;) {
-        shift -= 8;
-        feed(&hash, size << 3 >> shift & 255);
-    }
+    } while ((hash.size & 127) != 112);
+    hash.words[14] = 0;
+    hash.words[15] = size << 3;
+    compress(hash.state, hash.words);
     for (unsigned i = 0; i < 8; i++) {
         uint64_t word = hash.state[i];
         for (unsigned j = 8; j-- > 0;) {

@@ -38,9 +38,10 @@ def is_there(folder: Path) -> bool:
 
 
 def _download(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-    # Without isolation nothing but the pinned archive is fetched; its metadata needs setuptools only.
-    command += ["--require-hashes", "-r", str(REQUIREMENTS), "-d", str(folder)]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    # The source of this one; what reads its metadata may come built.
+    command += ["--no-binary", "pymonocypher", "--require-hashes"]
+    command += ["-r", str(REQUIREMENTS), "-d", str(folder)]
     subprocess.run(command, check=True, timeout=300, stdin=subprocess.DEVNULL)
     (archive,) = folder.glob("*.tar.gz")
     return archive

@@ -1,0 +1,208 @@
+"""What the library costs on a target: linked images, so only what is used counts.
+
+    python tools/sizes.py [--budgets] [--targets NAME,NAME] BUILD MONOCYPHER
+
+Prints the table of the README. With --budgets only the Cortex-M4 is measured, and what is over its
+budget ends in an error.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent.parent
+ARM = ("arm-none-eabi-", ["-mthumb"])
+RISCV = "riscv64-unknown-elf-"
+
+
+class Target(NamedTuple):
+    """A compiler and what tells it the processor."""
+
+    title: str
+    prefix: str
+    flags: tuple[str, ...]
+
+
+TARGETS = (
+    Target("Cortex-M0", "arm-none-eabi-", ("-mthumb", "-mcpu=cortex-m0")),
+    Target("Cortex-M3", "arm-none-eabi-", ("-mthumb", "-mcpu=cortex-m3")),
+    Target("Cortex-M4", "arm-none-eabi-", ("-mthumb", "-mcpu=cortex-m4")),
+    Target("RV32IMAC", "riscv64-unknown-elf-", (
+            *("-misa-spec=2.2", "-march=rv32imac", "-mabi=ilp32", "--specs=picolibc.specs"),
+        )),
+)
+
+
+class Part(NamedTuple):
+    """A line of the table: the entry points of an image, and its budget in bytes of flash."""
+
+    title: str
+    entries: tuple[str, ...]
+    budget: int | None
+    over: int | None = None
+    """Index of the part whose size is taken off: what this one adds."""
+
+
+CORE = ("depin_init", "depin_add", "depin_seal")
+ED25519 = ("depin_ed25519_sign",)
+DOWNLINK = ("depin_downlink_init", "depin_downlink_take")
+VERIFY = ("depin_ed25519_verify", "depin_ed25519_admit")
+IDENTITY = (
+    "depin_did",
+    "depin_cose_key",
+    "depin_enrolment_document",
+    "depin_enrolment_statement",
+    "depin_challenge_statement",
+    "depin_attest_statement",
+)
+LIFE = ("depin_position_create", "depin_position_resume_nonce", "depin_position_resume")
+PARTS = (
+    Part("core: init, add, seal, position; key outside", CORE, 2048),
+    Part("core with Ed25519 in software", CORE + ED25519, 12288),
+    Part("+ status and evidence", CORE + ("depin_seal_bytes",), None, 0),
+    Part("+ position at provisioning and after a loss", CORE + LIFE, None, 0),
+    Part("+ identity, enrolment and attestation", CORE + IDENTITY, None, 0),
+    Part("+ Ed25519 verification", CORE + ED25519 + VERIFY, None, 1),
+    Part("+ downlink module, verified outside", CORE + LIFE + DOWNLINK, 3072, 3),
+)
+# The downlink's line is over an image that can resume already.
+LIFE_PART = 3
+LIBC = {"memcpy", "memset", "memcmp"}
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+
+
+def _objects(target: Target, build: Path, monocypher: Path) -> list[str]:
+    flags = ["-std=c99", "-Os", "-ffreestanding", "-ffunction-sections", "-fdata-sections"]
+    flags += ["-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{HERE / 'include'}", f"-I{monocypher}"]
+    made = []
+    for source in sorted((HERE / "src").glob("*.c")):
+        made.append(str(build / f"{source.stem}.o"))
+        _run(f"{target.prefix}gcc", *target.flags, *flags, "-c", str(source), "-o", made[-1])
+    return made
+
+
+def _link(target: Target, build: Path, objects: list[str], entries: tuple[str, ...]) -> Path:
+    """An image of what the entries reach; what it lacks is left open, to be looked at."""
+    image = build / "image.elf"
+    keep = [f"-Wl,-u,{entry}" for entry in entries]
+    options = ["-nostdlib", "-Wl,--gc-sections", "-Wl,--unresolved-symbols=ignore-all"]
+    options += ["-Wl,-e,depin_init", "-Wl,--no-warn-rwx-segments"]
+    _run(f"{target.prefix}gcc", *target.flags, *options, *keep, *objects, "-o", str(image))
+    return image
+
+
+def _sections(target: Target, image: Path) -> tuple[int, int]:
+    """Bytes of flash, and of static RAM."""
+    flash = ram = 0
+    listing = _run(f"{target.prefix}size", "-A", str(image))
+    for name, size in re.findall(r"^(\.\S+)\s+(\d+)\s", listing, re.MULTILINE):
+        if name.startswith((".text", ".rodata", ".srodata")):
+            flash += int(size)
+        elif name.startswith((".data", ".sdata", ".bss", ".sbss")):
+            ram += int(size)
+    return flash, ram
+
+
+def _missing(target: Target, objects: list[str], build: Path) -> set[str]:
+    """What the library takes from elsewhere, over all its objects."""
+    whole = build / "whole.o"
+    _run(f"{target.prefix}ld", "-r", *_emulation(target), *objects, "-o", str(whole))
+    names = _run(f"{target.prefix}nm", "-u", str(whole)).split()
+    return {name for name in names if name != "U"} - LIBC
+
+
+def _emulation(target: Target) -> list[str]:
+    return ["-melf32lriscv"] if target.prefix == RISCV else []
+
+
+class Measured(NamedTuple):
+    """Of one target: flash by part (None: not there), static RAM of everything, helpers needed."""
+
+    flash: list[int | None]
+    ram: int
+    helpers: set[str]
+
+
+def measure(target: Target, monocypher: Path) -> Measured:
+    """Compile and link everything for a target."""
+    with tempfile.TemporaryDirectory() as folder:
+        build = Path(folder)
+        objects = _objects(target, build, monocypher)
+        has_downlink = any(name.endswith("/downlink.o") for name in objects)
+        flash: list[int | None] = []
+        ram = 0
+        for part in PARTS:
+            if not has_downlink and DOWNLINK[0] in part.entries:
+                flash.append(None)
+                continue
+            size, static = _sections(target, _link(target, build, objects, part.entries))
+            flash.append(size)
+            ram = max(ram, static)
+        return Measured(flash, ram, _missing(target, objects, build))
+
+
+def added(measured: Measured, index: int) -> int | None:
+    """What a line of the table says."""
+    size, over = measured.flash[index], PARTS[index].over
+    base = None if over is None else measured.flash[over]
+    return size if size is None or base is None else size - base
+
+
+def table(rows: list[tuple[Target, Measured]]) -> str:
+    """The table in Markdown: bytes of flash at -Os."""
+    lines = ["| bytes of flash | " + " | ".join(target.title for target, _ in rows) + " | budget |"]
+    lines.append("|---|" + "--:|" * (len(rows) + 1))
+    for index, part in enumerate(PARTS):
+        cells = [added(measured, index) for _, measured in rows]
+        shown = " | ".join("-" if cell is None else f"{cell:,}" for cell in cells)
+        budget = "" if part.budget is None else f"{part.budget:,}"
+        lines.append(f"| {part.title} | {shown} | {budget} |")
+    ram = " | ".join(str(measured.ram) for _, measured in rows)
+    lines.append(f"| static RAM | {ram} | 0 |")
+    helpers = " | ".join(", ".join(sorted(m.helpers)) or "none" for _, m in rows)
+    lines.append(f"| helpers of the compiler | {helpers} | none |")
+    return "\n".join(lines)
+
+
+def exceeded(measured: Measured) -> list[str]:
+    """What is over a budget, in words."""
+    found = []
+    for index, part in enumerate(PARTS):
+        size = added(measured, index)
+        if size is not None and part.budget is not None and size > part.budget:
+            found.append(f"{part.title}: {size:,} bytes of flash, {part.budget:,} are allowed")
+    if measured.ram:
+        found.append(f"{measured.ram} bytes of static RAM, none are allowed")
+    if measured.helpers:
+        found.append("needs more than memcpy, memset, memcmp: " + ", ".join(sorted(measured.helpers)))
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table, or check the budgets."""
+    budgets = "--budgets" in arguments
+    names = [argument for argument in arguments if not argument.startswith("--")]
+    if len(names) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    targets = [target for target in TARGETS if not budgets or target.title == "Cortex-M4"]
+    rows = [(target, measure(target, Path(names[0]))) for target in targets]
+    if not budgets:
+        print(table(rows))
+        return 0
+    found = exceeded(rows[0][1])
+    for line in found or ["every budget is kept"]:
+        print(line)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
