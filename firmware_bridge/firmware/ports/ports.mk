@@ -32,7 +32,7 @@ PORT_HEADERS := $(wildcard $(FIRMWARE)/include/depin/*.h $(FIRMWARE)/src/*.h $(P
 	$(FIRMWARE)/examples/noise_sensor/*.h)
 PORT_LIBRARY := $(patsubst $(FIRMWARE)/src/%.c,src/%,$(wildcard $(FIRMWARE)/src/*.c))
 PORT_BARE := $(patsubst $(PORTS)bare/%.c,bare/%,$(wildcard $(PORTS)bare/*.c))
-PORT_IMAGE_replay := tests/replay
+PORT_IMAGE_replay := tests/replay corpus/replay
 PORT_IMAGE_cuts := tests/cuts
 PORT_IMAGE_measure := tests/measure
 PORT_IMAGE_sensor := $(patsubst $(FIRMWARE)/examples/noise_sensor/%.c,sensor/%,\
@@ -59,6 +59,7 @@ define PORT_TARGET
 $(call PORT_COMPILE,$(1),src,$(FIRMWARE)/src)
 $(call PORT_COMPILE,$(1),bare,$(PORTS)bare)
 $(call PORT_COMPILE,$(1),tests,$(FIRMWARE)/tests/emulated)
+$(call PORT_COMPILE,$(1),corpus,$(FIRMWARE)/tests)
 $(call PORT_COMPILE,$(1),sensor,$(FIRMWARE)/examples/noise_sensor)
 $(call PORT_COMPILE,$(1),cortex-m,$(PORTS)cortex-m)
 $(call PORT_COMPILE,$(1),rv32,$(PORTS)rv32)

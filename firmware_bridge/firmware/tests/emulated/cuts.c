@@ -129,6 +129,13 @@ static int load(void *context, unsigned slot, uint8_t *data, size_t size)
     return 0;
 }
 
+/* A timer is coarser than an instruction: some instructions after it was set, as many as it likes. */
+static void dawdle(void)
+{
+    for (volatile uint32_t wait = roll() % 32u; wait > 0; wait--) {
+    }
+}
+
 static int store(void *context, unsigned slot, const uint8_t *data, size_t size)
 {
     (void)context;
@@ -139,6 +146,7 @@ static int store(void *context, unsigned slot, const uint8_t *data, size_t size)
     whole = 0;
     if (cut_in_store != 0) {
         port_cut_after(cut_in_store);
+        dawdle();
     }
     writing_slot = (uint8_t)slot;
     for (size_t i = 0; i < sizeof flash[0]; i++) {
@@ -244,11 +252,9 @@ static __attribute__((noreturn)) void boots(void)
         }
         uint32_t in_boot = 1 + roll() % whole_boot;
         cut_in_store = roll() % 3u == 0 ? 1 + roll() % 2000u : 0;
-        /* A timer is coarser than an instruction: some more of them, as many as it likes. */
-        for (volatile uint32_t wait = roll() % 32u; wait > 0; wait--) {
-        }
         if (cut_in_store == 0) {
             port_cut_after(in_boot);
+            dawdle();
         }
         one_boot();
         port_cut_never();

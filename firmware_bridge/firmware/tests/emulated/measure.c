@@ -171,7 +171,7 @@ static void instructions(void)
     seal_of("chip.60", 60);
 
     depin_event event;
-    downlink.last_ack = 0;
+    downlink.next_ack = 0;
     depin_bytes ack = {buffer, read_file("ack", buffer, sizeof buffer)};
     port_count_start();
     check(depin_downlink_take(&downlink, ack, &event), 23);
