@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import shutil
 import subprocess
+import sys
 from ctypes import (
     POINTER,
     Structure,
@@ -141,17 +142,29 @@ class Reading(Structure):
 RECORD: Final = ctypes.sizeof(Card)
 
 
-@cache
-def library() -> ctypes.CDLL:
-    """The library built for this machine: once for all processes that test it."""
+def _built(*goals: str) -> Path:
+    """Run make under a lock: the build is shared by all processes that test it."""
     if shutil.which("make") is None or shutil.which("cc") is None:
         pytest.skip("no C compiler")
     build = FIRMWARE / "build"
     build.mkdir(exist_ok=True)
     with (build / ".lock-host").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        subprocess.run(["make", "-s", "-C", str(FIRMWARE), "shared"], check=True, timeout=300)
-    return ctypes.CDLL(str((build / "host" / "libdepin.so").resolve()))
+        python = f"PYTHON={sys.executable}"
+        command = ["make", "-s", "-C", str(FIRMWARE), python, *goals]
+        subprocess.run(command, check=True, timeout=300)
+    return build.resolve()
+
+
+def make(how: str, target: str) -> str:
+    """Path of a fuzz target, built as ``fuzz`` or ``sanitized``."""
+    return str(_built(f"build/{how}/{target}") / how / target)
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The library built for this machine."""
+    return ctypes.CDLL(str(_built("shared") / "host" / "libdepin.so"))
 
 
 def point_of(key: PublicKey) -> bytes:

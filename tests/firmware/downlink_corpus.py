@@ -1,0 +1,71 @@
+"""Cases for the fuzz targets of the C library: real messages and records, whole and damaged."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from depin_id import cose
+from tests.firmware.test_downlink import World, messages, world
+
+
+def case(at: World, *messages: bytes) -> bytes:
+    """One case of fuzz_downlink: who it is for, and messages one after another."""
+    parts = [len(message).to_bytes(2, "big") + message for message in messages]
+    return at.network.encode()[:56] + at.key.thumbprint + b"".join(parts)
+
+
+def downlink_cases() -> list[bytes]:
+    """Each kind after the card, single bytes changed inside payloads, and messages cut off."""
+    at = world("ed25519")
+    kinds = messages(at, "ed25519")
+    cases = [case(at, at.card_bytes, *kinds.values())]
+    chance = random.Random(1)
+    for message in kinds.values():
+        cases.append(case(at, at.card_bytes, message))
+        parsed = cose.parse_sign1(message)
+        for index in range(0, len(parsed.payload), 3):
+            changed = bytearray(parsed.payload)
+            changed[index] = chance.randrange(256)
+            again = cose.assemble(parsed.protected, bytes(changed), parsed.signature)
+            cases += [case(at, at.card_bytes, again), case(at, at.card_bytes, message[:index])]
+    return cases
+
+
+def record_cases() -> list[bytes]:
+    """Slots as a device leaves them, and damaged; with and without checksums made right."""
+    at = world("ed25519")
+    card = at.start[2][2]
+    position = b"DPP1" + (5).to_bytes(4, "little") + bytes(56)
+    waiting = b"DPW1" + bytes(4) + bytes(range(16)) + bytes(40)
+    cases = []
+    for first, second in ((position, position), (position, waiting), (waiting, b"\xff" * 64)):
+        for forged in (b"\0", b"\1"):
+            for count in (0, 2, 8, 9, 255):
+                record = bytearray(card)
+                record[608] = count
+                cases.append(forged + first + second + bytes(record) + card + at.card_bytes)
+    full = b"DPP1" + b"\xff" * 4 + bytes(56)
+    return [*cases, b"\1" + full + full, b"\1" + position + full, b"\1", b""]
+
+
+CASES = {"downlink": downlink_cases, "records": record_cases}
+
+
+def framed(cases: Iterable[bytes]) -> bytes:
+    """Cases as tests/replay_cases.c reads them."""
+    return b"".join(len(one).to_bytes(4, "big") + one for one in cases)
+
+
+def write(folder: Path, target: str) -> None:
+    """One file for each case, as libFuzzer wants them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, one in enumerate(CASES[target]()):
+        (folder / f"{number:04}").write_bytes(one)
+
+
+if __name__ == "__main__":
+    for name in CASES:
+        write(Path(sys.argv[1]) / name, name)
