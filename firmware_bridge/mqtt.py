@@ -273,6 +273,8 @@ class Connection:
             finally:
                 poll.unregister(sock)
             self._step(client, pending or bool(events.get(sock.fileno(), 0) & ~select.POLLOUT))
+        # What was answered while we were told to stop must not come again.
+        self._do_posted()
 
     def _step(self, client: paho.Client, readable: bool) -> None:
         with contextlib.suppress(BlockingIOError):
