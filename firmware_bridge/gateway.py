@@ -148,8 +148,7 @@ class Gateway:
 
     def set_limits(self, limits: GatewayLimits) -> None:
         """Other bounds from now on."""
-        self.limits = limits
-        self._queue.maxsize = limits.queue
+        self.limits, self._queue.maxsize = limits, limits.queue
 
     def drain(self, source: str, timeout: float) -> bool:
         """Seal, spool and answer what a source handed over, and take nothing answered any more.
