@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from depin_id.errors import StateError
 from firmware_bridge.gateway import Gateway
@@ -101,10 +100,14 @@ class Sources:
             self._gateway.forget(name, DRAIN_SECONDS)
 
     def end_all(self, seconds: float) -> None:
-        """End everything that ends in time."""
-        working: list[Any] = list(self._working.values())
-        for item in working:
+        """End everything that ends in time, after what it handed over is spooled and answered."""
+        deadline = time.monotonic() + seconds
+        working = dict(self._working)
+        for name, item in working.items():
+            if item.thread.is_alive():
+                self._gateway.drain(name, max(0.0, deadline - time.monotonic()))
+        for item in working.values():
             item.stop.set()
         deadline = time.monotonic() + seconds
-        for item in working:
+        for item in working.values():
             item.thread.join(max(0.0, deadline - time.monotonic()))

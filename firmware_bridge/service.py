@@ -50,6 +50,7 @@ class Bridge:
         self.reload_problem = ""
         """Why the last reload changed nothing; empty when it was taken, or there was none."""
         self.reloads = 0
+        self.web: Web | None = None
         self._card = config.card()
         self.device = Device.open(
             config.resolve(config.bridge.device),
@@ -134,7 +135,7 @@ class Bridge:
             DepinError: what made it impossible to go on.
         """
         gateway = threading.Thread(target=self._guard, args=(self.gateway.run,), name="gateway")
-        web = self._serve()
+        self.web = self._serve()
         self.uplink.start()
         gateway.start()
         for prepared in self._prepared:
@@ -148,8 +149,8 @@ class Bridge:
             self.gateway.stop()
             gateway.join()
             self.uplink.close()
-            if web is not None:
-                web.close()
+            if self.web is not None:
+                self.web.close()
             log.info("stopped", extra={"counts": self.counts()})
         if self._failure is not None:
             raise self._failure
