@@ -138,7 +138,9 @@ def test_reloads_under_load_lose_and_repeat_nothing(tmp_path: Path, net: Net) ->
             until(lambda: bridge.gateway.counts.taken.total() >= 2 * sent[0], "all of it")
         client.disconnect()
         client.loop_stop()
-    wanted = Counter((f"#{name}1", str(n)) for name in ("a", "b") for n in range(sent[0]))
+    wanted: Counter[tuple[str | None, str]] = Counter(
+        (f"#{name}1", str(n)) for name in ("a", "b") for n in range(sent[0])
+    )
     found = spooled(tmp_path / "bridge.spool")
     assert not wanted - found, "lost"
     assert not found - wanted, "repeated"
