@@ -18,6 +18,7 @@ from bench import (
     attest_phones,
     attest_tokens,
     attest_tpm,
+    bridge_speed,
     capability,
     credentials,
     factory,
@@ -82,6 +83,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "attest_phones": attest_phones.measure,
     "attest_tokens": attest_tokens.measure,
     "attest_chains": attest_chains.measure,
+    "bridge": bridge_speed.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from depin_id import cbor, cose
 from depin_id.ack import MAX_ACK_BYTES, NONCE_BYTES, read_ack, read_challenge, read_resume
@@ -32,8 +33,8 @@ class Carrier:
     def __init__(self) -> None:
         self.wake: Callable[[], None] = lambda: None
         self._up: collections.deque[bytes] = collections.deque(maxlen=MAX_WAITING)
-        self._listeners: list[Deliver] = []
         self._card: tuple[int, bytes] | None = None
+        self._listeners: list[tuple[str, Deliver]] = []
 
     def state(self, data: bytes) -> None:
         """Have a statement sent up; from any thread."""
@@ -63,10 +64,14 @@ class Carrier:
         if self._card is None or number > self._card[0]:
             self._card = (number, data)
 
-    def listen(self, deliver: Deliver) -> None:
+    def listen(self, deliver: Deliver, source: str = "") -> None:
         """Hand ``deliver`` what comes down for devices; it is called from any thread."""
         if len(self._listeners) < MAX_LISTENERS:
-            self._listeners.append(deliver)
+            self._listeners = [*self._listeners, (source, deliver)]
+
+    def forget(self, source: str) -> None:
+        """A source has ended: nothing is handed to it any longer."""
+        self._listeners = [entry for entry in self._listeners if entry[0] != source]
 
     def hand_down(self, data: bytes, card: NetworkCard, own: bytes) -> bool:
         """Hand on what the network signed for a device; gives whether it was such a message.
@@ -77,9 +82,30 @@ class Carrier:
         kid = device_of(data, card) if self._listeners else None
         if kid is None or kid == own:
             return False
-        for deliver in self._listeners:
+        for _, deliver in self._listeners:
             deliver(kid, data)
         return True
+
+
+@dataclass(frozen=True)
+class Carried:
+    """The carrier as one source sees it: what listens for the source ends with it."""
+
+    _carrier: Carrier
+    _source: str
+
+    @property
+    def card(self) -> bytes | None:
+        """The newest card of the network, as signed; for devices here."""
+        return self._carrier.card
+
+    def state(self, data: bytes) -> None:
+        """Have a statement sent up; from any thread."""
+        self._carrier.state(data)
+
+    def listen(self, deliver: Deliver) -> None:
+        """Hand ``deliver`` what comes down for devices; it is called from any thread."""
+        self._carrier.listen(deliver, self._source)
 
 
 def device_of(data: bytes, card: NetworkCard) -> bytes | None:

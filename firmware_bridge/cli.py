@@ -19,10 +19,12 @@ from depin_id.durable import create_file, make_directory
 from depin_id.enrolment import Enrolment
 from depin_id.errors import ConfigError, StateError
 from depin_id.network import read_card, topics
+from firmware_bridge import operating
 from firmware_bridge.config import BridgeConfig, load_config
 from firmware_bridge.discover import discover
+from firmware_bridge.logs import set_level, set_up_logs
 from firmware_bridge.options import MqttOptions
-from firmware_bridge.service import Bridge, run_until_signalled, set_up_logs
+from firmware_bridge.service import Bridge, run_until_signalled
 
 app = group(
     "Carries signed readings to a network, and signs for sensors that cannot.\n\n"
@@ -45,6 +47,8 @@ spool = "bridge.spool"
 spool_policy = "refuse"      # or "drop_oldest"
 batch_count = 60             # readings a pack
 batch_age = 10               # seconds until a pack is sealed at the latest
+clock = "auto"               # "none" without a wall clock, or its error in seconds
+metrics = "127.0.0.1:9464"   # /metrics, /healthz, and what `depin-bridge status` asks
 
 [uplink]
 url = "{url}"
@@ -109,12 +113,15 @@ def run(
         bool, typer.Option("--verbose", "-v", help="Also say what is refused, each time.")
     ] = False,
 ) -> None:
-    """Run the bridge until SIGTERM or SIGINT.
+    """Run the bridge until SIGTERM or SIGINT; SIGHUP takes up the configuration again.
 
     Example: depin-bridge run gw/bridge.toml --json-logs
     """
     set_up_logs(json_logs=json_logs, verbose=verbose)
-    run_until_signalled(Bridge(load_config(config)))
+    loaded = load_config(config)
+    if not verbose:
+        set_level(loaded.bridge.log_level)
+    run_until_signalled(Bridge(loaded))
 
 
 @app.command()
@@ -191,6 +198,8 @@ def init(
 
 
 app.command()(discover)
+app.command()(operating.status)
+app.command("broker-config")(operating.broker_config)
 
 
 @app.command()

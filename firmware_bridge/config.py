@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -31,6 +33,7 @@ from firmware_bridge.sources.base import (
 )
 from firmware_bridge.spool import DEFAULT_MAX_BYTES, DEFAULT_MAX_ENVELOPES
 from firmware_bridge.uplink import ACK_TIMEOUT, WINDOW
+from firmware_bridge.web import split_address
 
 MAX_CONFIG = 1 << 20
 Model = TypeVar("Model", bound=BaseModel)
@@ -53,6 +56,11 @@ class BridgeOptions(Strict):
     max_unanswered: int = Field(default=16, ge=1, le=10_000)
     queue: int = Field(default=1000, ge=1, le=100_000)
     status_every: float = Field(default=60.0, ge=0, le=86_400)
+    clock: Literal["auto", "none"] | Annotated[int, Field(ge=0, le=86_400)] = "auto"
+    """``none``, or a bound on the wall clock's error in seconds; ``auto`` is 1."""
+    metrics: str = ""
+    """Where metrics, health and status are served, ``127.0.0.1:9464``; empty: nowhere."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class UplinkOptions(Strict):
@@ -111,6 +119,12 @@ class BridgeConfig:
             max_unanswered=bridge.max_unanswered,
         )
 
+    @property
+    def clock_bound(self) -> int | None:
+        """Bound on the wall clock's error in seconds; None: there is none."""
+        clock = self.bridge.clock
+        return clock if isinstance(clock, int) else None if clock == "none" else 1
+
     def card(self) -> NetworkCard:
         """The network's card. Raises NetworkError, as :func:`load_card`."""
         return load_card(self.resolve(self.bridge.card), network=self.bridge.network)[0]
@@ -159,11 +173,13 @@ class BridgeConfig:
             )
         return Behalf(options.subject, last.id)
 
-    def make_sources(self, card: NetworkCard, kid: str) -> list[tuple[ConfiguredSource, Source]]:
+    def make_sources(
+        self, card: NetworkCard, kid: str, wall: Callable[[], float] = time.time
+    ) -> list[tuple[ConfiguredSource, Source]]:
         """The sources, each with its part of the configuration. Raises ConfigError."""
         made = []
         for item in self.sources:
-            context = Context(item.name, self.path.parent, kid, card)
+            context = Context(item.name, self.path.parent, kid, card, wall)
             made.append((item, item.make.make(item.options, context)))
         return made
 
@@ -182,6 +198,8 @@ def load_config(path: str | Path) -> BridgeConfig:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError("config.toml", f"{path}: {error}") from error
     file = _checked(_File, document, path, "")
+    if file.bridge.metrics:
+        split_address(file.bridge.metrics)
     return BridgeConfig(path, file.bridge, file.uplink, _sources(file.source, path))
 
 

@@ -12,14 +12,16 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-from depin_id.claims import MAX_SECONDS, Link, check_subject
-from depin_id.envelope import MAX_BUNDLE
+from depin_id.claims import check_subject
+from depin_id.envelope import KIND_ENVELOPE, KIND_GATEWAY, MAX_BUNDLE
 from depin_id.errors import DepinError, EncodingError, StateError
 from depin_id.readings import Reading
+from firmware_bridge.batches import Batch, Receipt, moved, received_at
 from firmware_bridge.carrying import Carrier
+from firmware_bridge.clock import BridgeClock
+from firmware_bridge.emitter import Emitter as Emitter
 from firmware_bridge.items import (
     Behalf,
     GatewayCounts,
@@ -28,75 +30,18 @@ from firmware_bridge.items import (
     NativeEnvelope,
     SensorReadings,
 )
-from firmware_bridge.signing import Level, SigningDevice, own_identity
+from firmware_bridge.reporting import Reporter
+from firmware_bridge.signing import Level, SigningDevice, signed_identity
 from firmware_bridge.spool import Spool
 
 log = logging.getLogger("depin_bridge.gateway")
 
 _DRAIN = 256
 _FULL_WAIT = 0.2
+_ROOM_WAIT = 0.005
 
-
-class _Receipt:
-    """Calls back once everything of one message is durable or refused."""
-
-    def __init__(self, parts: int, done: Callable[[], None] | None) -> None:
-        self._parts, self._done = parts, done
-        self.number = 0
-
-    @property
-    def waits(self) -> bool:
-        return self._done is not None
-
-    def part(self) -> None:
-        self._parts -= 1
-        if self._parts == 0 and self._done is not None:
-            self._done()
-
-
-@dataclass
-class _Batch:
-    """Readings of one sensor that wait to be sealed."""
-
-    source: str
-    deadline: float
-    behalf: Behalf | None = None
-    link: Link | None = None
-    readings: list[Reading] = field(default_factory=list)
-    receipts: list[_Receipt] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Emitter:
-    """How one source hands over what it has; use from any thread."""
-
-    source: str
-    level: Level
-    _gateway: Gateway
-    behalf: Behalf | None = None
-
-    def __call__(
-        self, items: Sequence[Item], done: Callable[[], None] | None = None, *, wait: bool = True
-    ) -> bool:
-        """Hand items over.
-
-        Args:
-            done: called (in another thread) once all are durable or refused for good.
-            wait: hold the caller while the queue is full; else drop and count ``queue.full``.
-
-        Returns:
-            False when they were not taken: dropped, or the bridge is stopping.
-        """
-        return self._gateway.take(self, tuple(items), done, wait=wait)
-
-    @property
-    def carrier(self) -> Carrier:
-        """Takes statements up unchanged, and brings down what answers them."""
-        return self._gateway.carrier
-
-    def refuse(self, code: str, detail: str = "") -> None:
-        """Count input that is no item, with the reason."""
-        self._gateway.refuse(self.source, code, detail)
+Entry = tuple[Emitter, tuple[Item, ...], Receipt, float, float]
+"""Items, when they were handed over on the clock's time line, and the line's base then."""
 
 
 class Gateway:
@@ -107,6 +52,8 @@ class Gateway:
         network: the network's DID.
         spool: where envelopes go.
         notify: called after something was spooled (:meth:`Uplink.wake`).
+        connected: whether the uplink is up, which is when dropped ranges are reported.
+        clock: which times are believed; the device has its time line for a wall clock.
     """
 
     def __init__(
@@ -118,20 +65,24 @@ class Gateway:
         notify: Callable[[], None] = lambda: None,
         limits: GatewayLimits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        connected: Callable[[], bool] = lambda: False,
+        clock: BridgeClock | None = None,
     ) -> None:
+        self.clock = clock or BridgeClock()
+        self._base = self.clock.base
+        self._reports = Reporter(device, network, spool, self.clock, connected)
+        self._draining: set[str] = set()
         self._device, self._network, self._spool, self._notify = device, network, spool, notify
         self.limits = limits or GatewayLimits()
         self.counts = GatewayCounts()
         self.carrier = Carrier()
         self._monotonic = monotonic
-        self._queue: queue.Queue[tuple[Emitter, tuple[Item, ...], _Receipt]] = queue.Queue(
-            self.limits.queue
-        )
-        self._batches: dict[tuple[str, Level], _Batch] = {}
+        self._queue: queue.Queue[Entry | Callable[[], None]] = queue.Queue(self.limits.queue)
+        self._batches: dict[tuple[str, Level], Batch] = {}
         self._sensors: dict[str, str] = {}
         self._numbers: collections.Counter[str] = collections.Counter()
         self._ready: list[tuple[bytes, bytes]] = []
-        self._ready_receipts: list[_Receipt] = []
+        self._ready_receipts: list[Receipt] = []
         self._stop = threading.Event()
         self._mutex = threading.Lock()
 
@@ -169,18 +120,81 @@ class Gateway:
             if done is not None:
                 done()
             return True
-        entry = (emitter, items, _Receipt(len(items), done))
+        clock = self.clock
+        entry = (emitter, items, Receipt(len(items), done), clock.timeline(), clock.base)
         while not self._stop.is_set():
-            try:
-                self._queue.put(entry, timeout=0.2 if wait else 0)
-            except queue.Full:
-                if not wait:
-                    self.refuse(emitter.source, "queue.full")
-                    return False
-            else:
-                with self._mutex:
+            with self._mutex:
+                if done is not None and wait and emitter.source in self._draining:
+                    return False  # whoever waits for an answer hands it over again
+                try:
+                    self._queue.put_nowait(entry)
+                except queue.Full:
+                    pass
+                else:
                     self.counts.taken[emitter.source] += len(items)
-                return True
+                    return True
+            if not wait:
+                self.refuse(emitter.source, "queue.full")
+                return False
+            self._stop.wait(_ROOM_WAIT)
+        return False
+
+    def snapshot(self) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
+        """What was taken by source, and what was refused by (source, code)."""
+        with self._mutex:
+            return dict(self.counts.taken), dict(self.counts.refused)
+
+    # --- changes while it runs ---
+
+    def set_limits(self, limits: GatewayLimits) -> None:
+        """Other bounds from now on."""
+        self.limits, self._queue.maxsize = limits, limits.queue
+
+    def drain(self, source: str, timeout: float) -> bool:
+        """Seal, spool and answer what a source handed over, and take nothing answered any more.
+
+        Returns:
+            False when that was not done in time (the spool is full): the source goes on.
+        """
+        with self._mutex:
+            self._draining.add(source)
+        if self._do(lambda: self._finish(source), timeout):
+            return True
+        self.resume(source)
+        return False
+
+    def resume(self, source: str) -> None:
+        """A drained source goes on."""
+        with self._mutex:
+            self._draining.discard(source)
+
+    def forget(self, source: str, timeout: float) -> None:
+        """A drained source has ended: its sensors may come from another one from now on."""
+        self._do(lambda: self._finish(source, free=True), timeout)
+        self.carrier.forget(source)
+        self.resume(source)
+
+    def _finish(self, source: str, *, free: bool = False) -> None:
+        self._seal(lambda batch: batch.source == source)
+        self._store()
+        if free:
+            self._sensors = {name: of for name, of in self._sensors.items() if of != source}
+
+    def _do(self, work: Callable[[], None], timeout: float) -> bool:
+        """Have the gateway's thread do something; gives whether it did in time."""
+        ready = threading.Event()
+        deadline = time.monotonic() + timeout
+
+        def run() -> None:
+            work()
+            ready.set()
+
+        while time.monotonic() < deadline and not self._stop.is_set():
+            try:
+                self._queue.put(run, timeout=_FULL_WAIT)
+            except queue.Full:
+                continue
+            return ready.wait(max(0.0, deadline - time.monotonic()))
         return False
 
     def run(self) -> None:
@@ -207,47 +221,83 @@ class Gateway:
             except queue.Empty:
                 break
             wait = 0
-            self._sort(*entry)
+            if callable(entry):
+                entry()
+            else:
+                self._sort(*entry)
+        self._look_at_clock()
         now = self._monotonic()
         self._seal(lambda batch: batch.deadline <= now or self._holds_up(batch))
         self._store()
+        if self._spool.unreported and self._reports.work(now, self._durable_time()):
+            self._notify()
 
-    def _holds_up(self, batch: _Batch) -> bool:
+    def _look_at_clock(self) -> None:
+        """When the clock was wrong, what waits gets the times it would have given."""
+        self.clock.check()
+        by, self._base = self.clock.base - self._base, self.clock.base
+        if abs(by) > self.clock.slack:
+            for batch in self._batches.values():
+                batch.shift(by)
+
+    def _identity(self, envelope: bytes, kind: str) -> bytes:
+        return signed_identity(self._device.public_key, self._network, envelope, kind)
+
+    def _durable_time(self) -> int | None:
+        return int(self.clock.timeline()) if self.clock.believed else None
+
+    def _holds_up(self, batch: Batch) -> bool:
         """Whether too many messages of its source wait behind its oldest: answers go in order."""
         oldest = next((receipt.number for receipt in batch.receipts if receipt.waits), None)
         if oldest is None:
             return False
         return self._numbers[batch.source] - oldest + 1 >= self.limits.max_unanswered
 
-    def _sort(self, emitter: Emitter, items: tuple[Item, ...], receipt: _Receipt) -> None:
+    def _sort(
+        self,
+        emitter: Emitter,
+        items: tuple[Item, ...],
+        receipt: Receipt,
+        stamp: float,
+        base: float,
+    ) -> None:
+        by = self._base - base
+        if abs(by) <= self.clock.slack:
+            by = 0.0
         self._numbers[emitter.source] += 1
         receipt.number = self._numbers[emitter.source]
         for item in items:
             try:
                 if isinstance(item, NativeEnvelope):
-                    self._wrap(emitter, item, receipt)
+                    self._wrap(emitter, item, receipt, stamp, by)
                 else:
-                    self._collect(emitter, item, receipt)
+                    self._collect(emitter, item, receipt, stamp, by)
             except StateError:
                 raise
             except DepinError as error:
                 self.refuse(emitter.source, error.code, error.message)
                 receipt.part()
 
-    def _wrap(self, emitter: Emitter, item: NativeEnvelope, receipt: _Receipt) -> None:
+    def _wrap(
+        self, emitter: Emitter, item: NativeEnvelope, receipt: Receipt, stamp: float, by: float
+    ) -> None:
         if len(item.data) > MAX_BUNDLE:
             raise EncodingError("encoding.too_large", f"{len(item.data)} bytes")
+        seen = None if self.clock.claim is None else received_at(item, stamp, by)
         wrapped = self._device.wrap(
             item.data,
             network=self._network,
-            received_at=max(0, min(item.received_at, MAX_SECONDS)),
+            received_at=seen,
             link=item.link,
             place=item.place,
             level=emitter.level,
+            clock=self.clock.claim,
         )
-        self._add(wrapped, [receipt])
+        self._add(wrapped, KIND_GATEWAY, [receipt])
 
-    def _collect(self, emitter: Emitter, item: SensorReadings, receipt: _Receipt) -> None:
+    def _collect(
+        self, emitter: Emitter, item: SensorReadings, receipt: Receipt, stamp: float, by: float
+    ) -> None:
         check_subject(f"#{item.sensor}")
         owner = self._sensors.get(item.sensor)
         if owner is None:
@@ -266,21 +316,25 @@ class Gateway:
         batch = self._batches.get(key)
         if batch is None:
             deadline = self._monotonic() + self.limits.batch_age
-            batch = _Batch(emitter.source, deadline, emitter.behalf, item.link)
+            batch = Batch(emitter.source, deadline, emitter.behalf, item.link)
             self._batches[key] = batch
-        batch.readings.extend(item.readings)
-        batch.receipts.append(receipt)
+        readings = item.readings
+        if by:
+            readings = tuple(moved(reading, stamp, by) for reading in readings)
+        batch.add(readings, stamp + by, receipt)
         if item.link is not None or len(batch.readings) >= self.limits.batch_count:
             self._seal(lambda other: other is batch)
 
-    def _seal(self, due: Callable[[_Batch], bool]) -> None:
+    def _seal(self, due: Callable[[Batch], bool]) -> None:
         for key, batch in list(self._batches.items()):
             if due(batch):
                 del self._batches[key]
+                if self.clock.claim is None:
+                    self.counts.by_receipt += batch.without_clock()
                 self._sign(key[0], key[1], batch, batch.readings)
                 self._ready_receipts += batch.receipts
 
-    def _sign(self, sensor: str, level: Level, batch: _Batch, readings: list[Reading]) -> None:
+    def _sign(self, sensor: str, level: Level, batch: Batch, readings: list[Reading]) -> None:
         try:
             behalf = batch.behalf
             envelope = self._device.sign(
@@ -290,6 +344,7 @@ class Gateway:
                 level=level,
                 link=batch.link,
                 capability=None if behalf is None else behalf.capability,
+                clock=self.clock.claim,
             )
         except StateError:
             raise
@@ -302,11 +357,10 @@ class Gateway:
             self._sign(sensor, level, batch, readings[:half])
             self._sign(sensor, level, batch, readings[half:])
             return
-        self._add(envelope, [])
+        self._add(envelope, KIND_ENVELOPE, [])
 
-    def _add(self, envelope: bytes, receipts: list[_Receipt]) -> None:
-        identity = own_identity(self._device.public_key, self._network, envelope)
-        self._ready.append((identity, envelope))
+    def _add(self, envelope: bytes, kind: str, receipts: list[Receipt]) -> None:
+        self._ready.append((self._identity(envelope, kind), envelope))
         self._ready_receipts += receipts
 
     def _store(self) -> None:
@@ -329,7 +383,7 @@ class Gateway:
             receipt.part()
 
     def _put(self, count: int) -> None:
-        self._spool.put(self._ready[:count])
+        self._spool.put(self._ready[:count], at=self._durable_time())
         del self._ready[:count]
         self.counts.spooled += count
         self._notify()

@@ -72,8 +72,12 @@ class GatewayLimits:
 
 @dataclass
 class GatewayCounts:
-    """What became of input: items taken, envelopes spooled, refusals by (source, code)."""
+    """What became of input: items taken, envelopes spooled, refusals by (source, code).
+
+    ``by_receipt``: readings whose own time could not be said, for want of a clock of ours.
+    """
 
     taken: collections.Counter[str] = field(default_factory=collections.Counter)
     spooled: int = 0
     refused: collections.Counter[tuple[str, str]] = field(default_factory=collections.Counter)
+    by_receipt: int = 0

@@ -34,6 +34,7 @@ log = logging.getLogger("depin_bridge.mqtt")
 MAX_INCOMING = MAX_BUNDLE + 4096
 """The largest packet we let a broker send us (MQTT 5), in bytes."""
 _SESSION_SECONDS = 7 * 86_400
+_SETTLE_SECONDS = 2.0
 _STEADY_SECONDS = 10.0
 """A connection that lasted this long was a good one: the next wait is short again."""
 
@@ -273,6 +274,30 @@ class Connection:
             finally:
                 poll.unregister(sock)
             self._step(client, pending or bool(events.get(sock.fileno(), 0) & ~select.POLLOUT))
+        self._settle(client)
+
+    def _settle(self, client: paho.Client) -> None:
+        """Have the broker take our last answers in before the connection is closed.
+
+        What comes meanwhile is not answered and comes again. A socket that is closed over unread
+        messages would take the answers with it; an UNSUBSCRIBE is answered after they are read.
+        """
+        client.on_message = None
+        self._do_posted()
+        if not (self._up and self._subscription.keep):
+            return
+        settled: list[bool] = []
+        client.on_unsubscribe = lambda *_: settled.append(True)
+        client.unsubscribe("depin/settled")
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while not settled and client.is_connected() and time.monotonic() < deadline:
+            client.loop_write()
+            sock = client.socket()
+            if not isinstance(sock, socket.socket):
+                return
+            if not (isinstance(sock, ssl.SSLSocket) and sock.pending()):
+                select.select([sock], [], [], 0.05)
+            client.loop_read()
 
     def _step(self, client: paho.Client, readable: bool) -> None:
         with contextlib.suppress(BlockingIOError):

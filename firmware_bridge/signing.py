@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from typing import Literal, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Protocol
+
+import cbor2
 
 from depin_id.ack import Ack
 from depin_id.claims import Link, Place
+from depin_id.cose import external_aad, sig_structure
 from depin_id.envelope import parse_envelope
 from depin_id.errors import EnvelopeError
 from depin_id.keys import PublicKey
@@ -44,15 +47,21 @@ class SigningDevice(Protocol):
     ) -> bytes:
         """One signed pack; for a subject of somebody else's under a capability."""
 
+    def sign_status(
+        self, status: Mapping[int | str, Any], *, network: str, clock: int | None = 1
+    ) -> bytes:
+        """A signed status."""
+
     def wrap(
         self,
         envelope: bytes,
         *,
         network: str,
-        received_at: int,
+        received_at: int | None,
         link: Link | None = None,
         place: Place | None = None,
         level: Level = "G1",
+        clock: int | None = 1,
     ) -> bytes:
         """A gateway envelope around unchanged bytes."""
 
@@ -78,6 +87,19 @@ def own_identity(key: PublicKey, network: str, envelope: bytes) -> bytes:
             hint="a gateway wraps what others signed: Device.wrap",
         )
     return hashlib.sha256(parsed.sign1.to_be_signed(parsed.kind, network, key.thumbprint)).digest()
+
+
+def signed_identity(key: PublicKey, network: str, envelope: bytes, kind: str) -> bytes:
+    """What :func:`own_identity` gives, many times faster, for what our device has just signed.
+
+    Never for bytes that came from elsewhere: nothing is checked.
+
+    Args:
+        kind: ``KIND_ENVELOPE``, or ``KIND_GATEWAY`` around another's.
+    """
+    protected, _, payload, _ = cbor2.loads(envelope).value
+    aad = external_aad(kind, network, key.thumbprint)
+    return hashlib.sha256(sig_structure(protected, aad, payload)).digest()
 
 
 def newest_card(device: SigningDevice, card: NetworkCard) -> NetworkCard:

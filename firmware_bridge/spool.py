@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,9 @@ from depin_id.closing import Closing
 from depin_id.durable import FileLock
 from depin_id.envelope import MAX_BUNDLE
 from depin_id.errors import EnvelopeError, StateError
+from firmware_bridge import dropping
+from firmware_bridge import spool_rows as rows
+from firmware_bridge.dropping import DroppedRange
 from firmware_bridge.spool_file import connect, lock, translated
 
 Policy = Literal["refuse", "drop_oldest"]
@@ -26,7 +29,11 @@ Policy = Literal["refuse", "drop_oldest"]
 DEFAULT_MAX_BYTES = 1 << 30
 DEFAULT_MAX_ENVELOPES = 1_000_000
 _ID_BYTES = 32
-_COUNTERS = ("dropped", "dropped_bytes", "damaged", "released")
+_COUNTERS = ("dropped", "dropped_bytes", "damaged", "released", "reported")
+_TIME_STEP = 60
+
+Seal = Callable[[list[DroppedRange]], tuple[bytes, bytes]]
+"""Signs a report of these ranges: its identity and its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class SpoolCounts:
     """What is in the spool (``envelopes``, ``bytes``) and what became of the rest, since ever.
 
     ``released`` by an acknowledgement, ``dropped`` (``dropped_bytes``) to make room,
-    ``damaged`` on disk and set aside.
+    ``damaged`` on disk and set aside, ``reported`` as dropped in signed reports.
     """
 
     envelopes: int
@@ -52,6 +59,7 @@ class SpoolCounts:
     dropped: int
     dropped_bytes: int
     damaged: int
+    reported: int
 
 
 class Spool(Closing):
@@ -76,8 +84,12 @@ class Spool(Closing):
                 " FROM envelopes"
             ).fetchone()
             self._envelopes, self._bytes, self._last = (int(value) for value in row)
-            self._counters = dict.fromkeys(_COUNTERS, 0)
-            self._counters.update(cursor.execute("SELECT name, value FROM counters").fetchall())
+            found = dict(cursor.execute("SELECT name, value FROM counters").fetchall())
+            self._counters = {name: int(found.get(name, 0)) for name in _COUNTERS}
+            self._time = int(found.get("time", 0))
+            self._ranges = int(cursor.execute("SELECT count(*) FROM drops").fetchone()[0])
+        self.problem = ""
+        """Why the last write failed, for people; empty when it did not."""
 
     @classmethod
     def open(
@@ -131,12 +143,45 @@ class Spool(Closing):
         with self._mutex:
             return SpoolCounts(self._envelopes, self._bytes, **self._counters)
 
-    def put(self, envelopes: Sequence[tuple[bytes, bytes]]) -> int:
+    @property
+    def time(self) -> int:
+        """The newest time that was made durable, seconds since 1970; 0 when none was."""
+        return self._time
+
+    @property
+    def unreported(self) -> int:
+        """Dropped ranges that no report speaks of yet."""
+        return self._ranges
+
+    def limit(self, max_bytes: int, max_envelopes: int, policy: Policy) -> None:
+        """Other bounds from now on; what is in the spool stays there."""
+        with self._mutex:
+            self.max_bytes, self.max_envelopes, self.policy = max_bytes, max_envelopes, policy
+
+    def set_time(self, at: int) -> None:
+        """Make a time durable that is earlier than one before, which was wrong."""
+        with self._guarded() as cursor:
+            self._note_time(cursor, at)
+            cursor.execute("COMMIT")
+
+    def oldest(self) -> int | None:
+        """When the oldest envelope was put, seconds since 1970; 0 unknown, None: it is empty."""
+        with self._guarded() as cursor:
+            row = cursor.execute("SELECT at FROM envelopes ORDER BY seq LIMIT 1").fetchone()
+        return None if row is None else int(row[0])
+
+    def kept(self) -> int:
+        """Reports that wait to be acknowledged."""
+        with self._guarded() as cursor:
+            return int(cursor.execute("SELECT coalesce(sum(keep), 0) FROM envelopes").fetchone()[0])
+
+    def put(self, envelopes: Sequence[tuple[bytes, bytes]], *, at: int | None = None) -> int:
         """Add envelopes at the end, all in one durable transaction or none.
 
         Args:
             envelopes: (identity of 32 bytes, bytes) each; one whose identity is in the spool
                 already is not added again.
+            at: the time, seconds since 1970, which becomes durable; None when it is not known.
 
         Returns:
             How many were added.
@@ -153,27 +198,42 @@ class Spool(Closing):
                     "envelope.malformed", "what is put has a 32-byte identity and 1 B to 128 KiB"
                 )
         with self._guarded() as cursor:
-            new = [
-                (identity, data)
-                for identity, data in unique.items()
-                if not cursor.execute(
-                    "SELECT 1 FROM envelopes WHERE id = ?", (identity,)
-                ).fetchone()
-            ]
+            new = rows.new_ones(cursor, unique)
             size = sum(len(data) for _, data in new)
             dropped, freed = self._make_room(cursor, len(new), size)
-            for identity, data in new:
-                cursor.execute(
-                    "INSERT INTO envelopes (id, crc, data) VALUES (?, ?, ?)",
-                    (identity, zlib.crc32(data), data),
-                )
-            last = self._last if not new else int(cursor.lastrowid or self._last)
+            rows.insert(cursor, new, at or 0, keep=0)
             self._count(cursor, dropped=dropped, dropped_bytes=freed)
-            cursor.execute("COMMIT")
-            self._last = last
-            self._envelopes += len(new) - dropped
-            self._bytes += size - freed
+            if at is not None and at >= self._time + _TIME_STEP:
+                self._note_time(cursor, at)
+            self._commit(cursor, len(new) - dropped, size - freed)
         return len(new)
+
+    def report(self, seal: Seal, *, at: int | None = None) -> int:
+        """Put a signed report of the oldest dropped ranges, which are then reported, for ever.
+
+        It is never dropped, whatever the policy; it is small, and goes beyond the bounds if it
+        has to.
+
+        Args:
+            seal: signs them; called at most once, with as many as one status holds.
+
+        Returns:
+            How many ranges it reports; 0 without any.
+
+        Raises:
+            StateError: ``spool.corrupt``, ``spool.io``, ``spool.closed``; what ``seal`` raises.
+        """
+        with self._guarded() as cursor:
+            found = dropping.waiting(cursor, rows.CHUNK)
+            found = found[: dropping.that_fit([dropped for _, dropped in found])]
+            if not found:
+                return 0
+            identity, data = seal([dropped for _, dropped in found])
+            dropping.settle(cursor, found)
+            rows.insert(cursor, [(identity, data)], at or 0, keep=1)
+            self._count(cursor, reported=sum(dropped.count for _, dropped in found))
+            self._commit(cursor, 1, len(data))
+        return len(found)
 
     def peek(self, limit: int = 1000, max_bytes: int = MAX_BUNDLE, after: int = 0) -> list[Spooled]:
         """The oldest envelopes after place ``after``, in order, at most ``max_bytes`` together.
@@ -188,11 +248,11 @@ class Spool(Closing):
         damaged: list[tuple[int, int]] = []
         size = 0
         with self._guarded() as cursor:
-            rows = cursor.execute(
+            found_rows = cursor.execute(
                 "SELECT seq, id, crc, data FROM envelopes WHERE seq > ? ORDER BY seq LIMIT ?",
                 (after, limit),
             )
-            for seq, identity, crc, data in rows:
+            for seq, identity, crc, data in found_rows:
                 if zlib.crc32(data) != crc or len(identity) != _ID_BYTES:
                     damaged.append((seq, len(data)))
                     continue
@@ -240,22 +300,33 @@ class Spool(Closing):
         if over_count <= 0 and over_bytes <= 0:
             return 0, 0
         if self.policy == "refuse" or count > self.max_envelopes or size > self.max_bytes:
-            raise StateError(
-                "spool.full",
-                f"{self.path}: {self._envelopes} envelopes ({self._bytes} bytes) and no room for "
-                f"{count} more ({size} bytes)",
-                hint="connect the uplink, raise the limits, or set policy drop_oldest",
-            )
-        dropped = freed = 0
-        for seq, length in cursor.execute(
-            "SELECT seq, length(data) FROM envelopes ORDER BY seq"
-        ).fetchall():
-            if dropped >= over_count and freed >= over_bytes:
-                break
-            cursor.execute("DELETE FROM envelopes WHERE seq = ?", (seq,))
-            dropped += 1
-            freed += length
-        return dropped, freed
+            raise self._full(count, size)
+        gone = rows.drop_oldest(cursor, over_count, over_bytes)
+        if gone is None:
+            raise self._full(count, size)  # reports are never dropped
+        return gone
+
+    def _full(self, count: int, size: int) -> StateError:
+        return StateError(
+            "spool.full",
+            f"{self.path}: {self._envelopes} envelopes ({self._bytes} bytes) and no room for "
+            f"{count} more ({size} bytes)",
+            hint="connect the uplink, raise the limits, or set policy drop_oldest",
+        )
+
+    def _note_time(self, cursor: sqlite3.Cursor, at: int) -> None:
+        rows.set_counter(cursor, "time", at)
+        self._time = at
+
+    def _commit(self, cursor: sqlite3.Cursor, count: int, size: int) -> None:
+        """Commit, and from then on know that there is so much more."""
+        row = cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = 'envelopes'").fetchone()
+        ranges = int(cursor.execute("SELECT count(*) FROM drops").fetchone()[0])
+        cursor.execute("COMMIT")
+        self._last = max(self._last, 0 if row is None else int(row[0]))
+        self._envelopes += count
+        self._bytes += size
+        self._ranges = ranges
 
     def _set_aside(self, cursor: sqlite3.Cursor, damaged: Sequence[tuple[int, int]]) -> None:
         for seq, _ in damaged:
@@ -272,12 +343,18 @@ class Spool(Closing):
     def _count(self, cursor: sqlite3.Cursor, **more: int) -> None:
         for name, by in more.items():
             if by:
-                cursor.execute(
-                    "INSERT INTO counters VALUES (?, ?)"
-                    " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-                    (name, by),
-                )
+                rows.add_to_counter(cursor, name, by)
                 self._counters[name] += by
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Whether the file could be used, for those who ask."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            self.problem = str(error)
+            raise
+        self.problem = ""
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[sqlite3.Cursor]:
@@ -286,7 +363,7 @@ class Spool(Closing):
             if self._closed:
                 raise StateError("spool.closed", f"{self.path}: the spool is closed")
             counters = dict(getattr(self, "_counters", {}))
-            with translated(self.path):
+            with translated(self.path), self._noting():
                 cursor = self._connection.cursor()
                 cursor.execute("BEGIN IMMEDIATE")
                 try:

@@ -13,7 +13,7 @@ from depin_id.durable import FileLock
 from depin_id.errors import StateError
 
 APPLICATION_ID = 0x44505350
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE envelopes (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -24,6 +24,22 @@ CREATE TABLE envelopes (
 CREATE TABLE damaged (seq INTEGER PRIMARY KEY, id BLOB, data BLOB) STRICT;
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 """
+_SECOND = """
+ALTER TABLE envelopes ADD COLUMN keep INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE envelopes ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE drops (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    subject TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX drops_end ON drops (subject, epoch, last);
+"""
+"""What the second version adds: reports that are never dropped, and the record of what was."""
 
 
 def lock(path: Path) -> FileLock:
@@ -56,17 +72,24 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     )
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if not tables and not application:
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in filter(str.strip, _SCHEMA.split(";")):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        connection.execute("COMMIT")
+        _make(connection, _SCHEMA + _SECOND)
+    elif (application, version) == (APPLICATION_ID, 1):
+        _make(connection, _SECOND)
     elif (application, version) != (APPLICATION_ID, SCHEMA_VERSION):
         raise corrupt(path, "it is not a spool of this version")
     check = connection.execute("PRAGMA quick_check(1)").fetchone()
     if check is None or check[0] != "ok":
         raise corrupt(path, f"damaged: {str(check)[:200]}")
+
+
+def _make(connection: sqlite3.Connection, schema: str) -> None:
+    """All of it, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in filter(str.strip, schema.split(";")):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    connection.execute("COMMIT")
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> Any:

@@ -133,6 +133,8 @@ class Uplink(Closing):
         self._cursor = 0
         self._room = self._bundle_bytes
         self._wait = self._patience.next()
+        self.since: float | None = None
+        """When the connection came up (or went down), on the monotonic clock."""
         self._empty = threading.Condition()
         self._carrier = Carrier()
 
@@ -211,7 +213,7 @@ class Uplink(Closing):
 
     def on_up(self, session: Session) -> None:
         """Connected: everything that is not acknowledged is sent again, in order."""
-        self._session = session
+        self._session, self.since = session, self._monotonic()
         room = self._bundle_bytes
         if session.max_packet is not None:
             overhead = len(self._up_topic) + _PACKET_OVERHEAD
@@ -221,7 +223,7 @@ class Uplink(Closing):
 
     def on_down(self) -> None:
         """Without a connection nothing is under way."""
-        self._session = None
+        self._session, self.since = None, self._monotonic()
         self._flights.clear()
 
     def on_message(self, message: Message) -> None:

@@ -152,6 +152,11 @@ def short_text(text: str) -> bytes:
     return _item(text, 0)
 
 
+def head(major: int, argument: int) -> bytes:
+    """The head of an item: major type 0 to 7, argument of at most 64 bits."""
+    return _head(major, argument)
+
+
 def array_head(count: int) -> bytes:
     """The head of an array of ``count`` items."""
     return bytes((0x80 | count,)) if count < 24 else _head(4, count)

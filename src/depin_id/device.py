@@ -143,7 +143,7 @@ class Device(OpenDevice):
         envelope: bytes,
         *,
         network: str,
-        received_at: int,
+        received_at: int | None,
         link: Link | None = None,
         place: Place | None = None,
         level: Level = "G1",
@@ -152,7 +152,7 @@ class Device(OpenDevice):
         """Sign a gateway envelope around one device envelope, whose bytes stay as they are.
 
         Args:
-            received_at: when it arrived, whole seconds since 1970.
+            received_at: when it arrived, whole seconds since 1970; None without a clock.
             link: radio quality. place: where the gateway was.
             level: ``G1`` when the source was authenticated, else ``G0``.
 

@@ -162,6 +162,21 @@ def _stopping(scene: Scene, service: Service) -> None:
     _pause(scene, 0.3)
 
 
+def _reloading(scene: Scene, service: Service) -> None:
+    """Another configuration: each source is ended, and begun again, under load."""
+    _at_work(service, "connected, MQTT")
+    file = scene.folder / "bridge.toml"
+    text, found = re.subn(r"keepalive_[0-9]+", f"keepalive_{scene.dice.randrange(1000)}",
+                          file.read_text())  # fmt: skip
+    if not found:
+        prefix = 'kind = "mqtt_json"\nnames = { keepalive_0 = "unused" }'
+        text = text.replace('kind = "mqtt_json"', prefix)
+    replace_file(file, text.encode())
+    with suppress(ProcessLookupError):
+        os.kill(service.process.pid, signal.SIGHUP)
+    _pause(scene, 1.2)
+
+
 def bridge_moments() -> list[Moment]:
     """When bridges are killed."""
     return [
@@ -169,4 +184,5 @@ def bridge_moments() -> list[Moment]:
         Moment("spooling", _spooling, 3),
         Moment("starting", _starting, 2),
         Moment("shutting down", _stopping, 1),
+        Moment("reloading", _reloading, 3),
     ]

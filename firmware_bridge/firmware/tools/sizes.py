@@ -32,9 +32,11 @@ TARGETS = (
     Target("Cortex-M0", "arm-none-eabi-", ("-mthumb", "-mcpu=cortex-m0")),
     Target("Cortex-M3", "arm-none-eabi-", ("-mthumb", "-mcpu=cortex-m3")),
     Target("Cortex-M4", "arm-none-eabi-", ("-mthumb", "-mcpu=cortex-m4")),
-    Target("RV32IMAC", "riscv64-unknown-elf-", (
-            *("-misa-spec=2.2", "-march=rv32imac", "-mabi=ilp32", "--specs=picolibc.specs"),
-        )),
+    Target(
+        "RV32IMAC",
+        "riscv64-unknown-elf-",
+        (*("-misa-spec=2.2", "-march=rv32imac", "-mabi=ilp32", "--specs=picolibc.specs"),),
+    ),
 )
 
 
@@ -81,7 +83,14 @@ def _run(*command: str) -> str:
 
 def _objects(target: Target, build: Path, monocypher: Path) -> list[str]:
     flags = ["-std=c99", "-Os", "-ffreestanding", "-ffunction-sections", "-fdata-sections"]
-    flags += ["-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{HERE / 'include'}", f"-I{monocypher}"]
+    flags += [
+        "-Wall",
+        "-Wextra",
+        "-Wpedantic",
+        "-Werror",
+        f"-I{HERE / 'include'}",
+        f"-I{monocypher}",
+    ]
     made = []
     for source in sorted((HERE / "src").glob("*.c")):
         made.append(str(build / f"{source.stem}.o"))
@@ -182,7 +191,9 @@ def exceeded(measured: Measured) -> list[str]:
     if measured.ram:
         found.append(f"{measured.ram} bytes of static RAM, none are allowed")
     if measured.helpers:
-        found.append("needs more than memcpy, memset, memcmp: " + ", ".join(sorted(measured.helpers)))
+        found.append(
+            "needs more than memcpy, memset, memcmp: " + ", ".join(sorted(measured.helpers))
+        )
     return found
 
 

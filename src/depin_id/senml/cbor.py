@@ -62,7 +62,8 @@ def encode_pack(records: Sequence[Record]) -> bytes:
             ``senml.too_many`` also when the pack exceeds 128 KiB.
     """
     local = bool(records) and ":" not in records[0].name
-    data = _encode(packed(records, shared_name=local), floats=False)
+    pack = packed(records, shared_name=local)
+    data = cbor.head(4, len(pack)) + b"".join([_wire_record(raw) for raw in pack])
     if len(data) > MAX_BYTES:
         raise EncodingError(
             "senml.too_many", f"the pack exceeds {MAX_BYTES} bytes", hint="send several packs"
@@ -99,6 +100,34 @@ def _encode(pack: Sequence[dict[int, object]], *, floats: bool) -> bytes:
     return cbor.encode(
         [{label: _plain(value, floats) for label, value in raw.items()} for raw in pack]
     )
+
+
+def _wire_record(raw: dict[int, object]) -> bytes:
+    """What :func:`_encode` gives for one record, several times faster."""
+    parts = [bytes((0xA0 | len(raw),))]
+    # Labels below 0 are written as 0x20 and up, so they come after the others, -1 first.
+    for label in sorted(raw, key=_LABEL_ORDER):
+        value = raw[label]
+        parts.append(_LABELS[label])
+        if type(value) is Decimal64:
+            mantissa = value.mantissa
+            if value.exponent:
+                parts.append(_EXPONENTS[value.exponent])
+            parts.append(cbor.uint(mantissa) if mantissa >= 0 else cbor.head(1, -1 - mantissa))
+        elif type(value) is str:
+            parts.append(cbor.short_text(value) if len(value) <= MAX_NAME else cbor.encode(value))
+        else:
+            parts.append(cbor.encode(value))
+    return b"".join(parts)
+
+
+def _label_order(label: int) -> int:
+    return label if label >= 0 else 0x20 - label
+
+
+_LABEL_ORDER = {label: _label_order(label) for label in range(BVER - 5, VD + 1)}.__getitem__
+_LABELS = {label: cbor.encode(label) for label in range(BVER - 5, VD + 1)}
+_EXPONENTS = {power: b"\xc4\x82" + cbor.encode(power) for power in range(-18, 19)}
 
 
 def _plain(value: object, floats: bool) -> object:
