@@ -83,7 +83,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "attest_phones": attest_phones.measure,
     "attest_tokens": attest_tokens.measure,
     "attest_chains": attest_chains.measure,
-    "bridge": bridge_speed.measure,
+    "bridge_speed": bridge_speed.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 
