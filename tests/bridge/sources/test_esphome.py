@@ -121,3 +121,11 @@ def test_payloads_raise_nothing_else(payload: bytes) -> None:
         source(shapes.ESPHOME_CONFIG).read("c3-debug/sensor/pressure_voltage/state", payload)
     except ReadingError:
         pass
+
+
+def test_a_declaration_under_another_name_is_not_the_topics() -> None:
+    config = '{"stat_t":"c3-debug/sensor/temperature/state","unit_of_meas":"V"}'
+    made = source(("homeassistant/sensor/c3-debug/pressure_voltage/config", config))
+    with pytest.raises(ReadingError) as error:
+        made.read("c3-debug/sensor/temperature/state", b"3.1")
+    assert error.value.code == "discovery.taken"
