@@ -20,6 +20,7 @@ from depin_id.enrolment import Enrolment
 from depin_id.errors import ConfigError, StateError
 from depin_id.network import read_card, topics
 from firmware_bridge.config import BridgeConfig, load_config
+from firmware_bridge.discover import discover
 from firmware_bridge.options import MqttOptions
 from firmware_bridge.service import Bridge, run_until_signalled, set_up_logs
 
@@ -187,6 +188,9 @@ def init(
         create_file(file, text.encode(errors="replace"), mode=0o644)
         typer.echo(f"gateway: {device.did}")
         typer.echo(f"enrol it with network {card.name}, edit {file}, then: depin-bridge run {file}")
+
+
+app.command()(discover)
 
 
 @app.command()

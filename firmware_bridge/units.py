@@ -1,8 +1,8 @@
 """The units that sources write, as SenML's: exact factors, and nothing that is not in the table.
 
 What a text means can depend on what was measured: ``%`` is ``%RH`` of a humidity and ``%EL`` of a
-battery. ``C`` and ``F`` are coulomb and farad to one vocabulary and temperatures to another, so they
-are in none but Tasmota's.
+battery. ``C`` and ``F`` are coulomb and farad to some and temperatures to others, so they are
+known only where the source says which it is.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Conversion:
         Raises:
             ReadingError: ``input.number``: no number, or too large or fine for the wire.
         """
+        number = str(number)
         try:
             if number.startswith("-") and not number.strip("-0."):
                 number = number[1:]
@@ -85,7 +86,7 @@ _TABLE = """
 °C Cel; °F Cel 5/9 -160/9;
 Pa Pa; hPa Pa 100; mbar Pa 100; kPa Pa 1000; bar Pa 100000; mmHg Pa 133.322387415;
 inHg Pa 3386.388640341; psi Pa 8896443230521/1290320000;
-m/s m/s; km/h m/s 5/18; mph m/s 0.44704; kn m/s 463/900; ft/s m/s 0.3048;
+m/s m/s; km/h m/s 5/18; mph m/s 0.44704; kn m/s 463/900; ft/s m/s 0.3048; yd/s m/s 0.9144;
 mm m 0.001; cm m 0.01; m m; km m 1000; in m 0.0254; ft m 0.3048;
 mm/h mm/h; in/h mm/h 25.4; ° deg;
 ug/m3 ug/m3; mg/m3 ug/m3 1000; ppm ppm; ppb ppm 0.001; % %;

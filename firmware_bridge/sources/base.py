@@ -228,15 +228,19 @@ def kinds() -> dict[str, Kind]:
     from firmware_bridge.sources import (
         airrohr,
         chirpstack,
+        esphome,
+        homeassistant,
         lines,
         mqtt_json,
         native,
         nmea,
         sparkplug,
+        tasmota,
         ttn,
     )
 
     found = {**native.KINDS, **mqtt_json.KINDS, **lines.KINDS}
+    found |= {**tasmota.KINDS, **esphome.KINDS, **homeassistant.KINDS}
     found |= {**chirpstack.KINDS, **ttn.KINDS, **sparkplug.KINDS, **nmea.KINDS, **airrohr.KINDS}
     for point in entry_points(group=GROUP):
         try:

@@ -129,7 +129,7 @@ def test_guides_are_a_page() -> None:
     guides = sorted(Path(DOCS / "guides").glob("*.md"))
     assert {path.stem for path in guides} == {
         *("aggregator-operator", "data-buyer", "device-maker", "operations", "owner"),
-        *("runbooks", "simulation", "witness"),
+        *("runbooks", "simulation", "witness", "bridge"),
     }
     # Who has a runbook open reads one section of it.
     limits = {"runbooks": 1700}
