@@ -233,7 +233,13 @@ class LorawanSource(ABC):
         self.memory.open()
         try:
             broker = BrokerInput(
-                self._broker, topic, client_id, qos, lambda message: self.take(message, emit)
+                self._broker,
+                topic,
+                client_id,
+                qos,
+                lambda message: self.take(message, emit),
+                # What waited for us would get the time of our coming back.
+                keep=qos > 0 and self._options.time != "receipt",
             )
             broker.run(stop, emit.refuse)
         finally:

@@ -204,7 +204,10 @@ class Sparkplug:
         def take(message: Message) -> None:
             self.take(message, emit, broker)
 
-        broker = BrokerInput(self._broker, self._topic, client_id, self._options.qos, take)
+        qos = self._options.qos
+        # What waited for us would get the time of our coming back.
+        keep = qos > 0 and self._options.time != "receipt"
+        broker = BrokerInput(self._broker, self._topic, client_id, qos, take, keep=keep)
         broker.run(stop, emit.refuse)
 
     def take(self, message: Message, emit: Emitter, broker: BrokerInput | None) -> None:

@@ -10,19 +10,22 @@ from depin_id.senml import Decimal64
 from firmware_bridge.sources.airrohr import Airrohr
 from firmware_bridge.sources.chirpstack import Chirpstack
 from firmware_bridge.sources.http_push import Push
-from firmware_bridge.sources.nmea import Nmea
+from firmware_bridge.sources.nmea import Nmea, NmeaOptions
 from firmware_bridge.sources.sparkplug import Sparkplug
+from firmware_bridge.sources.sparkplug_state import Nodes
 from firmware_bridge.sources.sparkplug_wire import encode
 from firmware_bridge.sources.ttn import Ttn
-from tests.bridge.sources.hearing import make
+from tests.bridge.sources.hearing import context, make
 from tests.bridge.sources.lorawan_shapes import READINGS, TOPIC, TTN_TOPIC, chirpstack, ttn
 from tests.fuzz.target import target, text
 
 _URL: dict[str, Any] = {"url": "mqtt://127.0.0.1", "reading": READINGS, "radio": True}
 _CHIRPSTACK: Chirpstack = make("chirpstack", time="server", **_URL)
 _TTN: Ttn = make("ttn", time="gateway", **_URL)
+_NMEA = NmeaOptions(kind="nmea", input="stdin", sensor="x", time="gnss")
 _AIRROHR: Airrohr = make("airrohr", port=0)
 _METRICS = [{"path": "a", "name": "a", "unit": "Cel"}]
+_SPARKPLUG: Sparkplug = make("sparkplug", url="mqtt://127.0.0.1", reading=_METRICS, births=True)
 
 
 def take_lorawan(data: bytes) -> None:
@@ -41,7 +44,8 @@ def take_lorawan(data: bytes) -> None:
 
 def take_sparkplug(data: bytes) -> None:
     """Data, birth and data as the first byte cuts them: no data is anything before its birth."""
-    source: Sparkplug = make("sparkplug", url="mqtt://127.0.0.1", reading=_METRICS, births=True)
+    source = _SPARKPLUG
+    source.nodes = Nodes()
     cut = data[0] if data else 0
     for kind, part in (
         ("NDATA", data[1:]),
@@ -58,7 +62,7 @@ def take_sparkplug(data: bytes) -> None:
 
 def take_nmea(data: bytes) -> None:
     """Sentences; what comes out is on Earth."""
-    source: Nmea = make("nmea", input="stdin", sensor="x", time="gnss", every=1.0)
+    source = Nmea(_NMEA, context(), monotonic=lambda: 1.0)
     for line in data.split(b"\n")[:50]:
         try:
             item = source.read(line)

@@ -22,6 +22,7 @@ DISTRIBUTION = {
     "Crypto": "pycryptodome",
     "nacl": "pynacl",
     "paho": "paho-mqtt",
+    "google": "protobuf",
     "serial": "pyserial",
     "pydantic_core": "pydantic",
 }
