@@ -14,9 +14,10 @@ NETWORK = did_key(SoftwareSigner("ed25519", b"the root of a device network ...."
 NONCE = bytes(range(16))
 
 
-
 def _board(curve: str = "ed25519") -> Board:
-    key = SoftwareSigner("ed25519" if curve == "ed25519" else "p256", b"a device that tests sign with..."[:32])
+    key = SoftwareSigner(
+        "ed25519" if curve == "ed25519" else "p256", b"a device that tests sign with..."[:32]
+    )
     board = Board(key, NETWORK)
     assert board.boot() == 0 and board.call("depin_position_create") == 0
     assert board.boot() == 0
