@@ -20,7 +20,8 @@ int depin_init(depin_device *device, const depin_config *config)
     device->config = *config;
     size_t network = depin_length(config->network);
     if (network < 24 || network > 255 || config->capacity - 1 >= MAX_READINGS ||
-        !signer->sign_message == !signer->sign_digest) {
+        !signer->sign_message == !signer->sign_digest ||
+        (signer->sign_digest && signer->curve != DEPIN_P256)) {
         return DEPIN_E_ARGUMENT;
     }
     depin_bytes parts[4];
