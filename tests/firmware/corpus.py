@@ -1,8 +1,8 @@
 """One corpus for the device library on every target: cases, and what Python makes of them.
 
 File of cases: ``DPC1``, how many (u32), then each with its size (u32) in front. File of answers:
-the same with ``DPA1``. All numbers are little-endian. `firmware_bridge/firmware/tests/replay.c` runs a
-case: link it into an image, hand it each case, compare with the answer.
+the same with ``DPA1``. All numbers are little-endian. `firmware_bridge/firmware/tests/replay.c`
+runs a case: link it into an image, hand it each case, compare with the answer.
 
 A case::
 
