@@ -1,8 +1,8 @@
 """One corpus for the device library on every target: cases, and what Python makes of them.
 
-File of cases: ``DPC1``, how many (u32), then each with its size (u32) in front. File of answers: the
-same with ``DPA1``. All numbers are little-endian. `firmware_bridge/firmware/tests/replay.c` runs a
-case: link it into an image, hand it each case, compare with the answer.
+File of cases: ``DPC1``, how many (u32), then each with its size (u32) in front. File of answers:
+the same with ``DPA1``. All numbers are little-endian. `firmware_bridge/firmware/tests/replay.c`
+runs a case: link it into an image, hand it each case, compare with the answer.
 
 A case::
 
@@ -18,8 +18,8 @@ A case::
     kind 6, attest: nonce (16), u64 expires, text media type, u16 size and evidence
 
 A text is its size (u8), its bytes and a zero. An answer is a status (u8: 0, or the negated
-``depin_status``) and, with 0, what was made. With P-256 the chip is a stand-in: r is the digest that
-it was given, and s is the order less 1, which has to leave as 1.
+``depin_status``) and, with 0, what was made. With P-256 the chip is a stand-in: r is the digest
+that it was given, and s is the order less 1, which has to leave as 1.
 """
 
 from __future__ import annotations

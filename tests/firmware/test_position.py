@@ -12,12 +12,10 @@ from tests.firmware.library import STATUS, Board, Random, library
 
 NETWORK = did_key(SoftwareSigner("ed25519", b"the root of a device network ...."[:32]).public_key)
 NONCE = bytes(range(16))
-
+SECRET = b"a device that tests sign with..."[:32]
 
 def _board(curve: str = "ed25519") -> Board:
-    key = SoftwareSigner(
-        "ed25519" if curve == "ed25519" else "p256", b"a device that tests sign with..."[:32]
-    )
+    key = SoftwareSigner("ed25519" if curve == "ed25519" else "p256", SECRET)
     board = Board(key, NETWORK)
     assert board.boot() == 0 and board.call("depin_position_create") == 0
     assert board.boot() == 0
@@ -144,7 +142,7 @@ def test_a_signer_that_fails_burns_the_position() -> None:
 def test_nothing_is_signed_while_storage_fails() -> None:
     for what in ("load", "store"):
         board = _board()
-        board.broken = lambda asked, what=what: asked == what
+        board.broken = what.__eq__
         assert board.add(b"a", None, 1, 0, 0) == 0
         assert board.seal()[0] == STATUS["STORAGE"] and not board.messages
         board.broken = lambda asked: False

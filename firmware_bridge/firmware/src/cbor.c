@@ -29,35 +29,25 @@ void depin_put_byte(depin_writer *writer, unsigned byte)
 void depin_put_head(depin_writer *writer, unsigned major, uint64_t value)
 {
     uint8_t head[9];
-    uint32_t part = (uint32_t)(value >> 32);
-    unsigned at = 1;
-    unsigned skip = 0;
-    /* Big-endian, both halves with shifts of 32 bits only. */
-    for (unsigned half = 0; half < 2; half++) {
-        for (unsigned i = 0; i < 4; i++) {
-            head[at++] = (uint8_t)(part >> 24);
-            part <<= 8;
-        }
-        part = (uint32_t)value;
-    }
-    /* Of 8, 4, 2 or 1 bytes the fewest that hold it; below 24 none. */
-    if ((uint32_t)(value >> 32) != 0) {
-        major += 27;
-    } else if (part >> 16 != 0) {
-        major += 26;
-        skip = 4;
-    } else if (part >> 8 != 0) {
-        major += 25;
-        skip = 6;
-    } else if (part >= 24) {
-        major += 24;
-        skip = 7;
+    unsigned at = sizeof head;
+    do {
+        head[--at] = (uint8_t)value;
+        value >>= 8;
+    } while (value != 0);
+    unsigned size = sizeof head - at;
+    if (size == 1 && head[at] < 24) {
+        head[at] = (uint8_t)(head[at] + major);
     } else {
-        major += (unsigned)part;
-        skip = 8;
+        /* As many bytes as a power of two. */
+        for (; size & (size - 1); size++) {
+            head[--at] = 0;
+        }
+        for (major += 24; size > 1; size >>= 1) {
+            major++;
+        }
+        head[--at] = (uint8_t)major;
     }
-    head[skip] = (uint8_t)major;
-    depin_put(writer, head + skip, 9 - skip);
+    depin_put(writer, head + at, sizeof head - at);
 }
 
 void depin_put_int(depin_writer *writer, int64_t value)

@@ -97,12 +97,14 @@ int depin_sign1(depin_device *device, const char *kind, depin_bytes protected_he
     }
     out[0] = 0x58;
     out[1] = DEPIN_SIGNATURE;
-    if (signer->sign_message) {
-        return signer->sign_message(signer->context, what.parts, DEPIN_SIGNED_PARTS, out + 2) ? DEPIN_E_SIGN : DEPIN_OK;
-    }
-    if (signer->sign_digest(signer->context, digest, out + 2)) {
+    const depin_bytes *parts = what.parts;
+    if (signer->sign_message
+            ? signer->sign_message(signer->context, parts, DEPIN_SIGNED_PARTS, out + 2)
+            : signer->sign_digest(signer->context, digest, out + 2)) {
         return DEPIN_E_SIGN;
     }
-    make_low(out + 2 + 32);
+    if (signer->curve == DEPIN_P256) {
+        make_low(out + 2 + 32);
+    }
     return DEPIN_OK;
 }

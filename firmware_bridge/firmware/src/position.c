@@ -1,7 +1,7 @@
 /* Where a device stands: the boot epoch in two records, written in turn (depin_id.position).
  *
- *     0   4  magic: "DPP1" an epoch that may be used up, "DPW1" a nonce that waits for its resume
- *     4   4  epoch, little-endian
+ *     0   4  1 an epoch that may be used up, 2 a nonce that waits for its resume
+ *     4   4  epoch; both in the byte order of the processor, for nobody else reads them
  *     8  16  nonce
  *    24   8  zeros
  *    32  32  SHA-256 of what is before, the key's thumbprint and the network's DID
@@ -15,68 +15,49 @@
 
 #include "seal.h"
 
-enum { BODY = 32, NONCE_AT = 8, NONCE = 16 };
+enum { BODY = 32, NONCE = 16, EPOCH = 1, WAITING = 2 };
 
-static void check_of(const depin_device *device, const uint8_t *record, uint8_t check[32])
+typedef struct record {
+    uint32_t kind;
+    uint32_t epoch;
+    uint8_t nonce[NONCE];
+    uint8_t zeros[8];
+    uint8_t check[32];
+} record;
+
+static void check_of(const depin_device *device, const record *of, uint8_t check[32])
 {
     const char *network = device->config.network;
     depin_bytes parts[3] = {
-        {record, BODY},
+        {(const uint8_t *)of, BODY},
         {device->thumbprint, sizeof device->thumbprint},
         {(const uint8_t *)network, depin_length(network)},
     };
     depin_sha256(parts, 3, check);
 }
 
-static int write_slot(const depin_device *device, unsigned slot, uint32_t epoch,
-                      const uint8_t *nonce)
+static int write_slot(const depin_device *device, unsigned slot, record *made)
 {
-    uint8_t record[DEPIN_POSITION_BYTES];
-    memset(record, 0, BODY);
-    memcpy(record, nonce ? "DPW1" : "DPP1", 4);
-    for (unsigned i = 4; i < 8; i++) {
-        record[i] = (uint8_t)epoch;
-        epoch >>= 8;
-    }
-    if (nonce) {
-        memcpy(record + NONCE_AT, nonce, NONCE);
-    }
-    check_of(device, record, record + BODY);
     const depin_storage *storage = device->config.storage;
-    return storage->store(storage->context, slot, record, sizeof record) ? DEPIN_E_STORAGE
-                                                                        : DEPIN_OK;
+    check_of(device, made, made->check);
+    return storage->store(storage->context, slot, (const uint8_t *)made, sizeof *made)
+               ? DEPIN_E_STORAGE
+               : DEPIN_OK;
 }
 
-/* What the two slots say. */
-typedef struct reading {
-    uint8_t good[2];    /* whether a record holds an epoch */
-    uint8_t waiting;    /* whether one holds a nonce */
-    uint8_t nonce[NONCE];
-    uint32_t epoch[2];  /* 0 where it is not good */
-} reading;
-
-static int read_slots(const depin_device *device, reading *found)
+/* Read both slots; a record that is not this device's in this network gets the kind 0. */
+static int read_slots(const depin_device *device, record found[2])
 {
     const depin_storage *storage = device->config.storage;
-    memset(found, 0, sizeof *found);
     for (unsigned slot = 0; slot < 2; slot++) {
-        uint8_t record[DEPIN_POSITION_BYTES];
+        record *one = &found[slot];
         uint8_t check[32];
-        if (storage->load(storage->context, slot, record, sizeof record)) {
+        if (storage->load(storage->context, slot, (uint8_t *)one, sizeof *one)) {
             return DEPIN_E_STORAGE;
         }
-        check_of(device, record, check);
-        if (memcmp(check, record + BODY, sizeof check) != 0) {
-            continue;
-        }
-        if (memcmp(record, "DPP1", 4) == 0) {
-            found->good[slot] = 1;
-            for (unsigned i = 8; i > 4;) {
-                found->epoch[slot] = found->epoch[slot] << 8 | record[--i];
-            }
-        } else if (memcmp(record, "DPW1", 4) == 0) {
-            found->waiting = 1;
-            memcpy(found->nonce, record + NONCE_AT, NONCE);
+        check_of(device, one, check);
+        if (memcmp(check, one->check, sizeof check) != 0) {
+            one->kind = 0;
         }
     }
     return DEPIN_OK;
@@ -85,9 +66,13 @@ static int read_slots(const depin_device *device, reading *found)
 /* Make `epoch` this boot's. The older or damaged record first: the good one stays until then. */
 static int enter(depin_device *device, unsigned first, uint32_t epoch, int both)
 {
-    int status = write_slot(device, first, epoch, NULL);
+    record made;
+    memset(&made, 0, sizeof made);
+    made.kind = EPOCH;
+    made.epoch = epoch;
+    int status = write_slot(device, first, &made);
     if (status == DEPIN_OK && both) {
-        status = write_slot(device, first ^ 1, epoch, NULL);
+        status = write_slot(device, first ^ 1, &made);
     }
     if (status == DEPIN_OK) {
         device->epoch = epoch;
@@ -98,82 +83,103 @@ static int enter(depin_device *device, unsigned first, uint32_t epoch, int both)
     return status;
 }
 
+/* Where nothing is known of the epoch: the record that waits, or NULL. */
+static const record *waiting(const record found[2])
+{
+    return found[0].kind == WAITING ? &found[0] : found[1].kind == WAITING ? &found[1] : NULL;
+}
+
+static int knows_epoch(const record found[2])
+{
+    return found[0].kind == EPOCH || found[1].kind == EPOCH;
+}
+
 int depin_position_begin(depin_device *device)
 {
     if (device->state == DEPIN_STATE_BEGUN) {
         return DEPIN_OK;
     }
-    reading found;
-    int status = read_slots(device, &found);
+    record found[2];
+    int status = read_slots(device, found);
     if (status != DEPIN_OK) {
         return status;
     }
-    unsigned good = found.good[0] + found.good[1];
-    if (good == 0) {
+    /* The one to write first: the damaged one, or the older. */
+    unsigned first = found[0].kind == EPOCH;
+    uint32_t step = 1;
+    if (!first || found[1].kind != EPOCH) {
+        step = 2;
+    } else {
+        first = found[0].epoch > found[1].epoch;
+    }
+    const record *newer = &found[first ^ 1];
+    if (newer->kind != EPOCH) {
         return DEPIN_E_LOST;
     }
-    /* A damaged record has epoch 0 here, so it is the one that is written first. */
-    unsigned first = found.good[0] && (!found.good[1] || found.epoch[0] > found.epoch[1]);
-    uint32_t last = found.epoch[first ^ 1];
-    uint32_t step = 3 - good;
-    if (last > UINT32_MAX - step) {
+    if (newer->epoch > UINT32_MAX - step) {
         return DEPIN_E_EXHAUSTED;
     }
-    return enter(device, first, last + step, good < 2);
+    return enter(device, first, newer->epoch + step, step > 1);
 }
 
 int depin_position_create(depin_device *device)
 {
-    reading found;
-    int status = read_slots(device, &found);
+    record found[2];
+    int status = read_slots(device, found);
     if (status != DEPIN_OK) {
         return status;
     }
-    if (found.good[0] || found.good[1] || found.waiting) {
+    if (found[0].kind || found[1].kind) {
         return DEPIN_E_ARGUMENT;
     }
-    status = write_slot(device, 0, 0, NULL);
-    return status == DEPIN_OK ? write_slot(device, 1, 0, NULL) : status;
+    status = enter(device, 0, 0, 1);
+    device->state = DEPIN_STATE_FRESH; /* nothing is signed under epoch 0 */
+    return status;
 }
 
 int depin_position_resume_nonce(depin_device *device, int (*random)(void *, uint8_t *, size_t),
                                 void *context, uint8_t nonce[16])
 {
-    reading found;
-    int status = read_slots(device, &found);
+    record found[2];
+    int status = read_slots(device, found);
     if (status != DEPIN_OK) {
         return status;
     }
-    if (found.good[0] || found.good[1]) {
+    if (knows_epoch(found)) {
         return DEPIN_E_ARGUMENT;
     }
-    if (!found.waiting) {
-        if (random(context, found.nonce, NONCE)) {
+    const record *there = waiting(found);
+    if (!there) {
+        record *made = &found[0];
+        memset(made, 0, sizeof *made);
+        made->kind = WAITING;
+        if (random(context, made->nonce, NONCE)) {
             return DEPIN_E_RANDOM;
         }
-        status = write_slot(device, 0, 0, found.nonce);
+        status = write_slot(device, 0, made);
+        there = made;
     }
     if (status == DEPIN_OK) {
-        memcpy(nonce, found.nonce, NONCE);
+        memcpy(nonce, there->nonce, NONCE);
     }
     return status;
 }
 
 int depin_position_resume(depin_device *device, const uint8_t nonce[16], uint32_t floor)
 {
-    reading found;
-    int status = read_slots(device, &found);
+    record found[2];
+    int status = read_slots(device, found);
     if (status != DEPIN_OK) {
         return status;
     }
     /* An epoch in either record means that it was answered, or that there was no loss. */
-    if (found.good[0] || found.good[1] || !found.waiting ||
-        memcmp(nonce, found.nonce, NONCE) != 0) {
+    const record *there = waiting(found);
+    if (knows_epoch(found) || !there || memcmp(nonce, there->nonce, NONCE) != 0) {
         return DEPIN_E_REPLAYED;
     }
     if (floor == UINT32_MAX) {
         return DEPIN_E_EXHAUSTED;
     }
     /* The record without the nonce first: cut off before it is whole, the nonce still waits. */
-    return enter(device, 1, floor + 1, 1);
+    return enter(device, there == &found[0], floor + 1, 1);
 }

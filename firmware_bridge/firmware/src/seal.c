@@ -20,8 +20,8 @@ int depin_init(depin_device *device, const depin_config *config)
     device->config = *config;
     size_t network = depin_length(config->network);
     if (network < 24 || network > 255 || config->capacity - 1 >= MAX_READINGS ||
-        (signer->curve == DEPIN_ED25519 ? !signer->sign_message || signer->sign_digest
-                                        : signer->sign_message || !signer->sign_digest)) {
+        !signer->sign_message == !signer->sign_digest ||
+        (signer->sign_digest && signer->curve != DEPIN_P256)) {
         return DEPIN_E_ARGUMENT;
     }
     depin_bytes parts[4];
@@ -74,7 +74,7 @@ int depin_add(depin_device *device, const char *name, const char *unit, int64_t 
     }
     depin_reading *reading = &device->config.readings[device->count++];
     reading->name = name;
-    reading->unit = unit;
+    reading->unit = unit ? unit : "";
     reading->mantissa = mantissa;
     reading->time_ms = time_ms;
     reading->exponent = (int8_t)exponent;
@@ -88,27 +88,16 @@ static uint64_t seconds(uint64_t ms)
 }
 
 /* What is sealed, and when. */
-typedef struct sealing {
+typedef struct sealing sealing;
+struct sealing {
     depin_bytes type;    /* label and value of the content type, encoded */
     depin_bytes payload; /* no data: the readings that wait */
     int64_t uptime;
     int64_t wall;
     uint32_t error;
     int has_wall;
-} sealing;
-
-static void put_claims(depin_writer *writer, const depin_device *device, const sealing *what)
-{
-    if (what->has_wall) {
-        /* To the nearest second, halves to the even one. */
-        uint64_t ms = (uint64_t)what->wall;
-        depin_put(writer, "\x0f\xa1\x06", 3);
-        depin_put_head(writer, DEPIN_CBOR_UINT, seconds(ms + 499 + (seconds(ms) & 1)));
-    } else {
-        depin_put(writer, "\x0f\xa1\x0a", 3);
-        depin_put_string(writer, DEPIN_CBOR_BYTES, device->beacon, device->beacon_size);
-    }
-}
+    void (*put_iat)(depin_writer *writer, const sealing *what); /* no pack has it: its times say when */
+};
 
 static void put_provenance(depin_writer *writer, const depin_device *device, const sealing *what)
 {
@@ -171,13 +160,15 @@ static int seal(depin_device *device, sealing *what, uint8_t *out, size_t capaci
     if (!what->payload.data && !has_times(device, what)) {
         return DEPIN_E_ARGUMENT;
     }
-    /* With a clock a pack needs no claim: its times say when. */
-    int claims = what->has_wall ? what->payload.data != NULL : device->beacon_size != 0;
+    int claims = what->has_wall ? what->put_iat != NULL : device->beacon_size != 0;
     depin_writer writer = {out, capacity, 0};
     depin_put(&writer, "\xd2\x84\x58", 4);
     depin_put_headers(&writer, device, (unsigned)(4 + claims), what->type);
-    if (claims) {
-        put_claims(&writer, device, what);
+    if (claims && what->has_wall) {
+        what->put_iat(&writer, what);
+    } else if (claims) {
+        depin_put(&writer, "\x0f\xa1\x0a", 3);
+        depin_put_string(&writer, DEPIN_CBOR_BYTES, device->beacon, device->beacon_size);
     }
     put_provenance(&writer, device, what);
     size_t middle = writer.size;
@@ -202,7 +193,7 @@ static int seal(depin_device *device, sealing *what, uint8_t *out, size_t capaci
 
 int depin_seal(depin_device *device, uint8_t *out, size_t capacity, size_t *size)
 {
-    sealing what = {{(const uint8_t *)"\x03\x18\x70", 3}, {NULL, 0}, 0, 0, 0, 0};
+    sealing what = {{(const uint8_t *)"\x03\x18\x70", 3}, {NULL, 0}, 0, 0, 0, 0, NULL};
     if (!device->count) {
         return DEPIN_E_EMPTY;
     }
@@ -213,12 +204,20 @@ int depin_seal(depin_device *device, uint8_t *out, size_t capacity, size_t *size
     return status;
 }
 
+/* To the nearest second, halves to the even one. */
+static void put_iat(depin_writer *writer, const sealing *what)
+{
+    uint64_t ms = (uint64_t)what->wall;
+    depin_put(writer, "\x0f\xa1\x06", 3);
+    depin_put_head(writer, DEPIN_CBOR_UINT, seconds(ms + 499 + (seconds(ms) & 1)));
+}
+
 int depin_seal_bytes(depin_device *device, depin_content content, depin_bytes payload, uint8_t *out,
                      size_t capacity, size_t *size)
 {
     static const char status[] = "\x03\x78\x1d" "application/depin-status+cbor";
     static const char evidence[] = "\x03\x78\x1f" "application/depin-evidence+cbor";
-    sealing what = {{(const uint8_t *)status, sizeof status - 1}, payload, 0, 0, 0, 0};
+    sealing what = {{(const uint8_t *)status, sizeof status - 1}, payload, 0, 0, 0, 0, put_iat};
     if (content == DEPIN_EVIDENCE) {
         what.type.data = (const uint8_t *)evidence;
         what.type.size = sizeof evidence - 1;
@@ -234,7 +233,7 @@ size_t depin_sealed_bound(const depin_device *device)
     for (unsigned i = 0; i < device->count; i++) {
         const depin_reading *reading = &device->config.readings[i];
         bound += READING_BYTES + depin_length(reading->name);
-        bound += reading->unit ? depin_length(reading->unit) : 0;
+        bound += depin_length(reading->unit);
     }
     return bound;
 }

@@ -3,7 +3,8 @@
 
 #include "seal.h"
 
-enum { BN = -2, BT = -3, BU = -4, N = 0, U = 1, V = 2, T = 6 };
+/* Labels as they are encoded. A reading without a unit has an empty one here. */
+enum { BN = 0x21, BT = 0x22, BU = 0x23, N = 0, U = 1, V = 2, T = 6 };
 
 int depin_canonical(int64_t *mantissa, int *exponent)
 {
@@ -36,38 +37,34 @@ int depin_canonical(int64_t *mantissa, int *exponent)
 static void put_number(depin_writer *writer, int64_t mantissa, int exponent)
 {
     if (exponent != 0) {
-        depin_put_head(writer, 0xc0, 4);
-        depin_put_head(writer, DEPIN_CBOR_ARRAY, 2);
+        depin_put(writer, "\xc4\x82", 2);
         depin_put_int(writer, exponent);
     }
     depin_put_int(writer, mantissa);
 }
 
-static void put_time(depin_writer *writer, int label, int64_t ms)
+static void put_time(depin_writer *writer, unsigned label, int64_t ms)
 {
     int exponent = -3;
     depin_canonical(&ms, &exponent);
-    depin_put_int(writer, label);
+    depin_put_byte(writer, label);
     put_number(writer, ms, exponent);
 }
 
-static void put_text(depin_writer *writer, int label, const char *text)
+static void put_text(depin_writer *writer, unsigned label, const char *text)
 {
-    depin_put_int(writer, label);
+    depin_put_byte(writer, label);
     depin_put_string(writer, DEPIN_CBOR_TEXT, text, depin_length(text));
 }
 
-/* Whether two texts are the same; no text is also one. */
 static int same(const char *left, const char *right)
 {
-    if (left == right) {
-        return 1;
+    for (; *left == *right; left++, right++) {
+        if (!*left) {
+            return 1;
+        }
     }
-    if (!left || !right) {
-        return 0;
-    }
-    size_t size = depin_length(left) + 1;
-    return depin_length(right) + 1 == size && memcmp(left, right, size) == 0;
+    return 0;
 }
 
 /* The most frequent unit, the first seen of several, when all have one and it is there twice. */
@@ -78,7 +75,7 @@ static const char *common_unit(const depin_device *device)
     unsigned best = 1;
     /* Counting forward only: a unit is counted in full where it is seen first. */
     for (unsigned i = 0; i < device->count; i++) {
-        if (!readings[i].unit) {
+        if (!*readings[i].unit) {
             return NULL;
         }
         unsigned count = 0;
@@ -117,7 +114,7 @@ static int is_secondary(const char *unit)
         "ms\0min\0h\0MHz\0kW\0kVA\0kvar\0Ah\0Wh\0kWh\0varh\0kvarh\0kVAh\0Wh/km\0KiB\0GB\0Mbit/s\0"
         "B/s\0MB/s\0mV\0mA\0dBm\0ug/m3\0mm/h\0m/h\0ppm\0/100\0/1000\0hPa\0mm\0cm\0km\0km/h\0";
     for (const char *at = known; *at; at += depin_length(at) + 1) {
-        if (unit && same(unit, at)) {
+        if (same(unit, at)) {
             return 1;
         }
     }
@@ -150,17 +147,20 @@ void depin_put_pack(depin_writer *writer, const depin_device *device, int64_t sh
     int first = secondary + (name != NULL) + (unit != NULL) + (base != 0);
     for (; reading < end; reading++) {
         int64_t after = time_of(reading, shift) - base;
-        const char *own = same(unit, reading->unit) ? NULL : reading->unit;
+        const char *own = reading->unit;
+        if (unit && same(unit, own)) {
+            own = "";
+        }
         /* Keys in the order of their encodings: 0, 1, 2, 6, then -1, -2, -3, -4. */
-        depin_put_head(writer, DEPIN_CBOR_MAP,
-                       (unsigned)(first + 1 + (name == NULL) + (own != NULL) + (after != 0)));
+        depin_put_byte(writer, (unsigned)(DEPIN_CBOR_MAP + first + 1 + (name == NULL) +
+                                          (*own != 0) + (after != 0)));
         if (!name) {
             put_text(writer, N, reading->name);
         }
-        if (own) {
+        if (*own) {
             put_text(writer, U, own);
         }
-        depin_put_int(writer, V);
+        depin_put_byte(writer, V);
         put_number(writer, reading->mantissa, reading->exponent);
         if (after != 0) {
             put_time(writer, T, after);

@@ -2,8 +2,8 @@
 
     python tools/fetch_monocypher.py build/monocypher
 
-Safe when several run at once. The package that vendors them is pinned by its hash, and so is each of
-the two files. DEPIN_MONOCYPHER names a folder that has them already, for builds without a network.
+Safe when several run at once. The package that vendors them is pinned by its hash, and so is each
+of the two files. DEPIN_MONOCYPHER names a folder that has them, for builds without a network.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What the library costs on a target: linked images, so only what is used counts.
 
-    python tools/sizes.py [--budgets] [--targets NAME,NAME] BUILD MONOCYPHER
+    python tools/sizes.py [--budgets] MONOCYPHER
 
-Prints the table of the README. With --budgets only the Cortex-M4 is measured, and what is over its
-budget ends in an error.
+Prints the table of the README; with --budgets nothing, and only the Cortex-M4 is measured. What it
+has over its budget ends in an error either way.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent.parent
-ARM = ("arm-none-eabi-", ["-mthumb"])
-RISCV = "riscv64-unknown-elf-"
 
 
 class Target(NamedTuple):
@@ -64,8 +62,8 @@ IDENTITY = (
 )
 LIFE = ("depin_position_create", "depin_position_resume_nonce", "depin_position_resume")
 PARTS = (
-    Part("core: init, add, seal, position; key outside", CORE, 2048),
-    Part("core with Ed25519 in software", CORE + ED25519, 12288),
+    Part("core: init, add, seal, position; key outside", CORE, 4160),
+    Part("core with Ed25519 in software", CORE + ED25519, 13888),
     Part("+ status and evidence", CORE + ("depin_seal_bytes",), None, 0),
     Part("+ position at provisioning and after a loss", CORE + LIFE, None, 0),
     Part("+ identity, enrolment and attestation", CORE + IDENTITY, None, 0),
@@ -74,6 +72,11 @@ PARTS = (
 )
 # The downlink's line is over an image that can resume already.
 LIFE_PART = 3
+MAX_STACK = 2048
+STACKS = (
+    ("depin_seal", "peak stack, sealing with Ed25519", f"{MAX_STACK:,}"),
+    ("depin_ed25519_verify", "peak stack, verifying Ed25519", ""),
+)
 LIBC = {"memcpy", "memset", "memcmp"}
 
 
@@ -83,6 +86,7 @@ def _run(*command: str) -> str:
 
 def _objects(target: Target, build: Path, monocypher: Path) -> list[str]:
     flags = ["-std=c99", "-Os", "-ffreestanding", "-ffunction-sections", "-fdata-sections"]
+    flags += ["-fcallgraph-info=su"]
     flags += [
         "-Wall",
         "-Wextra",
@@ -120,24 +124,50 @@ def _sections(target: Target, image: Path) -> tuple[int, int]:
     return flash, ram
 
 
-def _missing(target: Target, objects: list[str], build: Path) -> set[str]:
-    """What the library takes from elsewhere, over all its objects."""
-    whole = build / "whole.o"
-    _run(f"{target.prefix}ld", "-r", *_emulation(target), *objects, "-o", str(whole))
-    names = _run(f"{target.prefix}nm", "-u", str(whole)).split()
+def _missing(target: Target, objects: list[str], build: Path, entries: tuple[str, ...]) -> set[str]:
+    """What an image of these entries takes from elsewhere."""
+    image = _link(target, build, objects, entries)
+    names = _run(f"{target.prefix}nm", "-u", str(image)).split()
     return {name for name in names if name != "U"} - LIBC
 
 
-def _emulation(target: Target) -> list[str]:
-    return ["-melf32lriscv"] if target.prefix == RISCV else []
+_NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(\d+) bytes \(')
+_EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
+
+
+def _peak(build: Path, entry: str) -> int:
+    """The deepest stack of a call, by what the compiler says of each function and whom it calls.
+
+    A call through a pointer is taken for Ed25519 in software, the deepest of what may stand there.
+    """
+    frames: dict[str, int] = {}
+    calls: dict[str, set[str]] = {}
+    for graph in sorted(build.glob("*.ci")):
+        text = graph.read_text()
+        # Functions of one file have its name in front.
+        frames.update({name: int(size) for name, size in _NODE.findall(text)})
+        for caller, called in _EDGE.findall(text):
+            calls.setdefault(caller, set()).add(called)
+    calls["__indirect_call"] = set(ED25519)
+    known: dict[str, int] = {}
+
+    def depth(name: str) -> int:
+        if name not in known:
+            known[name] = 0
+            below = max((depth(called) for called in calls.get(name, ())), default=0)
+            known[name] = frames.get(name, 0) + below
+        return known[name]
+
+    return depth(entry)
 
 
 class Measured(NamedTuple):
-    """Of one target: flash by part (None: not there), static RAM of everything, helpers needed."""
+    """Of one target: flash by part (None: not there), static RAM, helpers, deepest stacks."""
 
     flash: list[int | None]
     ram: int
     helpers: set[str]
+    stacks: list[int]
 
 
 def measure(target: Target, monocypher: Path) -> Measured:
@@ -155,7 +185,14 @@ def measure(target: Target, monocypher: Path) -> Measured:
             size, static = _sections(target, _link(target, build, objects, part.entries))
             flash.append(size)
             ram = max(ram, static)
-        return Measured(flash, ram, _missing(target, objects, build))
+        every = tuple(
+            entry
+            for part in PARTS
+            for entry in part.entries
+            if has_downlink or entry not in DOWNLINK
+        )
+        stacks = [_peak(build, entry) for entry, _, _ in STACKS]
+        return Measured(flash, ram, _missing(target, objects, build, every), stacks)
 
 
 def added(measured: Measured, index: int) -> int | None:
@@ -176,6 +213,9 @@ def table(rows: list[tuple[Target, Measured]]) -> str:
         lines.append(f"| {part.title} | {shown} | {budget} |")
     ram = " | ".join(str(measured.ram) for _, measured in rows)
     lines.append(f"| static RAM | {ram} | 0 |")
+    for index, (_, title, allowed) in enumerate(STACKS):
+        cells_of = " | ".join(f"{measured.stacks[index]:,}" for _, measured in rows)
+        lines.append(f"| {title} | {cells_of} | {allowed} |")
     helpers = " | ".join(", ".join(sorted(m.helpers)) or "none" for _, m in rows)
     lines.append(f"| helpers of the compiler | {helpers} | none |")
     return "\n".join(lines)
@@ -188,6 +228,8 @@ def exceeded(measured: Measured) -> list[str]:
         size = added(measured, index)
         if size is not None and part.budget is not None and size > part.budget:
             found.append(f"{part.title}: {size:,} bytes of flash, {part.budget:,} are allowed")
+    if measured.stacks[0] > MAX_STACK:
+        found.append(f"a stack of {measured.stacks[0]:,} bytes, {MAX_STACK:,} are allowed")
     if measured.ram:
         found.append(f"{measured.ram} bytes of static RAM, none are allowed")
     if measured.helpers:
@@ -208,10 +250,14 @@ def main(arguments: list[str]) -> int:
     rows = [(target, measure(target, Path(names[0]))) for target in targets]
     if not budgets:
         print(table(rows))
-        return 0
-    found = exceeded(rows[0][1])
-    for line in found or ["every budget is kept"]:
-        print(line)
+    found = [
+        line
+        for target, measured in rows
+        if target.title == "Cortex-M4"
+        for line in exceeded(measured)
+    ]
+    for line in found:
+        print(line, file=sys.stderr)
     return 1 if found else 0
 
 

@@ -52,8 +52,10 @@ typedef enum depin_curve { DEPIN_ED25519 = 1, DEPIN_P256 = 2 } depin_curve;
 
 /* The device's key. Exactly one of the two callbacks is set; both give 64 bytes and 0, or not 0.
  *
- * sign_message: Ed25519 (RFC 8032). The message is the parts one after another; it is read twice.
- * sign_digest:  ECDSA P-256 over a SHA-256 digest, as r || s. A high s is made low here.
+ * sign_message: Ed25519 (RFC 8032), or P-256 where the chip hashes by itself. The message is the
+ *               parts one after another; Ed25519 reads it twice.
+ * sign_digest:  ECDSA P-256 over a SHA-256 digest, as r || s.
+ * A high s is made low here.
  */
 typedef struct depin_signer {
     depin_curve curve;
@@ -129,12 +131,15 @@ typedef struct depin_device {
 int depin_init(depin_device *device, const depin_config *config);
 
 /* Add one reading. time_ms: since 1970 with a wall clock, else of uptime_ms.
+ * From 2^28 s on a time is since 1970, below it is of uptime_ms: 0 to 2^50 ms.
  * DEPIN_E_ARGUMENT, DEPIN_E_FULL. */
 int depin_add(depin_device *device, const char *name, const char *unit, int64_t mantissa,
               int exponent, int64_t time_ms);
 
 /* Seal everything that waits as one signed pack of content type 112 (SenML), and empty the buffer.
  * The first call of a boot writes storage once. On any error the readings stay where they are.
+ * DEPIN_E_ARGUMENT: a time since 1970 waits, and the wall clock is not known (or before 1978);
+ * `count` may be set to 0 to give up what waits.
  * DEPIN_E_EMPTY, DEPIN_E_ROOM, DEPIN_E_SIGN, DEPIN_E_STORAGE, DEPIN_E_LOST, DEPIN_E_EXHAUSTED. */
 int depin_seal(depin_device *device, uint8_t *out, size_t capacity, size_t *size);
 
@@ -149,7 +154,8 @@ size_t depin_sealed_bound(const depin_device *device);
 
 /* --- position.c: once in a device's life, and after a loss -------------------------------------- */
 
-/* Write the first position record, at provisioning. DEPIN_E_ARGUMENT when there is a good one. */
+/* Write the first position records, at provisioning. DEPIN_E_ARGUMENT when there is a good one.
+ * Never after DEPIN_E_LOST: positions would be signed twice. */
 int depin_position_create(depin_device *device);
 
 /* Begin this boot now (depin_seal does it by itself): one durable write.
@@ -161,7 +167,8 @@ int depin_position_begin(depin_device *device);
 int depin_position_resume_nonce(depin_device *device, int (*random)(void *, uint8_t *, size_t),
                                 void *context, uint8_t nonce[16]);
 
-/* Go on above this floor; the nonce was answered (the downlink module calls it). */
+/* Go on above this floor; the nonce was answered (the downlink module calls it).
+ * DEPIN_E_REPLAYED: no such nonce waits. DEPIN_E_STORAGE, DEPIN_E_EXHAUSTED. */
 int depin_position_resume(depin_device *device, const uint8_t nonce[16], uint32_t floor);
 
 /* --- identity.c ---------------------------------------------------------------------------------- */
@@ -171,7 +178,7 @@ int depin_position_resume(depin_device *device, const uint8_t nonce[16], uint32_
 /* The device's did:key. */
 int depin_did(const depin_device *device, char did[DEPIN_DID_SIZE]);
 
-/* The COSE_Key with required members only; 42 or 77 bytes at most. */
+/* The COSE_Key with required members only; 40 or 75 bytes. */
 int depin_cose_key(const depin_device *device, uint8_t out[80], size_t *size);
 
 /* What the network is told of the device; texts may be empty. */
@@ -186,7 +193,7 @@ int depin_enrolment_document(const depin_device *device, const depin_enrolment *
                              size_t capacity, size_t *size);
 
 /* The statement "enrol": proof of possession for a challenge (protocol, section 14), with the birth
- * certificate or an empty one. */
+ * certificate; with an empty one the proof says that there is none. */
 int depin_enrolment_statement(depin_device *device, const depin_enrolment *enrolment,
                               const uint8_t nonce[16], depin_bytes certificate, uint8_t *out,
                               size_t capacity, size_t *size);
