@@ -222,7 +222,7 @@ static int read_card(depin_downlink *downlink, const depin_message *message, uin
 {
     const char *network = downlink->device->config.network;
     depin_card *card = &downlink->card;
-    depin_reader reader = depin_payload(message);
+    depin_reader reader = message->reader;
     depin_value values[6];
     uint8_t digest[32];
     int status;
@@ -273,7 +273,7 @@ int depin_take_card(depin_downlink *downlink, const depin_message *message)
     if (message->size > MAX_CARD) {
         return DEPIN_E_MALFORMED;
     }
-    if (memcmp(message->fields[KID].bytes.data, root.thumbprint, KID_SIZE) != 0) {
+    if (memcmp(message->parts[PROTECTED].bytes.data + KID_AT, root.thumbprint, KID_SIZE) != 0) {
         return DEPIN_E_FOREIGN;
     }
     status = depin_verified(downlink, &root, message, "card");
