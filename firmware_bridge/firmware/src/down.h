@@ -34,9 +34,6 @@ void depin_identify(depin_party *who, unsigned curve, const uint8_t *raw);
 int depin_verified(const depin_downlink *downlink, const depin_party *signer,
                    const depin_message *message, const char *kind);
 
-/* The key of a did:key, multicodec and raw key right-aligned in 35 bytes. DEPIN_E_ARGUMENT. */
-int depin_multikey(const char *did, uint8_t bytes[35]);
-
 int depin_take_card(depin_downlink *downlink, const depin_message *message);
 
 /* The card of storage into memory, or none. DEPIN_E_STORAGE. */

@@ -243,10 +243,8 @@ int depin_downlink_take(depin_downlink *downlink, depin_bytes message, depin_eve
 int depin_downlink_init(depin_downlink *downlink, depin_device *device, depin_verify verify,
                         depin_admit admit, void *context)
 {
-    uint8_t bytes[35];
-
     memset(downlink, 0, sizeof *downlink);
-    if (verify == NULL || depin_multikey(device->config.network, bytes) != DEPIN_OK) {
+    if (verify == NULL) {
         return DEPIN_E_ARGUMENT;
     }
     downlink->device = device;
