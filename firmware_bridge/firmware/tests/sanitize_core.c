@@ -1,4 +1,4 @@
-/* Any bytes as a case of the corpus: what an application may ask of the core, wrong things too. */
+/* A case of the corpus with sanitizers: what an application may ask of the core, wrong things too. */
 #include "replay.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
