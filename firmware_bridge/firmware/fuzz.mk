@@ -9,7 +9,7 @@ FUZZ_WARNINGS := -std=c99 -Wall -Wextra -Wpedantic -Werror -Wno-unused-function
 
 .PHONY: fuzz fuzzers sanitized
 fuzzers: $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%)
-sanitized: $(FUZZ_TARGETS:%=$(BUILD)/sanitized/%)
+sanitized: $(FUZZ_TARGETS:%=$(BUILD)/sanitized/%) $(BUILD)/sanitized/core
 
 comma := ,
 CHECKS := address$(comma)undefined
@@ -31,3 +31,8 @@ fuzz: fuzzers
 	    $(BUILD)/fuzz/$$target -max_total_time=$(SECONDS) -max_len=8192 -artifact_prefix=$(BUILD)/fuzz/ \
 	        $(CORPUS)/$$target || exit 1; \
 	done
+
+# The corpus of the core: its driver takes cases as they are made, not any bytes.
+$(BUILD)/sanitized/core: tests/sanitize_core.c tests/replay.c tests/replay_cases.c $(BUILD)/sanitized/libdepin.a
+	$(HOST_CC) -fsanitize=address,undefined $(SANITIZERS) $(FUZZ_WARNINGS) $(INCLUDES) \
+	    $< tests/replay_cases.c $(BUILD)/sanitized/libdepin.a -o $@
