@@ -181,11 +181,13 @@ def test_the_command_provisions_it(
     listener.bind(str(path))
     listener.listen()
 
+    command = [str(sender), str(tmp_path / "dev"), "p256"]
+
     def serve() -> None:
         peer = listener.accept()[0]
         with peer:
             subprocess.run(
-                [str(sender), str(tmp_path / "dev"), "p256"],
+                command,
                 stdin=peer.fileno(),
                 stdout=peer.fileno(),
                 timeout=60,
