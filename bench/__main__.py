@@ -20,6 +20,7 @@ from bench import (
     attest_tpm,
     capability,
     credentials,
+    device_c,
     factory,
     files,
     fleet,
@@ -82,6 +83,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "attest_phones": attest_phones.measure,
     "attest_tokens": attest_tokens.measure,
     "attest_chains": attest_chains.measure,
+    "device_c": device_c.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 
