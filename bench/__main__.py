@@ -21,6 +21,7 @@ from bench import (
     bridge_speed,
     capability,
     credentials,
+    device_c,
     factory,
     files,
     fleet,
@@ -84,6 +85,7 @@ MEASUREMENTS: dict[str, Callable[[Lab], list[Row]]] = {
     "attest_tokens": attest_tokens.measure,
     "attest_chains": attest_chains.measure,
     "bridge_speed": bridge_speed.measure,
+    "device_c": device_c.measure,
 }
 NEEDS_BROKER = {"broker", "latency", "overload"}
 

@@ -10,9 +10,9 @@ static int32_t sample(uint32_t *noise, int32_t loudness)
     return wave * loudness / 32768;
 }
 
-int32_t level_of_second(uint32_t second)
+int32_t level_of_second(uint32_t second, uint32_t street)
 {
-    uint32_t noise = second * 2654435761u + 1u;
+    uint32_t noise = (second ^ street) * 2654435761u + 1u;
     int32_t phase = (int32_t)(second & 63u);
     int32_t loudness = 500 + 60 * (phase < 32 ? phase : 63 - phase);
     uint64_t squares = 0;
