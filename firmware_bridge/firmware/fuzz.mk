@@ -9,18 +9,21 @@ FUZZ_WARNINGS := -std=c99 -Wall -Wextra -Wpedantic -Werror -Wno-unused-function
 
 .PHONY: fuzz fuzzers sanitized
 fuzzers: $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%)
-sanitized: $(FUZZ_TARGETS:%=$(BUILD)/sanitized/%)
+sanitized: $(FUZZ_TARGETS:%=$(BUILD)/sanitized/%) $(BUILD)/sanitized/core
 
-$(BUILD)/fuzz/%: tests/fuzz_%.c tests/hostile.h $(SOURCES) $(HEADERS) $(FETCHED) fuzz.mk
-	@mkdir -p $(@D)
+comma := ,
+CHECKS := address$(comma)undefined
+$(eval $(call library,fuzz,$(CLANG),ar,-fsanitize=fuzzer-no-link$$(comma)$$(CHECKS) $(SANITIZERS)))
+$(eval $(call library,sanitized,$(HOST_CC),ar,-fsanitize=$$(CHECKS) $(SANITIZERS)))
+
+$(BUILD)/fuzz/%: tests/fuzz_%.c tests/hostile.h $(BUILD)/fuzz/libdepin.a fuzz.mk
 	$(CLANG) -fsanitize=fuzzer,address,undefined $(SANITIZERS) $(FUZZ_WARNINGS) $(INCLUDES) \
-	    $< $(SOURCES) -o $@
+	    $< $(BUILD)/fuzz/libdepin.a -o $@
 
-$(BUILD)/sanitized/%: tests/fuzz_%.c tests/replay_cases.c tests/hostile.h $(SOURCES) $(HEADERS) $(FETCHED) \
-    fuzz.mk
-	@mkdir -p $(@D)
+$(BUILD)/sanitized/%: tests/fuzz_%.c tests/replay_cases.c tests/hostile.h \
+    $(BUILD)/sanitized/libdepin.a fuzz.mk
 	$(HOST_CC) -fsanitize=address,undefined $(SANITIZERS) $(FUZZ_WARNINGS) $(INCLUDES) \
-	    $< tests/replay_cases.c $(SOURCES) -o $@
+	    $< tests/replay_cases.c $(BUILD)/sanitized/libdepin.a -o $@
 
 fuzz: fuzzers
 	@for target in $(FUZZ_TARGETS); do \
@@ -28,3 +31,8 @@ fuzz: fuzzers
 	    $(BUILD)/fuzz/$$target -max_total_time=$(SECONDS) -max_len=8192 -artifact_prefix=$(BUILD)/fuzz/ \
 	        $(CORPUS)/$$target || exit 1; \
 	done
+
+# The corpus of the core: its driver takes cases as they are made, not any bytes.
+$(BUILD)/sanitized/core: tests/sanitize_core.c tests/replay.c tests/replay_cases.c $(BUILD)/sanitized/libdepin.a
+	$(HOST_CC) -fsanitize=address,undefined $(SANITIZERS) $(FUZZ_WARNINGS) $(INCLUDES) \
+	    $< tests/replay_cases.c $(BUILD)/sanitized/libdepin.a -o $@

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from depin_id import cose
+from tests.firmware.corpus import generate
 from tests.firmware.test_downlink import World, messages, world
 
 
@@ -51,7 +52,12 @@ def record_cases() -> list[bytes]:
     return [*cases, b"\1" + full + full, b"\1" + position + full, b"\1", b""]
 
 
-CASES = {"downlink": downlink_cases, "records": record_cases}
+def core_cases() -> list[bytes]:
+    """What the core is asked for in the comparison with Python."""
+    return [one.to_bytes() for one in generate(300)]
+
+
+CASES = {"core": core_cases, "downlink": downlink_cases, "records": record_cases}
 
 
 def framed(cases: Iterable[bytes]) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.firmware.downlink_corpus import CASES, write
+from tests.firmware.downlink_corpus import write
 from tests.firmware.downlink_library import make
 
 pytestmark = pytest.mark.skipif(
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("target", sorted(CASES))
+@pytest.mark.parametrize("target", ["downlink", "records"])
 def test_nothing_is_found_in_a_bounded_run(target: str, tmp_path: Path) -> None:
     program = make("fuzz", target)
     corpus = tmp_path / "corpus"

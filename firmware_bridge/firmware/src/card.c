@@ -38,7 +38,7 @@ static int admitted(const depin_downlink *downlink, depin_curve curve, const uin
 }
 
 /* The key of a did:key: multicodec and raw key right-aligned in 35 bytes. */
-int depin_multikey(const char *did, uint8_t bytes[35])
+static int multikey(const char *did, uint8_t bytes[35])
 {
     static const char alphabet[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     const char *at = did + 9;
@@ -75,7 +75,7 @@ static int root_of(const depin_downlink *downlink, uint8_t bytes[35], depin_part
     const uint8_t *raw = bytes + 3;
     unsigned curve = DEPIN_ED25519;
 
-    if (depin_multikey(downlink->device->config.network, bytes) != DEPIN_OK) {
+    if (multikey(downlink->device->config.network, bytes) != DEPIN_OK) {
         return DEPIN_E_KEY;
     }
     if (bytes[0] != 0) {
@@ -180,37 +180,33 @@ static int read_witnesses(const depin_downlink *downlink, depin_reader *reader,
                           const uint8_t *log_key)
 {
     const depin_card *card = &downlink->card;
-    depin_reader first;
+    const uint8_t *known[1 + DEPIN_CARD_KEYS + 32];
     depin_value values[3];
-    size_t count;
+    size_t count, own = 0;
 
+    known[own++] = log_key;
+    for (count = card->count; count-- > 0;) {
+        if (card->keys[count].curve == DEPIN_ED25519) {
+            known[own++] = card->keys[count].raw;
+        }
+    }
     depin_read(reader, DEPIN_FIELDS(CARD_WITNESSES), values);
-    first = *reader;
     count = (size_t)values[2].number;
     if (values[1].number > count) {
         return DEPIN_E_MALFORMED;
     }
-    for (size_t i = 0; i < count; i++) {
-        depin_reader before = first;
-        const uint8_t *key;
-        int same;
+    while (count-- > 0) {
         depin_read(reader, DEPIN_FIELDS(WITNESS), values);
         if (reader->failed) {
             return DEPIN_E_MALFORMED;
         }
-        key = values[1].bytes.data;
-        same = memcmp(key, log_key, 32) == 0;
-        for (size_t j = 0; j < card->count; j++) {
-            same |= card->keys[j].curve == DEPIN_ED25519 && memcmp(key, card->keys[j].raw, 32) == 0;
+        known[own] = values[1].bytes.data;
+        for (size_t i = 0; i < own; i++) {
+            if (memcmp(known[own], known[i], 32) == 0) {
+                return DEPIN_E_MALFORMED;
+            }
         }
-        for (size_t j = 0; j < i; j++) {
-            depin_read(&before, DEPIN_FIELDS(WITNESS), values);
-            same |= memcmp(key, values[1].bytes.data, 32) == 0;
-        }
-        if (same) {
-            return DEPIN_E_MALFORMED;
-        }
-        if (admitted(downlink, DEPIN_ED25519, key) != DEPIN_OK) {
+        if (admitted(downlink, DEPIN_ED25519, known[own++]) != DEPIN_OK) {
             return DEPIN_E_KEY;
         }
     }
@@ -222,7 +218,7 @@ static int read_card(depin_downlink *downlink, const depin_message *message, uin
 {
     const char *network = downlink->device->config.network;
     depin_card *card = &downlink->card;
-    depin_reader reader = depin_payload(message);
+    depin_reader reader = message->reader;
     depin_value values[6];
     uint8_t digest[32];
     int status;
@@ -273,7 +269,7 @@ int depin_take_card(depin_downlink *downlink, const depin_message *message)
     if (message->size > MAX_CARD) {
         return DEPIN_E_MALFORMED;
     }
-    if (memcmp(message->fields[KID].bytes.data, root.thumbprint, KID_SIZE) != 0) {
+    if (memcmp(message->parts[PROTECTED].bytes.data + KID_AT, root.thumbprint, KID_SIZE) != 0) {
         return DEPIN_E_FOREIGN;
     }
     status = depin_verified(downlink, &root, message, "card");

@@ -15,7 +15,7 @@ void depin_put(depin_writer *writer, const void *data, size_t size)
 {
     size_t at = writer->size;
     writer->size = at + size;
-    if (writer->size <= writer->capacity) {
+    if (size > 0 && writer->size <= writer->capacity) { /* no bytes may come as NULL */
         memcpy(writer->out + at, data, size);
     }
 }

@@ -17,16 +17,15 @@ typedef struct depin_party {
 
 /* A message, in pieces of its own bytes. */
 typedef struct depin_message {
-    depin_value parts[4];  /* of MESSAGE */
-    depin_value fields[3]; /* of PROTECTED */
-    const uint8_t *header; /* the protected header */
-    size_t size;           /* of it all */
+    depin_value parts[4]; /* array, protected header, payload, signature */
+    depin_reader reader;  /* of the payload, behind the head of its map */
+    size_t size;          /* of it all */
 } depin_message;
 
-enum { PAYLOAD = 2, SIGNATURE = 3, ALGORITHM = 1, KID = 2, KID_SIZE = 8, HEADER_SIZE = 13 };
+enum { PROTECTED = 1, PAYLOAD = 2, SIGNATURE = 3 };
 
-/* Its payload behind the head of the map. */
-depin_reader depin_payload(const depin_message *message);
+/* The protected header is {1: alg, 4: kid}: 13 bytes. */
+enum { ALGORITHM_AT = 2, KID_AT = 5, KID_SIZE = 8, PROTECTED_SIZE = 13 };
 
 /* A key with its thumbprint. */
 void depin_identify(depin_party *who, unsigned curve, const uint8_t *raw);
@@ -34,9 +33,6 @@ void depin_identify(depin_party *who, unsigned curve, const uint8_t *raw);
 /* Verify as this party's, of this kind. DEPIN_E_KEY, DEPIN_E_SIGNATURE. */
 int depin_verified(const depin_downlink *downlink, const depin_party *signer,
                    const depin_message *message, const char *kind);
-
-/* The key of a did:key, multicodec and raw key right-aligned in 35 bytes. DEPIN_E_ARGUMENT. */
-int depin_multikey(const char *did, uint8_t bytes[35]);
 
 int depin_take_card(depin_downlink *downlink, const depin_message *message);
 

@@ -17,14 +17,9 @@ enum {
 /* A COSE_Sign1 whose unprotected header is empty, and a protected one of {1: alg, 4: kid}. */
 static const depin_field MESSAGE[] = {
     {0xd2, DEPIN_CBOR_ARRAY, 4, 2},
-    {DEPIN_BARE, DEPIN_CBOR_BYTES, 13, 13},
+    {DEPIN_BARE, DEPIN_CBOR_BYTES, PROTECTED_SIZE, PROTECTED_SIZE},
     {0xa0, DEPIN_CBOR_BYTES, 1, 0},
     {DEPIN_BARE, DEPIN_CBOR_BYTES, DEPIN_SIGNATURE, DEPIN_SIGNATURE},
-};
-static const depin_field PROTECTED[] = {
-    {0xa2, DEPIN_CBOR_UINT, 1, 0},
-    {DEPIN_BARE, DEPIN_CBOR_NEGATIVE, 0, 5},
-    {4, DEPIN_CBOR_BYTES, 8, 8},
 };
 
 /* Payloads, without the head of their map. */
@@ -49,18 +44,6 @@ static const depin_field ANSWER[] = {
     {3, DEPIN_CBOR_UINT, 0, DEPIN_SECONDS},
 };
 
-/* Its payload behind the head of the map. */
-depin_reader depin_payload(const depin_message *message)
-{
-    const depin_bytes *payload = &message->parts[PAYLOAD].bytes;
-    depin_reader reader;
-
-    reader.at = payload->data + 1;
-    reader.end = payload->data + payload->size;
-    reader.failed = 0;
-    return reader;
-}
-
 /* --- keys ---------------------------------------------------------------------------------------- */
 
 void depin_identify(depin_party *who, unsigned curve, const uint8_t *raw)
@@ -83,24 +66,25 @@ int depin_verified(const depin_downlink *downlink, const depin_party *signer, co
         0x7f, 0xff, 0xff, 0xff, 0x80, 0x00, 0x00, 0x00, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         0xde, 0x73, 0x7d, 0x56, 0xd3, 0x8b, 0xcf, 0x42, 0x79, 0xdc, 0xe5, 0x61, 0x7e, 0x31, 0x92, 0xa8,
     };
+    const uint8_t *header = message->parts[PROTECTED].bytes.data;
     const uint8_t *signature = message->parts[SIGNATURE].bytes.data;
-    unsigned algorithm = 18; /* -19; of P-256 it is -9 */
+    unsigned algorithm = 0x32; /* -19; of P-256 it is -9 */
     depin_bytes protected_header, payload;
     depin_signed what;
 
     if (signer->key.curve == DEPIN_P256) {
-        algorithm = 8;
+        algorithm = 0x28;
         if (memcmp(signature + 32, half, sizeof half) > 0) {
             return DEPIN_E_SIGNATURE;
         }
     }
-    if (message->fields[ALGORITHM].number != algorithm) {
+    if (header[ALGORITHM_AT] != algorithm) {
         return DEPIN_E_KEY;
     }
     /* The two byte strings with their heads, as they came. */
-    protected_header.data = message->header - 1;
-    protected_header.size = 1 + HEADER_SIZE;
-    payload.data = message->header + HEADER_SIZE + 1;
+    protected_header.data = header - 1;
+    protected_header.size = 1 + PROTECTED_SIZE;
+    payload.data = header + PROTECTED_SIZE + 1;
     payload.size = (size_t)(signature - 2 - payload.data);
     depin_signed_parts(&what, downlink->device->config.network, kind, signer->thumbprint,
                        protected_header, payload);
@@ -185,7 +169,7 @@ static int find_key(const depin_downlink *downlink, const depin_message *message
     if (card->count == 0) {
         return DEPIN_E_NO_CARD;
     }
-    while (memcmp(card->keys[i].kid, message->fields[KID].bytes.data, KID_SIZE) != 0) {
+    while (memcmp(card->keys[i].kid, message->parts[PROTECTED].bytes.data + KID_AT, KID_SIZE) != 0) {
         if (++i >= card->count) {
             return DEPIN_E_FOREIGN;
         }
@@ -197,7 +181,8 @@ static int find_key(const depin_downlink *downlink, const depin_message *message
 int depin_downlink_take(depin_downlink *downlink, depin_bytes message, depin_event *event)
 {
     depin_message opened;
-    depin_reader reader;
+    depin_reader *reader;
+    const uint8_t *header;
     depin_value recipient;
     depin_party signer;
     unsigned members;
@@ -207,17 +192,23 @@ int depin_downlink_take(depin_downlink *downlink, depin_bytes message, depin_eve
     if (message.size > MAX_MESSAGE) {
         return DEPIN_E_MALFORMED;
     }
+    reader = &opened.reader;
+    reader->at = message.data;
+    reader->end = message.data + message.size;
+    reader->failed = 0;
+    depin_read(reader, DEPIN_FIELDS(MESSAGE), opened.parts);
+    if (depin_read_end(reader) != DEPIN_OK) {
+        return DEPIN_E_MALFORMED;
+    }
+    header = opened.parts[PROTECTED].bytes.data;
+    if (memcmp(header, "\xa2\x01", ALGORITHM_AT) != 0 ||
+        memcmp(header + ALGORITHM_AT + 1, "\x04\x48", 2) != 0) {
+        return DEPIN_E_MALFORMED;
+    }
     opened.size = message.size;
-    status = depin_read_all(message.data, message.size, DEPIN_FIELDS(MESSAGE), opened.parts);
-    if (status == DEPIN_OK) {
-        opened.header = opened.parts[1].bytes.data;
-        status = depin_read_all(opened.header, HEADER_SIZE, DEPIN_FIELDS(PROTECTED), opened.fields);
-    }
-    if (status != DEPIN_OK) {
-        return status;
-    }
-    reader = depin_payload(&opened);
-    members = reader.at[-1] - DEPIN_CBOR_MAP;
+    reader->at = opened.parts[PAYLOAD].bytes.data;
+    reader->end = reader->at + opened.parts[PAYLOAD].bytes.size;
+    members = *reader->at++ - DEPIN_CBOR_MAP;
     if ((members | 1) == 9) {
         event->kind = DEPIN_DOWN_CARD;
         return depin_take_card(downlink, &opened);
@@ -239,24 +230,21 @@ int depin_downlink_take(depin_downlink *downlink, depin_bytes message, depin_eve
     if (status != DEPIN_OK) {
         return status;
     }
-    depin_read(&reader, DEPIN_FIELDS(RECIPIENT), &recipient);
-    if (reader.failed) {
+    depin_read(reader, DEPIN_FIELDS(RECIPIENT), &recipient);
+    if (reader->failed) {
         return DEPIN_E_MALFORMED;
     }
     if (memcmp(recipient.bytes.data, downlink->device->thumbprint, 32) != 0) {
         return DEPIN_E_FOREIGN;
     }
-    return members == 7 ? take_ack(downlink, &reader, event)
-                        : take_answer(downlink, &reader, event);
+    return members == 7 ? take_ack(downlink, reader, event) : take_answer(downlink, reader, event);
 }
 
 int depin_downlink_init(depin_downlink *downlink, depin_device *device, depin_verify verify,
                         depin_admit admit, void *context)
 {
-    uint8_t bytes[35];
-
     memset(downlink, 0, sizeof *downlink);
-    if (verify == NULL || depin_multikey(device->config.network, bytes) != DEPIN_OK) {
+    if (verify == NULL) {
         return DEPIN_E_ARGUMENT;
     }
     downlink->device = device;

@@ -112,10 +112,11 @@ static int vanishes(const uint8_t encoded[32], const uint8_t scalar[32])
 int depin_ed25519_admit(void *context, depin_curve curve, const uint8_t *public_key)
 {
     (void)context;
-    if (curve != DEPIN_ED25519 || memcmp(public_key, one, sizeof one) == 0) {
-        return -1;
-    }
-    return vanishes(public_key, order) == 1 ? 0 : -1;
+    /* The neutral point has a second spelling, so it is looked for as a point. */
+    return curve == DEPIN_ED25519 && vanishes(public_key, one) == 0 &&
+                   vanishes(public_key, order) == 1
+               ? 0
+               : -1;
 }
 
 /* Whether little-endian s is below the order. */

@@ -142,12 +142,3 @@ int depin_read_end(const depin_reader *reader)
 {
     return reader->failed || reader->at != reader->end ? DEPIN_E_MALFORMED : DEPIN_OK;
 }
-
-int depin_read_all(const uint8_t *data, size_t size, const depin_field *fields, size_t count,
-                   depin_value *values)
-{
-    depin_reader reader = {data, data + size, 0};
-
-    depin_read(&reader, fields, count, values);
-    return depin_read_end(&reader);
-}

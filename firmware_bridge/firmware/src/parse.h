@@ -42,10 +42,6 @@ typedef struct depin_value {
 
 void depin_read(depin_reader *reader, const depin_field *fields, size_t count, depin_value *values);
 
-/* Fields that are all there is: DEPIN_OK or DEPIN_E_MALFORMED. */
-int depin_read_all(const uint8_t *data, size_t size, const depin_field *fields, size_t count,
-                   depin_value *values);
-
 /* DEPIN_OK when nothing failed and nothing follows, else DEPIN_E_MALFORMED. */
 int depin_read_end(const depin_reader *reader);
 

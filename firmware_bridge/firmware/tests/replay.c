@@ -112,6 +112,7 @@ static depin_bytes bytes_of(cursor *in)
     depin_bytes found;
     found.size = (size_t)number(in, 2);
     found.data = take(in, found.size);
+    found.size = in->bad ? 0 : found.size;
     return found;
 }
 

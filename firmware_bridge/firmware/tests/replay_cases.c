@@ -15,6 +15,7 @@ int main(void)
         size_t size = (size_t)head[0] << 24 | (size_t)head[1] << 16 | (size_t)head[2] << 8 | head[3];
         uint8_t *data = malloc(size ? size : 1);
         if (data == NULL || fread(data, 1, size, stdin) != size) {
+            free(data);
             return 2;
         }
         (void)LLVMFuzzerTestOneInput(data, size);

@@ -81,7 +81,7 @@ typedef struct depin_event {
 } depin_event;
 
 /* Begin with the card that storage holds, if there is a good one. The device is initialised.
- * DEPIN_E_ARGUMENT: no verifier, or a network that is no did:key. DEPIN_E_STORAGE. */
+ * DEPIN_E_ARGUMENT: no verifier. DEPIN_E_STORAGE. */
 int depin_downlink_init(depin_downlink *downlink, depin_device *device, depin_verify verify,
                         depin_admit admit, void *context);
 
