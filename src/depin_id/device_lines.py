@@ -256,7 +256,7 @@ def _pyserial() -> Any:
         raise ConfigError(
             "config.serial",
             "serial ports need the package pyserial",
-            hint="pip install 'depin-id[bridge]'",
+            hint="pip install 'depin-id[serial]'",
         ) from error
 
 

@@ -45,7 +45,7 @@ def test_a_device_installs_nothing_heavy() -> None:
     assert {"pynacl", "cbor2", "multiformats", "pydantic", "cryptography", "typer"} <= base
     assert not base & HEAVY
     extras = about["optional-dependencies"]
-    assert set(extras) == {"verify", "bridge", "demo", "s3", "wallet", "factory", "dev"}
+    assert set(extras) == {"verify", "bridge", "demo", "s3", "serial", "wallet", "factory", "dev"}
     assert {"numpy", "pyarrow", "h3", "paho-mqtt"} <= names(extras["verify"])
     assert {"paho-mqtt", "pyserial"} <= names(extras["bridge"])
     assert "iotcore" in names(extras["demo"])

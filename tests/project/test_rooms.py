@@ -26,7 +26,7 @@ DISTRIBUTION = {
     "pydantic_core": "pydantic",
 }
 EXTRAS = {
-    "depin_id": ["wallet", "factory"],
+    "depin_id": ["wallet", "factory", "serial"],
     "verify": ["verify", "wallet", "demo", "s3"],
     "firmware_bridge": ["bridge", "demo"],
 }
