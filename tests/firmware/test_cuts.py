@@ -150,6 +150,6 @@ def test_a_device_that_signs_twice_would_be_seen(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="durable"):
         judge(early)
     whole = [told for told in log if told.kind != "d"]
-    if len(whole) < len(log):
+    if any(told.kind in "nx" for told in log):
         with pytest.raises(AssertionError):
             judge(whole)

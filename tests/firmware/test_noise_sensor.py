@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,11 @@ def envelopes(root: Path, device: Enrolment) -> list[Held]:
     return [held for held in journal(root) if held.thumbprint == device.key.thumbprint]
 
 
+def has_epoch(root: Path, device: Enrolment, epoch: int) -> bool:
+    """Whether an envelope of this boot is in the journal."""
+    return any(held.position[0] == epoch for held in envelopes(root, device))
+
+
 def acknowledge(sensor: Sensor, network: Path, device: Enrolment, known: set[bytes]) -> None:
     """Let the network acknowledge what the sensor sent since its boot; its ring empties.
 
@@ -169,13 +175,8 @@ def test_sensors_are_made_measure_lose_power_and_go_on(
 
             def reach(epoch: int) -> None:
                 for device in devices:
-                    until(
-                        lambda d=device: any(
-                            held.position[0] == epoch for held in envelopes(root, d)
-                        ),
-                        f"epoch {epoch} of {device.did}",
-                        process=bridge,
-                    )
+                    arrived = partial(has_epoch, root, device, epoch)
+                    until(arrived, f"epoch {epoch} of {device.did}", process=bridge)
 
             reach(1)
             # Somewhere in the next pack: measured, sealed, sent or acknowledged.
