@@ -37,6 +37,9 @@ class Acknowledger:
     def answer(self, batch: Batch, sealed: list[SealedEntry], now_ms: int) -> list[Downlink]:
         """One or more acknowledgements per publisher of a committed batch, and per request."""
         downlinks = self._answer(Reply(batch.answers, batch.nonces), batch, sealed, now_ms, 0)
+        for gateway, reply in batch.carried.items():
+            # Signed for the device, for it believes nothing else; who carried it knows the way.
+            downlinks += self._answer(reply, batch, sealed, now_ms, 0, gateway)
         for number, reply in batch.replies.items():
             if reply.answers:
                 found = self._answer(reply, batch, sealed, now_ms, number)
@@ -62,17 +65,23 @@ class Acknowledger:
         return downlinks
 
     def _answer(
-        self, reply: Reply, batch: Batch, sealed: list[SealedEntry], now_ms: int, number: int
+        self,
+        reply: Reply,
+        batch: Batch,
+        sealed: list[SealedEntry],
+        now_ms: int,
+        number: int,
+        gateway: bytes = b"",
     ) -> list[Downlink]:
         first = batch.drafts[0].index if batch.drafts else self._journal.size
         downlinks = []
         for thumbprint, answers in reply.answers.items():
-            if not number:
+            if not number and not gateway:
                 downlinks += self._card_for(thumbprint, answers)
             items = [self._item(answer, first, sealed) for answer in answers]
             for part in split_items(items):
                 data = self._sign(thumbprint, part, reply.nonces.get(thumbprint), now_ms)
-                downlinks.append(Downlink(thumbprint[:8], data, number))
+                downlinks.append(Downlink(gateway or thumbprint[:8], data, number))
         return downlinks
 
     def _card_for(self, thumbprint: bytes, answers: list[Answer]) -> list[Downlink]:

@@ -167,6 +167,7 @@ class Batch:
         self.answers: dict[bytes, list[Answer]] = {}
         self.nonces: dict[bytes, bytes] = {}
         self.replies: dict[int, Reply] = {}
+        self.carried: dict[bytes, Reply] = {}  # by the gateway's kid: for devices it carries for
         self.summary = Summary()
 
     def take_messages(
@@ -236,15 +237,19 @@ class Batch:
             answers += self._known_inner(inner, receipt, world)
         judgement = ahead if ahead is not None else judge(auth, receipt, world, inner)
         answers.append(self._settle(auth, judgement, receipt, principal, inner))
+        kid = auth.envelope.kid
         if reply is not None:
-            told, nonces = reply.answers, reply.nonces
-        elif principal == auth.envelope.kid.hex():
-            told, nonces = self.answers, self.nonces
-        else:
-            return
-        told.setdefault(auth.thumbprint, []).extend(answers)
+            self._tell(reply, auth, answers)
+        elif principal == kid.hex():
+            self._tell(Reply(self.answers, self.nonces), auth, answers)
+            told = inner if isinstance(inner, Authenticated) and answers[1:] else auth
+            if told.thumbprint != auth.thumbprint:
+                self._tell(self.carried.setdefault(kid, Reply()), told, answers[:1])
+
+    def _tell(self, reply: Reply, auth: Authenticated, answers: list[Answer]) -> None:
+        reply.answers.setdefault(auth.thumbprint, []).extend(answers)
         if auth.envelope.claims.nonce is not None:
-            nonces[auth.thumbprint] = auth.envelope.claims.nonce
+            reply.nonces[auth.thumbprint] = auth.envelope.claims.nonce
 
     def add_admin(self, entry: Admin, at: int) -> AdminDraft:
         """Draft and apply an entry of administration."""
@@ -349,7 +354,8 @@ class Batch:
 
     def ask_again(self, refused: Collection[bytes]) -> None:
         """What there was no room for: who sent it is told to keep it."""
-        for told in (self.answers, *(reply.answers for reply in self.replies.values())):
+        replies = (*self.replies.values(), *self.carried.values())
+        for told in (self.answers, *(reply.answers for reply in replies)):
             for thumbprint, answers in told.items():
                 told[thumbprint] = [
                     answer._replace(code=AGAIN) if answer.id in refused else answer

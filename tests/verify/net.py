@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from depin_id.ack import Ack, read_ack
+from depin_id import cbor, cose
+from depin_id.ack import MAX_ACK_BYTES, Ack, read_ack
 from depin_id.claims import Claims
 from depin_id.keys import Curve
 from depin_id.networkdir import NetworkDir
@@ -32,6 +33,12 @@ POLICY = 'default_profile = "noise"\n'
 def level(value: float = 50, at: float = NOW, name: str = "laeq") -> Reading:
     """One noise level in dB at a time in seconds since 1970."""
     return reading(name, value, "dB", at)
+
+
+def recipient(downlink: Downlink) -> bytes:
+    """Whom an acknowledgement is for."""
+    payload: Any = cbor.decode(cose.parse_sign1(downlink.data, max_bytes=MAX_ACK_BYTES).payload)
+    return bytes(payload[1])
 
 
 class Net:
@@ -161,11 +168,15 @@ class Net:
         downlinks = self.ingest(self.message(device, *envelopes))[1]
         return self.read(device, downlinks)
 
-    def read(self, device: TestDevice, downlinks: Sequence[Downlink]) -> list[Ack]:
+    def read(
+        self, device: TestDevice, downlinks: Sequence[Downlink], via: TestDevice | None = None
+    ) -> list[Ack]:
+        """What came down for a device; on the topic of a gateway, when that carried for it."""
+        thumbprint = device.key.thumbprint
         return [
-            read_ack(downlink.data, card=self.card, recipient=device.key.thumbprint)
+            read_ack(downlink.data, card=self.card, recipient=thumbprint)
             for downlink in downlinks
-            if downlink.kid == device.key.kid
+            if downlink.kid == (via or device).key.kid and recipient(downlink) == thumbprint
         ]
 
     def codes(self, device: TestDevice, *envelopes: bytes) -> list[str]:

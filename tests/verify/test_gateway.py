@@ -30,6 +30,31 @@ def test_an_inner_envelope_is_judged_by_its_own_bytes(tmp_path: Path) -> None:
         assert again == acks[0].items[0]
 
 
+def test_who_is_carried_for_is_acknowledged_by_the_way_it_came(tmp_path: Path) -> None:
+    """A device behind a gateway believes only what is signed for itself, and else keeps all."""
+    with Net(tmp_path) as net:
+        gateway, other, device = net.gateway(), net.gateway("other"), net.device()
+        inner, own = (
+            device.next([level()], claims=Claims(nonce=b"8 bytes!")),
+            gateway.next([level()]),
+        )
+        sent = net.message(gateway, gateway.wrap(inner), own)
+        for code in ("accepted", "accepted"):  # sent again it is answered again
+            downlinks = net.ingest(sent)[1]
+            (to_gateway,) = net.read(gateway, downlinks)
+            (to_device,) = net.read(device, downlinks, via=gateway)
+            assert [item.id for item in to_device.items] == [device.identity(inner)]
+            assert [item.code for item in to_device.items] == [code]
+            assert to_device.nonce == b"8 bytes!" and to_device.number > to_gateway.number
+            assert len(to_gateway.items) == 3 and net.read(device, downlinks) == []
+            assert len(downlinks) == 2
+        # Only down the topic that it came by, and never for what is not the device's own word.
+        stolen = net.ingest(net.message(other, gateway.wrap(device.next([level(51)]))))[1]
+        assert stolen == []
+        forged = gateway.wrap(inner[:-1] + bytes([inner[-1] ^ 1]))
+        assert [d.kid for d in net.ingest(net.message(gateway, forged))[1]] == [gateway.key.kid]
+
+
 def test_two_gateways_are_two_sightings_and_one_payment(tmp_path: Path) -> None:
     with Net(tmp_path) as net:
         one, two, device = net.gateway("one"), net.gateway("two"), net.device()

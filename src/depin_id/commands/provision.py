@@ -13,7 +13,7 @@ import typer
 from depin_id.commands.common import network_and_card, show
 from depin_id.device_lines import BAUD, open_port
 from depin_id.device_station import TIMEOUT, Station
-from depin_id.durable import read_file
+from depin_id.durable import read_file, replace_file
 from depin_id.enrolment import Enrolment
 from depin_id.errors import ConfigError, StateError, TransportError
 from depin_id.factory.lines import FactoryFile, FactoryLine
@@ -97,6 +97,10 @@ def provision(
     factory_line: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Append its line to this CSV file.")
     ] = None,
+    enrolment_file: Annotated[
+        Path | None,
+        typer.Option("--enrolment", metavar="FILE", help="Write its enrolment document there."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Provision a device over its serial line: key, network, self-test, lock, read back.
@@ -105,7 +109,7 @@ def provision(
     command. It prints the line for `depin-id factory` and the enrolment document.
 
     Example: depin-id device provision --port /dev/ttyUSB0 --network net/card.cbor --serial N1-0007
-    --model N1 --hardware-revision B --factory-line devices.csv
+    --model N1 --hardware-revision B --factory-line devices.csv --enrolment device.json
     """
     line = FactoryLine(
         serial_no,
@@ -148,6 +152,8 @@ def provision(
     if book is not None:
         new = book.append(line, enrolment.key)
         _say(f"{factory_line}: {'appended' if new else 'has its line already'}")
+    if enrolment_file is not None:
+        replace_file(enrolment_file, f"{json_text(enrolment.to_json())}\n".encode(), mode=0o644)
     if not made.locked:
         _say("NOT LOCKED: whoever has the port can give it another key")
     _show(made, enrolment, line, as_json)
