@@ -94,3 +94,10 @@ void depin_sha256(const depin_bytes *parts, size_t count, uint8_t digest[32])
         digest[i] = (uint8_t)(hash.state[i >> 2] >> (24 - (i & 3) * 8));
     }
 }
+
+int depin_software_hash(void *context, const depin_bytes *parts, size_t count, uint8_t *digest)
+{
+    (void)context;
+    depin_sha256(parts, count, digest);
+    return 0;
+}
