@@ -201,7 +201,7 @@ size_t depin_replay(const uint8_t *data, size_t data_size, uint8_t *out, size_t 
     memcpy(now.key.seed, key, 32);
     memcpy(now.key.public_key, key + 32, 32);
     const depin_signer ed25519 = {DEPIN_ED25519, now.key.public_key, depin_ed25519_sign, NULL,
-                                  &now.key, depin_software_hash};
+                                  &now.key, depin_ed25519_hash};
     const depin_signer p256 = {DEPIN_P256, key, NULL, sign_digest, NULL,
                                depin_software_hash};
     const depin_storage storage = {load, store, &now};
