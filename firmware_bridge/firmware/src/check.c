@@ -3,6 +3,7 @@
 
 #define MAX_NAME 128
 #define MAX_UNIT 16
+#define MAX_READINGS 4096
 
 static int is_letter_or_digit(unsigned byte)
 {
@@ -53,6 +54,16 @@ int depin_check_reading(const depin_device *device, const char *name, const char
     return is_name(name) &&
                    (!unit || (is_unit(unit) &&
                               (device->config.secondary || !depin_secondary_unit(unit))))
+               ? DEPIN_OK
+               : DEPIN_E_ARGUMENT;
+}
+
+int depin_check_config(const depin_config *config)
+{
+    const depin_signer *signer = config->signer;
+    return depin_length(config->network) - 24 <= 255 - 24 && config->capacity - 1 < MAX_READINGS &&
+                   !signer->sign_message != !signer->sign_digest && signer->hash &&
+                   (signer->sign_message || signer->curve == DEPIN_P256)
                ? DEPIN_OK
                : DEPIN_E_ARGUMENT;
 }

@@ -3,44 +3,27 @@
 
 #include "seal.h"
 
-size_t depin_key_parts(const depin_signer *signer, uint8_t head[8], depin_bytes parts[4])
+size_t depin_key_parts(const depin_signer *signer, depin_bytes parts[4])
 {
     /* {1: 1, -1: 6, -2: x}, or {1: 2, -1: 1, -2: x, -3: y} */
-    static const uint8_t first[8] = {0xa3, 0x01, 0x01, 0x20, 0x06, 0x21, 0x58, 0x20};
-    static const uint8_t second[3] = {0x22, 0x58, 0x20};
-    memcpy(head, first, sizeof first);
-    parts[0].data = head;
-    parts[0].size = sizeof first;
+    static const uint8_t heads[2][8] = {
+        {0xa3, 0x01, 0x01, 0x20, 0x06, 0x21, 0x58, 0x20},
+        {0xa4, 0x01, 0x02, 0x20, 0x01, 0x21, 0x58, 0x20},
+    };
+    parts[0].data = heads[signer->curve != DEPIN_ED25519];
+    parts[0].size = sizeof heads[0];
     parts[1].data = signer->public_key;
-    parts[1].size = 32;
-    if (signer->curve == DEPIN_ED25519) {
-        return 2;
-    }
-    head[0] = 0xa4;
-    head[2] = 2;
-    head[4] = 1;
-    parts[2].data = second;
-    parts[2].size = sizeof second;
+    parts[3].size = parts[1].size = 32;
+    parts[2].data = (const uint8_t *)"\x22\x58\x20";
+    parts[2].size = 3;
     parts[3].data = signer->public_key + 32;
-    parts[3].size = 32;
-    return 4;
+    return signer->curve == DEPIN_ED25519 ? 2 : 4;
 }
 
 int depin_hash(const depin_device *device, const depin_bytes *parts, size_t count, uint8_t *digest)
 {
     const depin_signer *signer = device->config.signer;
     return signer->hash(signer->context, parts, count, digest);
-}
-
-void depin_put_headers(depin_writer *writer, const depin_device *device, unsigned labels,
-                       const depin_bytes *type)
-{
-    depin_put_byte(writer, DEPIN_CBOR_MAP + labels);
-    depin_put_byte(writer, 1);
-    depin_put_byte(writer, device->config.signer->curve == DEPIN_ED25519 ? 0x32 : 0x28);
-    depin_put(writer, type->data, type->size);
-    depin_put_byte(writer, 4);
-    depin_put_string(writer, DEPIN_CBOR_BYTES, device->thumbprint, 8);
 }
 
 void depin_signed_parts(depin_signed *what, const char *network, const char *kind,

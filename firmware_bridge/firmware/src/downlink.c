@@ -48,12 +48,11 @@ static const depin_field ANSWER[] = {
 
 void depin_identify(depin_party *who, unsigned curve, const uint8_t *raw)
 {
-    uint8_t head[8];
     depin_bytes parts[4];
 
     who->key.curve = curve == DEPIN_P256 ? DEPIN_P256 : DEPIN_ED25519;
     who->key.public_key = raw;
-    depin_sha256(parts, depin_key_parts(&who->key, head, parts), who->thumbprint);
+    depin_sha256(parts, depin_key_parts(&who->key, parts), who->thumbprint);
 }
 
 /* --- signatures ---------------------------------------------------------------------------------- */

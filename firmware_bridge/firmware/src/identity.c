@@ -14,9 +14,8 @@
 
 int depin_cose_key(const depin_device *device, uint8_t out[80], size_t *size)
 {
-    uint8_t head[8];
     depin_bytes parts[4];
-    size_t count = depin_key_parts(device->config.signer, head, parts);
+    size_t count = depin_key_parts(device->config.signer, parts);
     depin_writer writer = {out, KEY_BYTES, 0};
     for (size_t i = 0; i < count; i++) {
         depin_put(&writer, parts[i].data, parts[i].size);
@@ -296,8 +295,10 @@ static int sign_claim(depin_device *device, const claim *what, uint8_t *out, siz
     depin_put_head(&writer, DEPIN_CBOR_BYTES, signed_size);
     depin_put(&writer, "\xd2\x84\x4d", 3);
     size_t header = writer.size - 1;
-    depin_bytes none = {NULL, 0};
-    depin_put_headers(&writer, device, 2, &none);
+    depin_put(&writer, "\xa2\x01", 2);
+    depin_put_byte(&writer, device->config.signer->curve == DEPIN_ED25519 ? 0x32 : 0x28);
+    depin_put_byte(&writer, 4);
+    depin_put_string(&writer, DEPIN_CBOR_BYTES, device->thumbprint, 8);
     size_t middle = writer.size;
     depin_put_byte(&writer, DEPIN_CBOR_MAP);
     depin_put_head(&writer, DEPIN_CBOR_BYTES, claim_size);

@@ -5,7 +5,6 @@
 
 #define MAX_PAYLOAD (131072 - 2048)
 #define MAX_STATUS 4096
-#define MAX_READINGS 4096
 
 /* Most bytes of an envelope beside its payload, and of a reading beside its texts. */
 #define ENVELOPE_BYTES 224
@@ -13,17 +12,10 @@
 
 int depin_init(depin_device *device, const depin_config *config)
 {
-    const depin_signer *signer = config->signer;
     memset(device, 0, sizeof *device);
     device->config = *config;
-    if (depin_length(config->network) - 24 > 255 - 24 || config->capacity - 1 >= MAX_READINGS ||
-        !signer->sign_message == !signer->sign_digest ||
-        (signer->sign_digest && signer->curve != DEPIN_P256)) {
-        return DEPIN_E_ARGUMENT;
-    }
     depin_bytes parts[4];
-    uint8_t head[8];
-    size_t count = depin_key_parts(signer, head, parts);
+    size_t count = depin_key_parts(config->signer, parts);
     return depin_hash(device, parts, count, device->thumbprint) ? DEPIN_E_SIGN : DEPIN_OK;
 }
 
@@ -83,6 +75,11 @@ static void read_clock(const depin_device *device, depin_sealing *what)
     }
 }
 
+/* Tag and array, then the protected header: its size, how many labels it has and the algorithm are put
+ * in at the end; the content type in between; the kid follows. */
+#define HEAD "\xd2\x84\x58\x00\xa0\x01\x00\x03"
+#define KID "\x04\x48"
+
 static int seal(depin_device *device, depin_sealing *what, uint8_t *out, size_t capacity,
                 size_t *size)
 {
@@ -96,8 +93,8 @@ static int seal(depin_device *device, depin_sealing *what, uint8_t *out, size_t 
     read_clock(device, what);
     int claims = what->wall ? what->put_iat != NULL : device->beacon_size != 0;
     depin_writer writer = {out, capacity, 0};
-    depin_put(&writer, "\xd2\x84\x58", 4);
-    depin_put_headers(&writer, device, (unsigned)(4 + claims), &what->type);
+    depin_put(&writer, what->head.data, what->head.size);
+    depin_put(&writer, device->thumbprint, 8);
     if (claims && what->wall) {
         what->put_iat(&writer, what);
     } else if (claims) {
@@ -120,13 +117,15 @@ static int seal(depin_device *device, depin_sealing *what, uint8_t *out, size_t 
         return DEPIN_E_ROOM;
     }
     out[3] = (uint8_t)(middle - 4);
+    out[4] = (uint8_t)(DEPIN_CBOR_MAP + 4 + claims);
+    out[6] = device->config.signer->curve == DEPIN_ED25519 ? 0x32 : 0x28;
     return depin_sign1(device, NULL, out + 2, out + middle, out + writer.size);
 }
 
 int depin_seal(depin_device *device, uint8_t *out, size_t capacity, size_t *size)
 {
     depin_sealing what = {
-        {(const uint8_t *)"\x03\x18\x70", 3}, depin_put_pack, NULL, {NULL, 0}, 0, 0, 0};
+        {(const uint8_t *)HEAD "\x18\x70" KID, sizeof(HEAD KID) + 1}, depin_put_pack, NULL, {NULL, 0}, 0, 0, 0};
     if (!device->count) {
         return DEPIN_E_EMPTY;
     }
@@ -155,13 +154,13 @@ static void put_iat(depin_writer *writer, const depin_sealing *what)
 int depin_seal_bytes(depin_device *device, depin_content content, depin_bytes payload, uint8_t *out,
                      size_t capacity, size_t *size)
 {
-    static const char status[] = "\x03\x78\x1d" "application/depin-status+cbor";
-    static const char evidence[] = "\x03\x78\x1f" "application/depin-evidence+cbor";
+    static const char status[] = HEAD "\x78\x1d" "application/depin-status+cbor" KID;
+    static const char evidence[] = HEAD "\x78\x1f" "application/depin-evidence+cbor" KID;
     depin_sealing what = {
         {(const uint8_t *)status, sizeof status - 1}, put_bytes, put_iat, payload, 0, 0, 0};
     if (content == DEPIN_EVIDENCE) {
-        what.type.data = (const uint8_t *)evidence;
-        what.type.size = sizeof evidence - 1;
+        what.head.data = (const uint8_t *)evidence;
+        what.head.size = sizeof evidence - 1;
     } else if (payload.size > MAX_STATUS) {
         return DEPIN_E_ARGUMENT;
     }

@@ -22,7 +22,7 @@ enum {
 /* What is sealed, and when. */
 typedef struct depin_sealing depin_sealing;
 struct depin_sealing {
-    depin_bytes type; /* label and value of the content type, encoded */
+    depin_bytes head; /* to the kid, see seal.c */
     int (*put_payload)(depin_writer *writer, const depin_device *device, const depin_sealing *what);
     void (*put_iat)(depin_writer *writer, const depin_sealing *what); /* NULL: its times say when */
     depin_bytes payload; /* where it is not what waits */
@@ -40,13 +40,8 @@ int depin_put_pack(depin_writer *writer, const depin_device *device, const depin
 /* SHA-256 by what the signer has for it. */
 int depin_hash(const depin_device *device, const depin_bytes *parts, size_t count, uint8_t *digest);
 
-/* The COSE_Key of a signer in up to four parts; `head` has its 8 bytes in front. Gives how many. */
-size_t depin_key_parts(const depin_signer *signer, uint8_t head[8], depin_bytes parts[4]);
-
-/* The map of a protected header up to the kid: how many labels it has in all, `type` as encoded label
- * and value, or nothing. */
-void depin_put_headers(depin_writer *writer, const depin_device *device, unsigned labels,
-                       const depin_bytes *type);
+/* The COSE_Key of a signer in parts, all four of them filled. Gives how many it has, 2 or 4. */
+size_t depin_key_parts(const depin_signer *signer, depin_bytes parts[4]);
 
 #define DEPIN_SIGNED_PARTS 7
 

@@ -38,14 +38,18 @@ static void put_number(depin_writer *writer, int64_t mantissa, int exponent)
 {
     if (exponent != 0) {
         depin_put(writer, "\xc4\x82", 2);
-        depin_put_int(writer, exponent);
+        depin_put_byte(writer, (unsigned)(exponent < 0 ? DEPIN_CBOR_NEGATIVE - 1 - exponent : exponent));
     }
     depin_put_int(writer, mantissa);
 }
 
+/* Nothing for 0, as for texts that are not there. */
 static void put_time(depin_writer *writer, unsigned label, int64_t ms)
 {
     int exponent = -3;
+    if (ms == 0) {
+        return;
+    }
     depin_canonical(&ms, &exponent);
     depin_put_byte(writer, label);
     put_number(writer, ms, exponent);
@@ -53,8 +57,10 @@ static void put_time(depin_writer *writer, unsigned label, int64_t ms)
 
 static void put_text(depin_writer *writer, unsigned label, const char *text)
 {
-    depin_put_byte(writer, label);
-    depin_put_text(writer, text);
+    if (*text) {
+        depin_put_byte(writer, label);
+        depin_put_text(writer, text);
+    }
 }
 
 static int64_t time_of(const depin_reading *reading, int64_t shift)
@@ -63,30 +69,35 @@ static int64_t time_of(const depin_reading *reading, int64_t shift)
     return ms < DEPIN_RELATIVE_MS ? ms + shift : ms;
 }
 
-/* What all readings of a pack share, in its first one. */
-typedef struct common {
-    const char *name; /* when all have it, and it has no ':' */
-    const char *unit; /* the most frequent, the first seen of several, when all have one and it is twice */
-    int secondary;
-} common;
-
-static int find_common(common *found, const depin_device *device, int has_wall)
+int depin_put_pack(depin_writer *writer, const depin_device *device, const depin_sealing *what)
 {
-    const depin_reading *first = device->config.readings;
-    const depin_reading *end = first + device->count;
+    const depin_reading *const first = device->config.readings;
+    const depin_reading *const end = first + device->count;
+    const int64_t shift = what->wall - what->uptime;
+    const char *name = "";  /* what all have, if it has no ':' */
+    const char *unit = "";  /* the most frequent, the first seen of several, when all have one, and twice */
+    int64_t base = 0;
+    unsigned secondary = 0;
     unsigned best = 1;
-    found->name = device->count > 1 ? first->name : NULL;
-    found->unit = NULL;
-    found->secondary = 0;
+    if (device->count > 1) {
+        name = first->name;
+        base = time_of(first, shift);
+    }
+    for (const char *at = name; *at; at++) {
+        if (*at == ':') {
+            name = "";
+            break;
+        }
+    }
     for (const depin_reading *at = first; at < end; at++) {
-        if (!has_wall && at->time_ms >= DEPIN_RELATIVE_MS) {
+        if (!what->wall && at->time_ms >= DEPIN_RELATIVE_MS) {
             return DEPIN_E_ARGUMENT;
         }
         if (!depin_same(at->name, first->name)) {
-            found->name = NULL;
+            name = "";
         }
         if (device->config.secondary && device->config.secondary(at->unit)) {
-            found->secondary = 1;
+            secondary = 3;
         }
         /* Counting forward only: a unit is counted in full where it is seen first. */
         unsigned count = 0;
@@ -94,70 +105,33 @@ static int find_common(common *found, const depin_device *device, int has_wall)
             count += (unsigned)depin_same(at->unit, other->unit);
         }
         if (!*at->unit) {
-            count = best = UINT16_MAX; /* beyond what any unit reaches */
-            found->unit = NULL;
+            count = UINT16_MAX; /* more than any unit reaches: it stays empty */
         }
         if (count > best) {
             best = count;
-            found->unit = at->unit;
+            unit = at->unit;
         }
-    }
-    for (const char *at = first->name; *at; at++) {
-        if (*at == ':') {
-            found->name = NULL;
-        }
-    }
-    return DEPIN_OK;
-}
-
-int depin_put_pack(depin_writer *writer, const depin_device *device, const depin_sealing *what)
-{
-    const depin_reading *reading = device->config.readings;
-    int64_t shift = what->wall - what->uptime; 
-    int64_t base = 0;
-    common shared;
-    if (find_common(&shared, device, what->wall != 0)) {
-        return DEPIN_E_ARGUMENT;
-    }
-    if (device->count > 1) {
-        base = time_of(reading, shift);
     }
     depin_put_head(writer, DEPIN_CBOR_ARRAY, device->count);
-    int first = shared.secondary + (shared.name != NULL) + (shared.unit != NULL) + (base != 0);
-    for (const depin_reading *end = reading + device->count; reading < end; reading++) {
-        int64_t after = time_of(reading, shift) - base;
-        const char *own = reading->unit;
-        if (shared.unit && depin_same(shared.unit, own)) {
-            own = "";
-        }
+    unsigned shared = (secondary != 0) + (*name != 0) + (*unit != 0) + (base != 0);
+    for (const depin_reading *at = first; at < end; at++) {
+        int64_t after = time_of(at, shift) - base;
+        const char *own_name = *name ? "" : at->name;
+        const char *own = depin_same(unit, at->unit) ? "" : at->unit;
         /* Keys in the order of their encodings: 0, 1, 2, 6, then -1, -2, -3, -4. */
-        depin_put_byte(writer, (unsigned)(DEPIN_CBOR_MAP + first + 1 + (shared.name == NULL) +
-                                          (*own != 0) + (after != 0)));
-        if (!shared.name) {
-            put_text(writer, N, reading->name);
-        }
-        if (*own) {
-            put_text(writer, U, own);
-        }
+        depin_put_byte(writer, DEPIN_CBOR_MAP + shared + 1 + (*own_name != 0) + (*own != 0) +
+                                   (after != 0));
+        put_text(writer, N, own_name);
+        put_text(writer, U, own);
         depin_put_byte(writer, V);
-        put_number(writer, reading->mantissa, reading->exponent);
-        if (after != 0) {
-            put_time(writer, T, after);
-        }
-        if (first != 0) {
-            if (shared.secondary) {
-                depin_put(writer, "\x20\x18\x1a", 3); /* bver: 26 */
-            }
-            if (shared.name) {
-                put_text(writer, BN, shared.name);
-            }
-            if (base != 0) {
-                put_time(writer, BT, base);
-            }
-            if (shared.unit) {
-                put_text(writer, BU, shared.unit);
-            }
-            first = 0;
+        put_number(writer, at->mantissa, at->exponent);
+        put_time(writer, T, after);
+        if (at == first) {
+            depin_put(writer, "\x20\x18\x1a", secondary); /* bver: 26 */
+            put_text(writer, BN, name);
+            put_time(writer, BT, base);
+            put_text(writer, BU, unit);
+            shared = 0;
         }
     }
     return DEPIN_OK;

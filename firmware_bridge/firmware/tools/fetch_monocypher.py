@@ -1,10 +1,11 @@
-"""Fetch Monocypher's two C files into a folder, once, check them byte for byte, and prepare a small one.
+"""Fetch Monocypher's two C files into a folder, once, check them, and make a small one.
 
     python tools/fetch_monocypher.py build/monocypher
 
 Safe when several run at once. The package that vendors them is pinned by its hash, and so is each
 of the two files. Beside them comes monocypher_small.c, in which a square of a field element is a
-product: smaller by 0.9 KB, slower by an eighth, and pinned too. DEPIN_MONOCYPHER names a folder that has them, for builds without a network.
+product: smaller by 0.9 KB, slower by an eighth, and pinned too. DEPIN_MONOCYPHER names a folder that
+has the two, for builds without a network.
 """
 
 from __future__ import annotations

@@ -139,8 +139,13 @@ typedef struct depin_device {
     uint8_t state;          /* private: begun or not, lost or not */
 } depin_device;
 
-/* Take a configuration; nothing is read or written yet. Compute the thumbprint.
+/* Whether a configuration can work: the size of the network's DID, the capacity, one way to sign. For
+ * a firmware's tests, and where a part of it comes from outside; depin_init does not look.
  * DEPIN_E_ARGUMENT. */
+int depin_check_config(const depin_config *config);
+
+/* Take a configuration; nothing is read or written yet. Compute the thumbprint.
+ * DEPIN_E_SIGN: the hash failed. */
 int depin_init(depin_device *device, const depin_config *config);
 
 /* Add one reading. time_ms: since 1970 with a wall clock, else of uptime_ms.
