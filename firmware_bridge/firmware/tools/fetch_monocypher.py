@@ -4,8 +4,8 @@
 
 Safe when several run at once. The package that vendors them is pinned by its hash, and so is each
 of the two files. Beside them comes monocypher_small.c, in which a square of a field element is a
-product: smaller by 0.9 KB, slower by an eighth, and pinned too. DEPIN_MONOCYPHER names a folder that
-has the two, for builds without a network.
+product: smaller by 0.9 KB, slower by an eighth, and pinned too. DEPIN_MONOCYPHER names a folder
+that has the two, for builds without a network.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SQUARE = re.compile(rb"(static void fe_sq\(fe h, const fe f\)\n\{\n).*?(\n\}\n)
 
 
 def small(source: bytes) -> bytes:
-    """monocypher.c with fe_sq as a call of fe_mul. Raises SystemExit unless that is all it changes."""
+    """monocypher.c with fe_sq as a call of fe_mul. Raises SystemExit unless it is what is pinned."""
     made, count = _SQUARE.subn(rb"\1\tfe_mul(h, f, f);\2", source)
     if count != 1 or not is_right(SMALL, made):
         raise SystemExit("monocypher.c does not have the one fe_sq that is made small")
@@ -50,7 +50,8 @@ def small(source: bytes) -> bytes:
 def is_there(folder: Path) -> bool:
     """Whether a folder holds both files and the small one, unchanged."""
     return all(
-        (folder / name).is_file() and is_right(name, (folder / name).read_bytes()) for name in (*FILES, SMALL)
+        (folder / name).is_file() and is_right(name, (folder / name).read_bytes())
+        for name in (*FILES, SMALL)
     )
 
 
@@ -78,7 +79,7 @@ def _extract(archive: Path) -> dict[str, bytes]:
 
 
 def fetch(folder: Path) -> None:
-    """Leave the three files in the folder. Raises SystemExit when what came is not what is pinned."""
+    """Leave the three files in the folder. Raises SystemExit when what came is not pinned."""
     if is_there(folder):
         return
     folder.mkdir(parents=True, exist_ok=True)
