@@ -157,7 +157,8 @@ static int seal(depin_device *device, sealing *what, uint8_t *out, size_t capaci
         return DEPIN_E_EXHAUSTED;
     }
     read_clock(device, what);
-    if (!what->payload.data && !has_times(device, what)) {
+    if ((uint64_t)what->uptime > DEPIN_MAX_MS ||
+        (!what->payload.data && !has_times(device, what))) {
         return DEPIN_E_ARGUMENT;
     }
     int claims = what->has_wall ? what->put_iat != NULL : device->beacon_size != 0;
