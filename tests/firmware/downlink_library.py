@@ -96,7 +96,7 @@ class Device(Structure):
 
 
 class CardKey(Structure):
-    _fields_ = [("kid", c_uint8 * 8), ("raw", c_uint8 * 64), ("curve", c_uint8)]
+    _fields_ = [("raw", c_uint8 * 64), ("curve", c_uint8)]
 
 
 class Card(Structure):
@@ -105,7 +105,7 @@ class Card(Structure):
         ("origin", c_uint8 * 16),
         ("keys", CardKey * 8),
         ("count", c_uint8),
-        ("unused", c_uint8 * 15),
+        ("unused", c_uint8 * 79),
         ("check", c_uint8 * 16),
     ]
 
