@@ -167,6 +167,14 @@ def library() -> ctypes.CDLL:
     return ctypes.CDLL(str(_built("shared") / "host" / "libdepin.so"))
 
 
+@cache
+def p256() -> ctypes.CDLL:
+    """The port that verifies on P-256 with libcrypto."""
+    if not Path("/usr/include/openssl/ec.h").exists():
+        pytest.skip("no headers of libcrypto (libssl-dev)")
+    return ctypes.CDLL(str(_built("p256") / "host" / "libdepin_p256.so"))
+
+
 def point_of(key: PublicKey) -> bytes:
     """x || y of a P-256 key."""
     return key._p256.public_numbers().x.to_bytes(32, "big") + (
@@ -201,8 +209,10 @@ class CDevice:
         verifier: bool = True,
         admits: bool = True,
         slots: dict[int, bytes] | None = None,
+        chip: ctypes.CDLL | None = None,
     ) -> None:
         self.lib = library()
+        self.chip = chip  # verifies on P-256; else Python does
         self.slots: dict[int, bytes] = slots if slots is not None else {}
         self.fail_load = self.fail_store = False
         self.cut_at: int | None = None
@@ -264,6 +274,8 @@ class CDevice:
     def _verify(self, _: Any, curve: int, key: Any, parts: Any, count: int, signature: Any) -> int:
         if curve == 1:
             return int(self.lib.depin_ed25519_verify(None, 1, key, parts, count, signature))
+        if self.chip is not None:
+            return int(self.chip.depin_p256_verify(None, 2, key, parts, count, signature))
         message = b"".join(parts[index].value() for index in range(count))
         try:
             _key(curve, key).verify(message, ctypes.string_at(signature, 64))
@@ -272,6 +284,8 @@ class CDevice:
         return 0
 
     def _admit(self, _: Any, curve: int, key: Any) -> int:
+        if curve == 2 and self.chip is not None:
+            return int(self.chip.depin_p256_admit(None, 2, key))
         try:
             _key(curve, key)
         except DepinError:
