@@ -91,6 +91,9 @@ static int seal(depin_device *device, depin_sealing *what, uint8_t *out, size_t 
         return DEPIN_E_EXHAUSTED;
     }
     read_clock(device, what);
+    if ((uint64_t)what->uptime >> 50) { /* DEPIN_MAX_MS, and smaller than to compare */
+        return DEPIN_E_ARGUMENT;
+    }
     int claims = what->wall ? what->put_iat != NULL : device->beacon_size != 0;
     depin_writer writer = {out, capacity, 0};
     depin_put(&writer, what->head.data, what->head.size);

@@ -42,6 +42,7 @@ static const char *text(cursor *in)
 {
     size_t size = (size_t)number(in, 1);
     const char *at = (const char *)take(in, size + 1);
+    in->bad |= !in->bad && at[size] != 0;
     return in->bad ? "" : at;
 }
 

@@ -93,7 +93,7 @@ typedef struct depin_storage {
     void *context;
 } depin_storage;
 
-/* uptime_ms: milliseconds since this boot began, never backwards.
+/* uptime_ms: milliseconds since this boot began, never backwards, 0 to 2^50.
  * wall: milliseconds since 1970 and a bound on their error in seconds; not 0 when it is not known.
  *       NULL for a device without a clock.
  */
@@ -167,7 +167,7 @@ int depin_secondary_unit(const char *unit);
 /* Seal everything that waits as one signed pack of content type 112 (SenML), and empty the buffer.
  * The first call of a boot writes storage once. On any error the readings stay where they are.
  * DEPIN_E_ARGUMENT: a time since 1970 waits, and the wall clock is not known (or before 1978);
- * `count` may be set to 0 to give up what waits.
+ * `count` may be set to 0 to give up what waits. Also when the uptime is none.
  * DEPIN_E_EMPTY, DEPIN_E_ROOM, DEPIN_E_SIGN, DEPIN_E_STORAGE, DEPIN_E_LOST, DEPIN_E_EXHAUSTED. */
 int depin_seal(depin_device *device, uint8_t *out, size_t capacity, size_t *size);
 
