@@ -54,6 +54,15 @@ def test_a_signature_verifies_and_nothing_near_it() -> None:
         assert not verifies(key, odd)
 
 
+def test_a_high_s_never_leaves() -> None:
+    device = (ctypes.c_uint8 * 96).from_buffer_copy(KEY.secret + point_of(KEY.public_key))
+    for number in range(16):  # randomised, and half of them were high
+        digest, out = hashlib.sha256(bytes([number])).digest(), ctypes.create_string_buffer(64)
+        assert p256().depin_p256_sign(device, digest, out) == 0
+        assert int.from_bytes(out.raw[32:], "big") <= P256_ORDER // 2
+        assert verifies(point_of(KEY.public_key), out.raw, (bytes([number]),))
+
+
 def test_only_points_of_the_curve_are_admitted() -> None:
     key = point_of(KEY.public_key)
     y = int.from_bytes(key[32:], "big")
