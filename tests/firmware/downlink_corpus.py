@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import struct
 import sys
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -53,11 +56,42 @@ def record_cases() -> list[bytes]:
 
 
 def core_cases() -> list[bytes]:
-    """What the core is asked for in the comparison with Python."""
-    return [one.to_bytes() for one in generate(300)]
+    """What the core is asked for in the comparison with Python, and what broke it or its driver."""
+    cases = [one.to_bytes() for one in generate(300)]
+    uptime = struct.calcsize("<BBBII16s")
+    before = [one[:uptime] + b"\xff" * 8 + one[uptime + 8 :] for one in cases[:20]]
+    return [*cases, *before, *(one[:-1] for one in cases[:20])]
 
 
-CASES = {"core": core_cases, "downlink": downlink_cases, "records": record_cases}
+def lines_cases() -> list[bytes]:
+    """A device from nothing to locked, and what is asked of it then; records as they are stored."""
+    did = world("ed25519").network
+    key, network = b"write key " + b"07" * 32, b"write network " + did.encode()
+    asked = [b"ask info", b"ask key", b"ask network", b"prove " + b"5a" * 16]
+    ways = ([b"make key", network], [key, network], [network, key], [network, b"make key", key])
+    seed = bytes([7]) * 32
+    records = [b"\xff" * 128]
+    for flags, size in ((1, 0), (1, len(did)), (5, len(did)), (5, 255)):
+        record = b"DPR1" + bytes([0, 0, 0, flags, flags, size, 0, 0]) + seed + did.encode()
+        record = record.ljust(124, b"\0")
+        records.append(record + zlib.crc32(record).to_bytes(4, "big"))
+    cases = []
+    for way in ways:
+        text = b"\n".join([*asked, *way, *asked, b"lock", *asked, *way, b"lock", *asked])
+        for first, second in itertools.product(records, records):
+            for flags in (4, 5, 6, 12):
+                cases.append(bytes([flags]) + first + second + b"\xff" * 128 + text)
+    whole = b"depin ask info"
+    line = whole + b" *%08x\r\n" % zlib.crc32(whole)
+    return [*cases, b"\0" + b"\xff" * 384 + line + b"depin " + b"x" * 400 + b"\n" + line]
+
+
+CASES = {
+    "core": core_cases,
+    "downlink": downlink_cases,
+    "lines": lines_cases,
+    "records": record_cases,
+}
 
 
 def framed(cases: Iterable[bytes]) -> bytes:

@@ -52,6 +52,7 @@ class Signer(Structure):
         ("sign_message", c_void_p),
         ("sign_digest", c_void_p),
         ("context", c_void_p),
+        ("hash", c_void_p),
     ]
 
 
@@ -76,6 +77,7 @@ class Config(Structure):
         ("clock", c_void_p),
         ("readings", c_void_p),
         ("capacity", c_size_t),
+        ("secondary", c_void_p),
     ]
 
 
@@ -96,7 +98,7 @@ class Device(Structure):
 
 
 class CardKey(Structure):
-    _fields_ = [("kid", c_uint8 * 8), ("raw", c_uint8 * 64), ("curve", c_uint8)]
+    _fields_ = [("raw", c_uint8 * 64), ("curve", c_uint8)]
 
 
 class Card(Structure):
@@ -105,7 +107,7 @@ class Card(Structure):
         ("origin", c_uint8 * 16),
         ("keys", CardKey * 8),
         ("count", c_uint8),
-        ("unused", c_uint8 * 15),
+        ("unused", c_uint8 * 79),
         ("check", c_uint8 * 16),
     ]
 
@@ -167,6 +169,14 @@ def library() -> ctypes.CDLL:
     return ctypes.CDLL(str(_built("shared") / "host" / "libdepin.so"))
 
 
+@cache
+def p256() -> ctypes.CDLL:
+    """The port that verifies on P-256 with libcrypto."""
+    if not Path("/usr/include/openssl/ec.h").exists():
+        pytest.skip("no headers of libcrypto (libssl-dev)")
+    return ctypes.CDLL(str(_built("p256") / "host" / "libdepin_p256.so"))
+
+
 def point_of(key: PublicKey) -> bytes:
     """x || y of a P-256 key."""
     return key._p256.public_numbers().x.to_bytes(32, "big") + (
@@ -201,8 +211,10 @@ class CDevice:
         verifier: bool = True,
         admits: bool = True,
         slots: dict[int, bytes] | None = None,
+        chip: ctypes.CDLL | None = None,
     ) -> None:
         self.lib = library()
+        self.chip = chip  # verifies on P-256; else Python does
         self.slots: dict[int, bytes] = slots if slots is not None else {}
         self.fail_load = self.fail_store = False
         self.cut_at: int | None = None
@@ -216,6 +228,7 @@ class CDevice:
             self._signer.sign_message = signs
         else:
             self._signer.sign_digest = signs
+        self._signer.hash = ctypes.cast(self.lib.depin_software_hash, c_void_p).value
         self._storage = Storage(self._keep[0], self._keep[1])
         self._readings = (Reading * 2)()
         self._config = Config(
@@ -225,6 +238,7 @@ class CDevice:
             None,
             ctypes.cast(self._readings, c_void_p),
             2,
+            None,
         )
         self.device = Device()
         assert self.lib.depin_init(byref(self.device), byref(self._config)) == 0
@@ -264,6 +278,8 @@ class CDevice:
     def _verify(self, _: Any, curve: int, key: Any, parts: Any, count: int, signature: Any) -> int:
         if curve == 1:
             return int(self.lib.depin_ed25519_verify(None, 1, key, parts, count, signature))
+        if self.chip is not None:
+            return int(self.chip.depin_p256_verify(None, 2, key, parts, count, signature))
         message = b"".join(parts[index].value() for index in range(count))
         try:
             _key(curve, key).verify(message, ctypes.string_at(signature, 64))
@@ -272,6 +288,8 @@ class CDevice:
         return 0
 
     def _admit(self, _: Any, curve: int, key: Any) -> int:
+        if curve == 2 and self.chip is not None:
+            return int(self.chip.depin_p256_admit(None, 2, key))
         try:
             _key(curve, key)
         except DepinError:

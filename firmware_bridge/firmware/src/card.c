@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { MAX_CARD = 4096, SLOTS = DEPIN_SLOT_CARD_A ^ DEPIN_SLOT_CARD_B };
+enum { SLOTS = DEPIN_SLOT_CARD_A ^ DEPIN_SLOT_CARD_B };
 
 /* Payloads, without the head of their map. */
 static const depin_field CARD[] = {
@@ -28,65 +28,62 @@ static const depin_field WITNESS[] = {
     {0x82, DEPIN_CBOR_TEXT | DEPIN_VISIBLE, 1, 128},
     {DEPIN_BARE, DEPIN_CBOR_BYTES, 32, 32},
 };
+
 /* --- the network's root ---------------------------------------------------------------------------- */
 
-static int admitted(const depin_downlink *downlink, depin_curve curve, const uint8_t *raw)
+static int admitted(const depin_downlink *downlink, unsigned curve, const uint8_t *raw)
 {
-    return downlink->admit != NULL && downlink->admit(downlink->context, curve, raw) == 0
+    return downlink->admit != NULL && downlink->admit(downlink->context, (depin_curve)curve, raw) == 0
                ? DEPIN_OK
                : DEPIN_E_KEY;
 }
 
-/* The key of a did:key: multicodec and raw key right-aligned in 35 bytes. */
-static int multikey(const char *did, uint8_t bytes[35])
+/* The key of a did:key, multicodec and raw key, right-aligned in 35 bytes. Gives the first three. */
+static unsigned multikey(const char *did, uint8_t bytes[35])
 {
     static const char alphabet[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     const char *at = did + 9;
+    unsigned carry;
 
     memset(bytes, 0, 35);
     /* A leading 1 is a zero byte: another spelling. */
-    if (depin_length(did) < 10 || memcmp(did, "did:key:z", 9) != 0 || *at == '1') {
-        return DEPIN_E_ARGUMENT;
+    if (memcmp(did, "did:key:z", 9) != 0 || *at == alphabet[0]) {
+        return 0;
     }
     for (; *at != 0; at++) {
-        unsigned carry = 0;
-        while (alphabet[carry] != *at) {
-            if (++carry == 58) {
-                return DEPIN_E_ARGUMENT;
+        for (carry = 0; alphabet[carry] != *at; carry++) {
+            if (carry == 57) {
+                return 0;
             }
         }
-        for (unsigned i = 35; i-- > 0;) {
+        for (unsigned i = 35; i-- > 0; carry >>= 8) {
             carry += bytes[i] * 58u;
             bytes[i] = (uint8_t)carry;
-            carry >>= 8;
         }
         if (carry != 0) {
-            return DEPIN_E_ARGUMENT;
+            return 0;
         }
     }
-    return memcmp(bytes, "\0\xed\x01", 3) == 0 || memcmp(bytes, "\x80\x24", 2) == 0
-               ? DEPIN_OK
-               : DEPIN_E_ARGUMENT;
+    return (unsigned)bytes[0] << 16 | (unsigned)bytes[1] << 8 | bytes[2];
 }
 
-/* The network's root: its key is in `bytes`, or pinned beside the DID. */
-static int root_of(const depin_downlink *downlink, uint8_t bytes[35], depin_party *root)
+int depin_find_root(const depin_downlink *downlink, depin_party *root)
 {
-    const uint8_t *raw = bytes + 3;
+    const uint8_t *raw = root->bytes + 3;
+    unsigned codec = multikey(downlink->device->config.network, root->bytes);
     unsigned curve = DEPIN_ED25519;
 
-    if (multikey(downlink->device->config.network, bytes) != DEPIN_OK) {
-        return DEPIN_E_KEY;
-    }
-    if (bytes[0] != 0) {
-        raw = downlink->root_point;
+    if (codec != 0xed01) {
+        /* P-256: of the point, the DID has x and the sign of y. */
         curve = DEPIN_P256;
-        if (raw == NULL || memcmp(raw, bytes + 3, 32) != 0 || bytes[2] != 2 + (raw[63] & 1)) {
+        raw = downlink->root_point;
+        if (raw == NULL || codec != 0x802402u + (raw[63] & 1) ||
+            memcmp(raw, root->bytes + 3, 32) != 0) {
             return DEPIN_E_KEY;
         }
     }
     depin_identify(root, curve, raw);
-    return admitted(downlink, root->key.curve, raw);
+    return admitted(downlink, curve, raw);
 }
 
 /* --- cards in storage ---------------------------------------------------------------------------- */
@@ -149,86 +146,82 @@ static int write_slots(depin_downlink *downlink)
 
 /* --- card ---------------------------------------------------------------------------------------- */
 
+/* Keys on Ed25519 that a card has named, so that no witness is one of them. */
+typedef struct seen {
+    const uint8_t *keys[1 + DEPIN_CARD_KEYS + 32];
+    unsigned count;
+} seen;
+
 /* A COSE_Key into memory. It has the one form that its thumbprint is of. */
-static int read_key(depin_downlink *downlink, depin_reader *reader)
+static int read_key(depin_downlink *downlink, depin_reader *reader, seen *known)
 {
     depin_card_key *key = &downlink->card.keys[downlink->card.count++];
     depin_value value;
     uint8_t digest[32];
     depin_party who;
 
-    depin_read(reader, DEPIN_FIELDS(CARD_KEY), &value);
-    if (reader->failed) {
+    if (depin_read(reader, DEPIN_FIELDS(CARD_KEY), &value) != DEPIN_OK) {
         return DEPIN_E_MALFORMED;
     }
-    key->curve = DEPIN_ED25519;
     memcpy(key->raw, value.bytes.data + 8, 32);
     if (value.bytes.size == 75) {
         key->curve = DEPIN_P256;
         memcpy(key->raw + 32, value.bytes.data + 43, 32);
+    } else {
+        key->curve = DEPIN_ED25519;
+        known->keys[known->count++] = key->raw;
     }
     depin_sha256(&value.bytes, 1, digest);
     depin_identify(&who, key->curve, key->raw);
-    memcpy(key->kid, digest, sizeof key->kid);
     return memcmp(digest, who.thumbprint, sizeof digest) == 0
-               ? admitted(downlink, who.key.curve, key->raw)
+               ? admitted(downlink, key->curve, key->raw)
                : DEPIN_E_KEY;
 }
 
 /* Who cosigns the log is the business of its readers: here witnesses only are what others take. */
-static int read_witnesses(const depin_downlink *downlink, depin_reader *reader,
-                          const uint8_t *log_key)
+static int read_witnesses(const depin_downlink *downlink, depin_reader *reader, seen *known)
 {
-    const depin_card *card = &downlink->card;
-    const uint8_t *known[1 + DEPIN_CARD_KEYS + 32];
     depin_value values[3];
-    size_t count, own = 0;
+    size_t count;
+    int status = DEPIN_OK;
 
-    known[own++] = log_key;
-    for (count = card->count; count-- > 0;) {
-        if (card->keys[count].curve == DEPIN_ED25519) {
-            known[own++] = card->keys[count].raw;
-        }
-    }
-    depin_read(reader, DEPIN_FIELDS(CARD_WITNESSES), values);
-    count = (size_t)values[2].number;
-    if (values[1].number > count) {
+    if (depin_read(reader, DEPIN_FIELDS(CARD_WITNESSES), values) != DEPIN_OK ||
+        values[1].number > values[2].number) {
         return DEPIN_E_MALFORMED;
     }
-    while (count-- > 0) {
-        depin_read(reader, DEPIN_FIELDS(WITNESS), values);
-        if (reader->failed) {
+    count = (size_t)values[2].number;
+    for (; status == DEPIN_OK && count > 0; count--) {
+        const uint8_t *key;
+        if (depin_read(reader, DEPIN_FIELDS(WITNESS), values) != DEPIN_OK) {
             return DEPIN_E_MALFORMED;
         }
-        known[own] = values[1].bytes.data;
-        for (size_t i = 0; i < own; i++) {
-            if (memcmp(known[own], known[i], 32) == 0) {
+        key = values[1].bytes.data;
+        for (unsigned i = 0; i < known->count; i++) {
+            if (memcmp(key, known->keys[i], 32) == 0) {
                 return DEPIN_E_MALFORMED;
             }
         }
-        if (admitted(downlink, DEPIN_ED25519, known[own++]) != DEPIN_OK) {
-            return DEPIN_E_KEY;
-        }
+        known->keys[known->count++] = key;
+        status = admitted(downlink, DEPIN_ED25519, key);
     }
-    return DEPIN_OK;
+    return status;
 }
 
 /* The card's payload into memory; `number`: the lowest that is taken. */
-static int read_card(depin_downlink *downlink, const depin_message *message, uint64_t number)
+static int read_card(depin_downlink *downlink, depin_reader reader, uint64_t number,
+                     int has_witnesses)
 {
-    const char *network = downlink->device->config.network;
     depin_card *card = &downlink->card;
-    depin_reader reader = message->reader;
     depin_value values[6];
     uint8_t digest[32];
+    seen known;
     int status;
 
-    depin_read(&reader, DEPIN_FIELDS(CARD), values);
-    if (reader.failed || values[4].number <= values[3].number) {
+    if (depin_read(&reader, DEPIN_FIELDS(CARD), values) != DEPIN_OK ||
+        values[4].number <= values[3].number) {
         return DEPIN_E_MALFORMED;
     }
-    if (values[0].bytes.size != depin_length(network) ||
-        memcmp(values[0].bytes.data, network, values[0].bytes.size) != 0) {
+    if (!depin_says(values[0].bytes, downlink->device->config.network)) {
         return DEPIN_E_FOREIGN;
     }
     if (values[2].number < number) {
@@ -236,47 +229,32 @@ static int read_card(depin_downlink *downlink, const depin_message *message, uin
     }
     memset(card, 0, sizeof *card);
     card->number = values[2].number;
+    known.count = 0;
     do {
-        status = read_key(downlink, &reader);
+        status = read_key(downlink, &reader, &known);
         if (status != DEPIN_OK) {
             return status;
         }
     } while (card->count < values[5].number);
-    depin_read(&reader, DEPIN_FIELDS(CARD_LOG), values);
-    if (reader.failed) {
+    if (depin_read(&reader, DEPIN_FIELDS(CARD_LOG), values) != DEPIN_OK) {
         return DEPIN_E_MALFORMED;
     }
     depin_sha256(&values[0].bytes, 1, digest);
     memcpy(card->origin, digest, sizeof card->origin);
+    known.keys[known.count++] = values[1].bytes.data;
     status = admitted(downlink, DEPIN_ED25519, values[1].bytes.data);
-    if (status == DEPIN_OK && message->parts[PAYLOAD].bytes.data[0] == 0xa9) {
-        status = read_witnesses(downlink, &reader, values[1].bytes.data);
+    if (status == DEPIN_OK && has_witnesses) {
+        status = read_witnesses(downlink, &reader, &known);
     }
     return status == DEPIN_OK ? depin_read_end(&reader) : status;
 }
 
-int depin_take_card(depin_downlink *downlink, const depin_message *message)
+int depin_take_card(depin_downlink *downlink, const depin_reader *payload, int has_witnesses)
 {
     uint64_t number = downlink->card.number;
     unsigned count = downlink->card.count;
-    uint8_t bytes[35];
-    depin_party root;
-    int status = root_of(downlink, bytes, &root);
+    int status = read_card(downlink, *payload, number, has_witnesses);
 
-    if (status != DEPIN_OK) {
-        return status;
-    }
-    if (message->size > MAX_CARD) {
-        return DEPIN_E_MALFORMED;
-    }
-    if (memcmp(message->parts[PROTECTED].bytes.data + KID_AT, root.thumbprint, KID_SIZE) != 0) {
-        return DEPIN_E_FOREIGN;
-    }
-    status = depin_verified(downlink, &root, message, "card");
-    if (status != DEPIN_OK) {
-        return status;
-    }
-    status = read_card(downlink, message, number);
     if (status == DEPIN_OK && (count == 0 || downlink->card.number > number)) {
         status = write_slots(downlink);
         if (status == DEPIN_OK) {
@@ -286,4 +264,3 @@ int depin_take_card(depin_downlink *downlink, const depin_message *message)
     /* It was not taken: back to what storage has. */
     return depin_read_card_slots(downlink) == DEPIN_OK ? status : DEPIN_E_STORAGE;
 }
-

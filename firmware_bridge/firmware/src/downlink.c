@@ -10,17 +10,24 @@
 
 enum {
     MAX_MESSAGE = 131072,
+    MAX_CARD = 4096,
+    KID = 8,
     MILLISECONDS = 50, /* powers of two */
     NUMBER = 62,
 };
 
-/* A COSE_Sign1 whose unprotected header is empty, and a protected one of {1: alg, 4: kid}. */
+/* A COSE_Sign1 with the protected header {1: alg, 4: kid}, 13 bytes, and an empty unprotected one. */
 static const depin_field MESSAGE[] = {
     {0xd2, DEPIN_CBOR_ARRAY, 4, 2},
-    {DEPIN_BARE, DEPIN_CBOR_BYTES, PROTECTED_SIZE, PROTECTED_SIZE},
+    {DEPIN_CBOR_BYTES + 13, DEPIN_CBOR_MAP, 2, 1},
+    {1, DEPIN_CBOR_NEGATIVE, 0, 5},
+    {4, DEPIN_CBOR_BYTES, KID, KID},
     {0xa0, DEPIN_CBOR_BYTES, 1, 0},
     {DEPIN_BARE, DEPIN_CBOR_BYTES, DEPIN_SIGNATURE, DEPIN_SIGNATURE},
 };
+typedef struct message {
+    depin_value array, header, algorithm, kid, payload, signature;
+} message;
 
 /* Payloads, without the head of their map. */
 static const depin_field RECIPIENT[] = {{1, DEPIN_CBOR_BYTES, 32, 32}};
@@ -44,61 +51,75 @@ static const depin_field ANSWER[] = {
     {3, DEPIN_CBOR_UINT, 0, DEPIN_SECONDS},
 };
 
-/* --- keys ---------------------------------------------------------------------------------------- */
+/* --- signatures ---------------------------------------------------------------------------------- */
 
 void depin_identify(depin_party *who, unsigned curve, const uint8_t *raw)
 {
-    uint8_t head[8];
     depin_bytes parts[4];
 
     who->key.curve = curve == DEPIN_P256 ? DEPIN_P256 : DEPIN_ED25519;
     who->key.public_key = raw;
-    depin_sha256(parts, depin_key_parts(&who->key, head, parts), who->thumbprint);
+    depin_sha256(parts, depin_key_parts(&who->key, parts), who->thumbprint);
 }
 
-/* --- signatures ---------------------------------------------------------------------------------- */
-
-int depin_verified(const depin_downlink *downlink, const depin_party *signer, const depin_message *message,
-                    const char *kind)
+/* The key of the card that a message names. */
+static int find_key(const depin_downlink *downlink, const uint8_t *kid, depin_party *signer)
 {
+    const depin_card_key *key = downlink->card.keys;
+
+    for (unsigned left = downlink->card.count; left > 0; left--, key++) {
+        depin_identify(signer, key->curve, key->raw);
+        if (memcmp(signer->thumbprint, kid, KID) == 0) {
+            return DEPIN_OK;
+        }
+    }
+    return downlink->card.count == 0 ? DEPIN_E_NO_CARD : DEPIN_E_FOREIGN;
+}
+
+/* Verify as this party's, of this kind. */
+static int verify(const depin_downlink *downlink, const depin_party *signer, const message *opened,
+                  unsigned kind)
+{
+    static const char kinds[][10] = {"card", "ack", "challenge", "resume"};
     /* s of ESP256 is at most half the order: one message has one signature. */
     static const uint8_t half[32] = {
         0x7f, 0xff, 0xff, 0xff, 0x80, 0x00, 0x00, 0x00, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         0xde, 0x73, 0x7d, 0x56, 0xd3, 0x8b, 0xcf, 0x42, 0x79, 0xdc, 0xe5, 0x61, 0x7e, 0x31, 0x92, 0xa8,
     };
-    const uint8_t *header = message->parts[PROTECTED].bytes.data;
-    const uint8_t *signature = message->parts[SIGNATURE].bytes.data;
-    unsigned algorithm = 0x32; /* -19; of P-256 it is -9 */
-    depin_bytes protected_header, payload;
+    const uint8_t *kid = opened->kid.bytes.data, *signature = opened->signature.bytes.data;
+    unsigned algorithm = 18; /* -19; of P-256 it is -9 */
     depin_signed what;
+    /* The two byte strings with their heads, as they came: the kid ends the protected header, then
+     * there is the empty one. */
 
     if (signer->key.curve == DEPIN_P256) {
-        algorithm = 0x28;
+        algorithm = 8;
         if (memcmp(signature + 32, half, sizeof half) > 0) {
             return DEPIN_E_SIGNATURE;
         }
     }
-    if (header[ALGORITHM_AT] != algorithm) {
+    if (opened->algorithm.number != algorithm) {
         return DEPIN_E_KEY;
     }
-    /* The two byte strings with their heads, as they came. */
-    protected_header.data = header - 1;
-    protected_header.size = 1 + PROTECTED_SIZE;
-    payload.data = header + PROTECTED_SIZE + 1;
-    payload.size = (size_t)(signature - 2 - payload.data);
-    depin_signed_parts(&what, downlink->device->config.network, kind, signer->thumbprint,
-                       protected_header, payload);
+    /* The two byte strings with their heads, as they came: the kid ends the protected header, then
+     * there is the empty one. */
+    depin_signed_parts(&what, downlink->device->config.network, kinds[kind - 1], signer->thumbprint,
+                       kid - 6, kid + KID, signature - 2);
     return downlink->verify(downlink->context, signer->key.curve, signer->key.public_key, what.parts,
                             DEPIN_SIGNED_PARTS, signature) == 0
                ? DEPIN_OK
                : DEPIN_E_SIGNATURE;
 }
 
+int depin_says(depin_bytes bytes, const char *text)
+{
+    return bytes.size == depin_length(text) && memcmp(bytes.data, text, bytes.size) == 0;
+}
+
 /* --- what the keys of the card sign -------------------------------------------------------------- */
 
 static int take_ack(depin_downlink *downlink, depin_reader *reader, depin_event *event)
 {
-    static const char retry[] = "aggregator.retry";
     depin_device *device = downlink->device;
     depin_reader items;
     depin_value values[5], item[4];
@@ -133,9 +154,7 @@ static int take_ack(depin_downlink *downlink, depin_reader *reader, depin_event 
     for (count = (size_t)values[4].number; count > 0; count--) {
         depin_read(&items, DEPIN_FIELDS(ACK_ITEM), item);
         downlink->acknowledged(downlink->acknowledged_context, item[0].bytes.data,
-                               item[1].bytes.size != sizeof retry - 1 ||
-                                   memcmp(item[1].bytes.data, retry, sizeof retry - 1) != 0,
-                               item[1].bytes);
+                               !depin_says(item[1].bytes, "aggregator.retry"), item[1].bytes);
     }
     return DEPIN_OK;
 }
@@ -160,84 +179,69 @@ static int take_answer(depin_downlink *downlink, depin_reader *reader, depin_eve
     return DEPIN_OK;
 }
 
-/* The key of the card that signed a message. */
-static int find_key(const depin_downlink *downlink, const depin_message *message, depin_party *signer)
+/* Open a message and verify it: what kind it is, and a reader behind the head of its payload's map.
+ * Apart from reading the payload, so that what is needed for the one is not on the stack of the other. */
+static int open_message(const depin_downlink *downlink, depin_bytes bytes, depin_reader *payload,
+                        unsigned *members, depin_event *event)
 {
-    const depin_card *card = &downlink->card;
-    unsigned i = 0;
+    depin_reader reader = {bytes.data, bytes.data + bytes.size};
+    message opened;
+    depin_party signer;
+    int status;
 
-    if (card->count == 0) {
-        return DEPIN_E_NO_CARD;
+    depin_read(&reader, DEPIN_FIELDS(MESSAGE), &opened.array);
+    if (bytes.size > MAX_MESSAGE || depin_read_end(&reader) != DEPIN_OK) {
+        return DEPIN_E_MALFORMED;
     }
-    while (memcmp(card->keys[i].kid, message->parts[PROTECTED].bytes.data + KID_AT, KID_SIZE) != 0) {
-        if (++i >= card->count) {
-            return DEPIN_E_FOREIGN;
+    payload->at = opened.payload.bytes.data;
+    payload->end = payload->at + opened.payload.bytes.size;
+    *members = *payload->at++ - DEPIN_CBOR_MAP;
+    if ((*members | 1) == 9 && bytes.size <= MAX_CARD) {
+        event->kind = DEPIN_DOWN_CARD;
+        status = depin_find_root(downlink, &signer);
+        if (status == DEPIN_OK && memcmp(opened.kid.bytes.data, signer.thumbprint, KID) != 0) {
+            status = DEPIN_E_FOREIGN;
         }
+    } else if (*members == 7 || *members == 3) {
+        event->kind = *members == 7 ? DEPIN_DOWN_ACK : DEPIN_DOWN_CHALLENGE;
+        status = find_key(downlink, opened.kid.bytes.data, &signer);
+    } else {
+        return DEPIN_E_MALFORMED;
     }
-    depin_identify(signer, card->keys[i].curve, card->keys[i].raw);
-    return DEPIN_OK;
+    /* What looks like a challenge may be a resume: what was signed tells them apart. */
+    for (; status == DEPIN_OK; event->kind = DEPIN_DOWN_RESUME) {
+        status = verify(downlink, &signer, &opened, event->kind);
+        if (status != DEPIN_E_SIGNATURE || event->kind != DEPIN_DOWN_CHALLENGE) {
+            return status;
+        }
+        status = DEPIN_OK;
+    }
+    return status;
 }
 
 int depin_downlink_take(depin_downlink *downlink, depin_bytes message, depin_event *event)
 {
-    depin_message opened;
-    depin_reader *reader;
-    const uint8_t *header;
+    depin_reader reader;
     depin_value recipient;
-    depin_party signer;
     unsigned members;
     int status;
 
     memset(event, 0, sizeof *event);
-    if (message.size > MAX_MESSAGE) {
-        return DEPIN_E_MALFORMED;
-    }
-    reader = &opened.reader;
-    reader->at = message.data;
-    reader->end = message.data + message.size;
-    reader->failed = 0;
-    depin_read(reader, DEPIN_FIELDS(MESSAGE), opened.parts);
-    if (depin_read_end(reader) != DEPIN_OK) {
-        return DEPIN_E_MALFORMED;
-    }
-    header = opened.parts[PROTECTED].bytes.data;
-    if (memcmp(header, "\xa2\x01", ALGORITHM_AT) != 0 ||
-        memcmp(header + ALGORITHM_AT + 1, "\x04\x48", 2) != 0) {
-        return DEPIN_E_MALFORMED;
-    }
-    opened.size = message.size;
-    reader->at = opened.parts[PAYLOAD].bytes.data;
-    reader->end = reader->at + opened.parts[PAYLOAD].bytes.size;
-    members = *reader->at++ - DEPIN_CBOR_MAP;
-    if ((members | 1) == 9) {
-        event->kind = DEPIN_DOWN_CARD;
-        return depin_take_card(downlink, &opened);
-    }
-    if (members != 7 && members != 3) {
-        return DEPIN_E_MALFORMED;
-    }
-    status = find_key(downlink, &opened, &signer);
+    status = open_message(downlink, message, &reader, &members, event);
     if (status != DEPIN_OK) {
         return status;
     }
-    event->kind = members == 7 ? DEPIN_DOWN_ACK : DEPIN_DOWN_CHALLENGE;
-    status = depin_verified(downlink, &signer, &opened, members == 7 ? "ack" : "challenge");
-    if (status == DEPIN_E_SIGNATURE && members == 3) {
-        /* It looks like a challenge: what was signed tells them apart. */
-        event->kind = DEPIN_DOWN_RESUME;
-        status = depin_verified(downlink, &signer, &opened, "resume");
+    if (event->kind == DEPIN_DOWN_CARD) {
+        return depin_take_card(downlink, &reader, members == 9);
     }
-    if (status != DEPIN_OK) {
-        return status;
-    }
-    depin_read(reader, DEPIN_FIELDS(RECIPIENT), &recipient);
-    if (reader->failed) {
+    if (depin_read(&reader, DEPIN_FIELDS(RECIPIENT), &recipient) != DEPIN_OK) {
         return DEPIN_E_MALFORMED;
     }
     if (memcmp(recipient.bytes.data, downlink->device->thumbprint, 32) != 0) {
         return DEPIN_E_FOREIGN;
     }
-    return members == 7 ? take_ack(downlink, reader, event) : take_answer(downlink, reader, event);
+    return event->kind == DEPIN_DOWN_ACK ? take_ack(downlink, &reader, event)
+                                         : take_answer(downlink, &reader, event);
 }
 
 int depin_downlink_init(depin_downlink *downlink, depin_device *device, depin_verify verify,

@@ -14,7 +14,11 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #endif
+#if defined(DEPIN_ED25519_FAST)
 #include "monocypher.c"
+#else
+#include "monocypher_small.c" /* squares are products: smaller, and slower */
+#endif
 #if defined(__GNUC__)
 #pragma GCC diagnostic pop
 #endif

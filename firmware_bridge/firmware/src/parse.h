@@ -11,8 +11,7 @@
 
 typedef struct depin_reader {
     const uint8_t *at;
-    const uint8_t *end;
-    uint8_t failed;
+    const uint8_t *end; /* NULL: it failed */
 } depin_reader;
 
 /* One field: the byte before it, and the value.
@@ -40,7 +39,8 @@ typedef struct depin_value {
     uint64_t number;   /* of an integer; of an array how many */
 } depin_value;
 
-void depin_read(depin_reader *reader, const depin_field *fields, size_t count, depin_value *values);
+/* DEPIN_OK, or DEPIN_E_MALFORMED once anything failed. */
+int depin_read(depin_reader *reader, const depin_field *fields, size_t count, depin_value *values);
 
 /* DEPIN_OK when nothing failed and nothing follows, else DEPIN_E_MALFORMED. */
 int depin_read_end(const depin_reader *reader);

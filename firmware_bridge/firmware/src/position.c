@@ -25,7 +25,7 @@ typedef struct record {
     uint8_t check[32];
 } record;
 
-static void check_of(const depin_device *device, const record *of, uint8_t check[32])
+static int check_of(const depin_device *device, const record *of, uint8_t check[32])
 {
     const char *network = device->config.network;
     depin_bytes parts[3] = {
@@ -33,14 +33,14 @@ static void check_of(const depin_device *device, const record *of, uint8_t check
         {device->thumbprint, sizeof device->thumbprint},
         {(const uint8_t *)network, depin_length(network)},
     };
-    depin_sha256(parts, 3, check);
+    return depin_hash(device, parts, 3, check);
 }
 
 static int write_slot(const depin_device *device, unsigned slot, record *made)
 {
     const depin_storage *storage = device->config.storage;
-    check_of(device, made, made->check);
-    return storage->store(storage->context, slot, (const uint8_t *)made, sizeof *made)
+    return check_of(device, made, made->check) ||
+                   storage->store(storage->context, slot, (const uint8_t *)made, sizeof *made)
                ? DEPIN_E_STORAGE
                : DEPIN_OK;
 }
@@ -52,10 +52,10 @@ static int read_slots(const depin_device *device, record found[2])
     for (unsigned slot = 0; slot < 2; slot++) {
         record *one = &found[slot];
         uint8_t check[32];
-        if (storage->load(storage->context, slot, (uint8_t *)one, sizeof *one)) {
+        if (storage->load(storage->context, slot, (uint8_t *)one, sizeof *one) ||
+            check_of(device, one, check)) {
             return DEPIN_E_STORAGE;
         }
-        check_of(device, one, check);
         if (memcmp(check, one->check, sizeof check) != 0) {
             one->kind = 0;
         }
@@ -70,14 +70,13 @@ static int enter(depin_device *device, unsigned first, uint32_t epoch, int both)
     memset(&made, 0, sizeof made);
     made.kind = EPOCH;
     made.epoch = epoch;
-    int status = write_slot(device, first, &made);
-    if (status == DEPIN_OK && both) {
-        status = write_slot(device, first ^ 1, &made);
-    }
+    int status;
+    do {
+        status = write_slot(device, first, &made);
+        first ^= 1;
+    } while (status == DEPIN_OK && both--);
     if (status == DEPIN_OK) {
         device->epoch = epoch;
-        device->next = 0;
-        memset(device->prev, 0, sizeof device->prev);
         device->state = DEPIN_STATE_BEGUN;
     }
     return status;
@@ -104,22 +103,29 @@ int depin_position_begin(depin_device *device)
     if (status != DEPIN_OK) {
         return status;
     }
-    /* The one to write first: the damaged one, or the older. */
-    unsigned first = found[0].kind == EPOCH;
-    uint32_t step = 1;
-    if (!first || found[1].kind != EPOCH) {
-        step = 2;
-    } else {
-        first = found[0].epoch > found[1].epoch;
+    unsigned newer = found[1].kind == EPOCH;
+    int both = 1; /* one is damaged: the other may be an epoch behind */
+    if (found[0].kind == EPOCH && newer) {
+        newer = found[1].epoch >= found[0].epoch;
+        both = 0;
     }
-    const record *newer = &found[first ^ 1];
-    if (newer->kind != EPOCH) {
+    if (found[newer].kind != EPOCH) {
         return DEPIN_E_LOST;
     }
-    if (newer->epoch > UINT32_MAX - step) {
+    uint32_t epoch = found[newer].epoch + 1u + (unsigned)both;
+    if (epoch < found[newer].epoch) {
         return DEPIN_E_EXHAUSTED;
     }
-    return enter(device, first, newer->epoch + step, step > 1);
+    /* The one to write first: the damaged one, or the older. */
+    return enter(device, newer ^ 1, epoch, both);
+}
+
+/* An epoch that is no boot's first step: n and the head begin again with it. */
+static int enter_anew(depin_device *device, unsigned first, uint32_t epoch)
+{
+    device->next = 0;
+    memset(device->prev, 0, sizeof device->prev);
+    return enter(device, first, epoch, 1);
 }
 
 int depin_position_create(depin_device *device)
@@ -132,7 +138,7 @@ int depin_position_create(depin_device *device)
     if (found[0].kind || found[1].kind) {
         return DEPIN_E_ARGUMENT;
     }
-    status = enter(device, 0, 0, 1);
+    status = enter_anew(device, 0, 0);
     device->state = DEPIN_STATE_FRESH; /* nothing is signed under epoch 0 */
     return status;
 }
@@ -181,5 +187,5 @@ int depin_position_resume(depin_device *device, const uint8_t nonce[16], uint32_
         return DEPIN_E_EXHAUSTED;
     }
     /* The record without the nonce first: cut off before it is whole, the nonce still waits. */
-    return enter(device, there == &found[0], floor + 1, 1);
+    return enter_anew(device, there == &found[0], floor + 1);
 }

@@ -175,7 +175,9 @@ static int open_all(depin_provision *provision)
         else if (provision->state & NETWORK) {
             provision->config.network = provision->network;
             provision->config.signer = &provision->signer;
-            status = depin_init(provision->device, &provision->config);
+            status = depin_check_config(&provision->config);
+            if (status == DEPIN_OK)
+                status = depin_init(provision->device, &provision->config);
             if (status == DEPIN_OK)
                 provision->state |= READY;
         }

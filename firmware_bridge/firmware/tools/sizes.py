@@ -3,7 +3,7 @@
     python tools/sizes.py [--budgets] MONOCYPHER
 
 Prints the table of the README; with --budgets nothing, and only the Cortex-M4 is measured. What it
-has over its budget ends in an error either way.
+has over its budget, or over the regression limit where the budget is missed, ends in an error.
 """
 
 from __future__ import annotations
@@ -46,10 +46,14 @@ class Part(NamedTuple):
     budget: int | None
     over: int | None = None
     """Index of the part whose size is taken off: what this one adds."""
+    regression_limit: int | None = None
+    """Where the budget is missed: what was reached, which is held until the budget is."""
 
 
 CORE = ("depin_init", "depin_add", "depin_seal")
-ED25519 = ("depin_ed25519_sign",)
+ED25519 = ("depin_ed25519_sign", "depin_ed25519_hash")
+HASH = ("depin_software_hash",)
+CHECKS = ("depin_check_config", "depin_check_reading")
 DOWNLINK = ("depin_downlink_init", "depin_downlink_take")
 VERIFY = ("depin_ed25519_verify", "depin_ed25519_admit")
 IDENTITY = (
@@ -61,17 +65,22 @@ IDENTITY = (
     "depin_attest_statement",
 )
 LIFE = ("depin_position_create", "depin_position_resume_nonce", "depin_position_resume")
+# The core is above its budget: this is no budget, only what it must not grow beyond.
+CORE_LIMIT = 2864
 PARTS = (
-    Part("core: init, add, seal, position; key outside", CORE, 4160),
-    Part("core with Ed25519 in software", CORE + ED25519, 13888),
+    Part("core: init, add, seal, position; key and hash outside", CORE, 2048, None, CORE_LIMIT),
+    Part("core with Ed25519 and both hashes in software", CORE + ED25519, 12288),
+    Part("+ SHA-256 in software, for a key outside", CORE + HASH, None, 0),
+    Part("+ a low s, where a P-256 chip does not see to it", (*CORE, "depin_p256_low"), None, 0),
+    Part("+ checks of names, units and configuration", CORE + CHECKS, None, 0),
     Part("+ status and evidence", CORE + ("depin_seal_bytes",), None, 0),
     Part("+ position at provisioning and after a loss", CORE + LIFE, None, 0),
     Part("+ identity, enrolment and attestation", CORE + IDENTITY, None, 0),
     Part("+ Ed25519 verification", CORE + ED25519 + VERIFY, None, 1),
-    Part("+ downlink module, verified outside", CORE + LIFE + DOWNLINK, 3072, 3),
+    Part("+ downlink module, verified outside", CORE + LIFE + HASH + DOWNLINK, 3072, -1),
 )
-# The downlink's line is over an image that can resume already.
-LIFE_PART = 3
+# What the downlink's line is over: an image that can resume and hash already.
+UNDER_DOWNLINK = Part("", CORE + LIFE + HASH, None)
 MAX_STACK = 2048
 STACKS = (
     ("depin_seal", "peak stack, sealing with Ed25519", f"{MAX_STACK:,}"),
@@ -148,7 +157,15 @@ def _peak(build: Path, entry: str) -> int:
         frames.update({name: int(size) for name, size in _NODE.findall(text)})
         for caller, called in _EDGE.findall(text):
             calls.setdefault(caller, set()).add(called)
+    # What is called through pointers: a signer's callbacks, and in two places something else.
     calls["__indirect_call"] = set(ED25519)
+    calls["depin_put_pack"].discard("__indirect_call")
+    calls["depin_put_pack"].add("depin_secondary_unit")
+    calls["depin_seal"].add("depin_put_pack_in_seal")
+    frames["depin_put_pack_in_seal"] = sum(
+        frame for name, frame in frames.items() if name.endswith(":seal")
+    )
+    calls["depin_put_pack_in_seal"] = {"depin_put_pack"}
     known: dict[str, int] = {}
 
     def depth(name: str) -> int:
@@ -185,6 +202,8 @@ def measure(target: Target, monocypher: Path) -> Measured:
             size, static = _sections(target, _link(target, build, objects, part.entries))
             flash.append(size)
             ram = max(ram, static)
+        # The last of the list, so that -1 means it.
+        flash.append(_sections(target, _link(target, build, objects, UNDER_DOWNLINK.entries))[0])
         every = tuple(
             entry
             for part in PARTS
@@ -210,6 +229,9 @@ def table(rows: list[tuple[Target, Measured]]) -> str:
         cells = [added(measured, index) for _, measured in rows]
         shown = " | ".join("-" if cell is None else f"{cell:,}" for cell in cells)
         budget = "" if part.budget is None else f"{part.budget:,}"
+        of_m4 = next(added(m, index) for target, m in rows if target.title == "Cortex-M4")
+        if part.budget is not None and of_m4 is not None and of_m4 > part.budget:
+            budget += f", missed by {of_m4 - part.budget:,}"
         lines.append(f"| {part.title} | {shown} | {budget} |")
     ram = " | ".join(str(measured.ram) for _, measured in rows)
     lines.append(f"| static RAM | {ram} | 0 |")
@@ -226,8 +248,9 @@ def exceeded(measured: Measured) -> list[str]:
     found = []
     for index, part in enumerate(PARTS):
         size = added(measured, index)
-        if size is not None and part.budget is not None and size > part.budget:
-            found.append(f"{part.title}: {size:,} bytes of flash, {part.budget:,} are allowed")
+        allowed = part.regression_limit or part.budget
+        if size is not None and allowed is not None and size > allowed:
+            found.append(f"{part.title}: {size:,} bytes of flash, {allowed:,} are allowed")
     if measured.stacks[0] > MAX_STACK:
         found.append(f"a stack of {measured.stacks[0]:,} bytes, {MAX_STACK:,} are allowed")
     if measured.ram:

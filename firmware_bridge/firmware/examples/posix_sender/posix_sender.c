@@ -76,7 +76,9 @@ static void take_reading(sender *self, const char *line)
         return;
     if (depin_posix_wall(&self->posix, &now, &error) != 0)
         now = depin_posix_uptime(&self->posix);
-    int status = depin_add(&self->device, name, unit, mantissa, exponent, now);
+    int status = depin_check_reading(&self->device, name, unit); /* they come from outside */
+    if (status == DEPIN_OK)
+        status = depin_add(&self->device, name, unit, mantissa, exponent, now);
     if (status != DEPIN_OK)
         say_status("not taken", status);
 }
@@ -132,6 +134,7 @@ int main(int argc, char **argv)
     self.provision.config.clock = &clock;
     self.provision.config.readings = self.readings;
     self.provision.config.capacity = READINGS;
+    self.provision.config.secondary = depin_secondary_unit;
     self.provision.key = &key;
     self.provision.enrolment = &enrolment;
     self.provision.version = "posix-sender-" DEPIN_VERSION;

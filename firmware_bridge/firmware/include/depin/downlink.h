@@ -31,7 +31,6 @@ typedef int (*depin_verify)(void *context, depin_curve curve, const uint8_t *pub
 typedef int (*depin_admit)(void *context, depin_curve curve, const uint8_t *public_key);
 
 typedef struct depin_card_key {
-    uint8_t kid[8];
     uint8_t raw[64];
     uint8_t curve;
 } depin_card_key;
@@ -42,7 +41,7 @@ typedef struct depin_card {
     uint8_t origin[16]; /* head of the SHA-256 of the log's origin */
     depin_card_key keys[DEPIN_CARD_KEYS];
     uint8_t count;      /* of keys; 0: no card was taken */
-    uint8_t unused[15];
+    uint8_t unused[79];
     uint8_t check[16];
 } depin_card;
 

@@ -33,18 +33,21 @@ int depin_p256_derive(depin_p256 *key)
     return failed;
 }
 
-/* A key of OpenSSL's; with secret NULL a public one. */
-static EVP_PKEY *make_key(const uint8_t *point, size_t size, const uint8_t *secret)
+/* A key of OpenSSL's, of a point x || y; with secret NULL a public one. */
+static EVP_PKEY *make_key(const uint8_t *public_key, const uint8_t *secret)
 {
+    uint8_t point[65];
     EVP_PKEY *made = NULL;
     OSSL_PARAM *params = NULL;
     BIGNUM *number = secret == NULL ? NULL : BN_bin2bn(secret, 32, NULL);
     OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
     EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
     int what = secret == NULL ? EVP_PKEY_PUBLIC_KEY : EVP_PKEY_KEYPAIR;
+    point[0] = 4;
+    memcpy(point + 1, public_key, sizeof point - 1);
     if (builder != NULL && context != NULL &&
         OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) &&
-        OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point, size) &&
+        OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point) &&
         (secret == NULL ||
          (number != NULL && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, number))) &&
         (params = OSSL_PARAM_BLD_to_param(builder)) != NULL &&
@@ -61,12 +64,10 @@ static EVP_PKEY *make_key(const uint8_t *point, size_t size, const uint8_t *secr
 int depin_p256_sign(void *context, const uint8_t *digest, uint8_t *signature)
 {
     const depin_p256 *key = context;
-    uint8_t point[65], der[80];
+    uint8_t der[80];
     size_t size = sizeof der;
     int failed = 1;
-    point[0] = 4;
-    memcpy(point + 1, key->public_key, sizeof key->public_key);
-    EVP_PKEY *pkey = make_key(point, sizeof point, key->secret);
+    EVP_PKEY *pkey = make_key(key->public_key, key->secret);
     EVP_PKEY_CTX *signer = pkey == NULL ? NULL : EVP_PKEY_CTX_new(pkey, NULL);
     ECDSA_SIG *pair = NULL;
     if (signer != NULL && EVP_PKEY_sign_init(signer) == 1 &&
@@ -75,8 +76,10 @@ int depin_p256_sign(void *context, const uint8_t *digest, uint8_t *signature)
         pair = d2i_ECDSA_SIG(NULL, &at, (long)size);
     }
     if (pair != NULL && BN_bn2binpad(ECDSA_SIG_get0_r(pair), signature, 32) == 32 &&
-        BN_bn2binpad(ECDSA_SIG_get0_s(pair), signature + 32, 32) == 32)
+        BN_bn2binpad(ECDSA_SIG_get0_s(pair), signature + 32, 32) == 32) {
+        depin_p256_low(signature);
         failed = 0;
+    }
     ECDSA_SIG_free(pair);
     EVP_PKEY_CTX_free(signer);
     EVP_PKEY_free(pkey);
@@ -103,7 +106,7 @@ int depin_p256_verify(void *context, depin_curve curve, const uint8_t *public_ke
     if (curve != DEPIN_P256 || !is_low(signature + 32))
         return -1;
     depin_sha256(parts, count, digest);
-    EVP_PKEY *pkey = make_key(public_key, 33, NULL);
+    EVP_PKEY *pkey = make_key(public_key, NULL);
     EVP_PKEY_CTX *verifier = pkey == NULL ? NULL : EVP_PKEY_CTX_new(pkey, NULL);
     ECDSA_SIG *pair = ECDSA_SIG_new();
     BIGNUM *r = BN_bin2bn(signature, 32, NULL), *s = BN_bin2bn(signature + 32, 32, NULL);
@@ -126,9 +129,9 @@ int depin_p256_verify(void *context, depin_curve curve, const uint8_t *public_ke
 int depin_p256_admit(void *context, depin_curve curve, const uint8_t *public_key)
 {
     (void)context;
-    if (curve != DEPIN_P256 || (public_key[0] != 2 && public_key[0] != 3))
+    if (curve != DEPIN_P256)
         return -1;
-    EVP_PKEY *pkey = make_key(public_key, 33, NULL);
+    EVP_PKEY *pkey = make_key(public_key, NULL);
     EVP_PKEY_free(pkey);
     return pkey == NULL;
 }
@@ -146,5 +149,6 @@ int depin_p256_open(void *context, const uint8_t *seed, depin_signer *signer)
     signer->public_key = key->public_key;
     signer->sign_digest = depin_p256_sign;
     signer->context = key;
+    signer->hash = depin_software_hash;
     return 0;
 }
