@@ -12,7 +12,7 @@ from pathlib import Path
 
 from depin_id import cose
 from tests.firmware.corpus import generate
-from tests.firmware.test_downlink import World, messages, world
+from tests.firmware.downlink_world import World, messages, world
 
 
 def case(at: World, *messages: bytes) -> bytes:

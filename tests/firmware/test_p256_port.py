@@ -11,7 +11,7 @@ from depin_id import cose
 from depin_id.keys import P256_ORDER, SoftwareSigner
 from tests.firmware import downlink_library as c
 from tests.firmware.downlink_library import Bytes, CDevice, p256, point_of
-from tests.firmware.test_downlink import card_of, messages, world
+from tests.firmware.downlink_world import card_of, messages, world
 
 KEY = SoftwareSigner("p256", hashlib.sha256(b"a chip").digest())
 PARTS = (b"one ", b"", b"message")
