@@ -27,11 +27,12 @@ def verifies(
     given = (Bytes * len(parts))(
         *(Bytes(ctypes.cast(at, pointer), len(part)) for at, part in zip(held, parts, strict=True))
     )
-    return p256().depin_p256_verify(None, curve, key, given, len(parts), signature) == 0
+    status = p256().depin_p256_verify(None, curve, key, given, len(parts), signature)
+    return bool(status == 0)
 
 
 def admits(key: bytes, curve: int = 2) -> bool:
-    return p256().depin_p256_admit(None, curve, key) == 0
+    return bool(p256().depin_p256_admit(None, curve, key) == 0)
 
 
 def changed(data: bytes, index: int) -> bytes:
