@@ -12,7 +12,7 @@ from pathlib import Path
 
 from depin_id import cose
 from tests.firmware.corpus import generate
-from tests.firmware.test_downlink import World, messages, world
+from tests.firmware.downlink_world import World, messages, world
 
 
 def case(at: World, *messages: bytes) -> bytes:
@@ -99,10 +99,10 @@ def framed(cases: Iterable[bytes]) -> bytes:
     return b"".join(len(one).to_bytes(4, "big") + one for one in cases)
 
 
-def write(folder: Path, target: str) -> None:
-    """One file for each case, as libFuzzer wants them."""
+def write(folder: Path, target: str, every: int = 1) -> None:
+    """One file for each case, or every so many, as libFuzzer wants them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, one in enumerate(CASES[target]()):
+    for number, one in enumerate(CASES[target]()[::every]):
         (folder / f"{number:04}").write_bytes(one)
 
 

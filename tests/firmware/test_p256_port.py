@@ -11,7 +11,7 @@ from depin_id import cose
 from depin_id.keys import P256_ORDER, SoftwareSigner
 from tests.firmware import downlink_library as c
 from tests.firmware.downlink_library import Bytes, CDevice, p256, point_of
-from tests.firmware.test_downlink import card_of, messages, world
+from tests.firmware.downlink_world import card_of, messages, world
 
 KEY = SoftwareSigner("p256", hashlib.sha256(b"a chip").digest())
 PARTS = (b"one ", b"", b"message")
@@ -27,11 +27,12 @@ def verifies(
     given = (Bytes * len(parts))(
         *(Bytes(ctypes.cast(at, pointer), len(part)) for at, part in zip(held, parts, strict=True))
     )
-    return p256().depin_p256_verify(None, curve, key, given, len(parts), signature) == 0
+    status = p256().depin_p256_verify(None, curve, key, given, len(parts), signature)
+    return bool(status == 0)
 
 
 def admits(key: bytes, curve: int = 2) -> bool:
-    return p256().depin_p256_admit(None, curve, key) == 0
+    return bool(p256().depin_p256_admit(None, curve, key) == 0)
 
 
 def changed(data: bytes, index: int) -> bytes:

@@ -179,8 +179,7 @@ static int take_answer(depin_downlink *downlink, depin_reader *reader, depin_eve
     return DEPIN_OK;
 }
 
-/* Open a message and verify it: what kind it is, and a reader behind the head of its payload's map.
- * Apart from reading the payload, so that what is needed for the one is not on the stack of the other. */
+/* Open a message and verify it: what kind it is, and a reader behind the head of its payload's map. */
 static int open_message(const depin_downlink *downlink, depin_bytes bytes, depin_reader *payload,
                         unsigned *members, depin_event *event)
 {
@@ -219,10 +218,25 @@ static int open_message(const depin_downlink *downlink, depin_bytes bytes, depin
     return status;
 }
 
+/* What a key of the card has signed. */
+static DEPIN_APART int take_answered(depin_downlink *downlink, depin_reader *reader,
+                                     depin_event *event)
+{
+    depin_value recipient;
+
+    if (depin_read(reader, DEPIN_FIELDS(RECIPIENT), &recipient) != DEPIN_OK) {
+        return DEPIN_E_MALFORMED;
+    }
+    if (memcmp(recipient.bytes.data, downlink->device->thumbprint, 32) != 0) {
+        return DEPIN_E_FOREIGN;
+    }
+    return event->kind == DEPIN_DOWN_ACK ? take_ack(downlink, reader, event)
+                                         : take_answer(downlink, reader, event);
+}
+
 int depin_downlink_take(depin_downlink *downlink, depin_bytes message, depin_event *event)
 {
     depin_reader reader;
-    depin_value recipient;
     unsigned members;
     int status;
 
@@ -231,17 +245,8 @@ int depin_downlink_take(depin_downlink *downlink, depin_bytes message, depin_eve
     if (status != DEPIN_OK) {
         return status;
     }
-    if (event->kind == DEPIN_DOWN_CARD) {
-        return depin_take_card(downlink, &reader, members == 9);
-    }
-    if (depin_read(&reader, DEPIN_FIELDS(RECIPIENT), &recipient) != DEPIN_OK) {
-        return DEPIN_E_MALFORMED;
-    }
-    if (memcmp(recipient.bytes.data, downlink->device->thumbprint, 32) != 0) {
-        return DEPIN_E_FOREIGN;
-    }
-    return event->kind == DEPIN_DOWN_ACK ? take_ack(downlink, &reader, event)
-                                         : take_answer(downlink, &reader, event);
+    return event->kind == DEPIN_DOWN_CARD ? depin_take_card(downlink, &reader, members == 9)
+                                          : take_answered(downlink, &reader, event);
 }
 
 int depin_downlink_init(depin_downlink *downlink, depin_device *device, depin_verify verify,

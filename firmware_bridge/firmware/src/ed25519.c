@@ -101,24 +101,25 @@ static int multiply_point(ge *point, const uint8_t encoded[32], const uint8_t sc
     return 0;
 }
 
-/* Whether [scalar]encoded is the neutral point, of what encodes a point. */
-static int vanishes(const uint8_t encoded[32], const uint8_t scalar[32])
+/* Whether [scalar]encoded is the neutral point, of what encodes a point. `point` is the caller's, to be
+ * written over: the stack has room for it once. */
+static int vanishes(ge *point, const uint8_t encoded[32], const uint8_t scalar[32])
 {
-    ge point;
     uint8_t product[32];
-    if (multiply_point(&point, encoded, scalar)) {
+    if (multiply_point(point, encoded, scalar)) {
         return -1;
     }
-    ge_tobytes(product, &point);
+    ge_tobytes(product, point);
     return memcmp(product, one, sizeof product) == 0;
 }
 
 int depin_ed25519_admit(void *context, depin_curve curve, const uint8_t *public_key)
 {
+    ge point;
     (void)context;
     /* The neutral point has a second spelling, so it is looked for as a point. */
-    return curve == DEPIN_ED25519 && vanishes(public_key, one) == 0 &&
-                   vanishes(public_key, order) == 1
+    return curve == DEPIN_ED25519 && vanishes(&point, public_key, one) == 0 &&
+                   vanishes(&point, public_key, order) == 1
                ? 0
                : -1;
 }
@@ -137,24 +138,24 @@ int depin_ed25519_verify(void *context, depin_curve curve, const uint8_t *public
                          const depin_bytes *parts, size_t count, const uint8_t signature[64])
 {
     static const uint8_t cofactor[32] = {8};
+    ge point;
     (void)context;
     if (curve != DEPIN_ED25519 || !is_canonical(signature + 32) ||
-        vanishes(public_key, cofactor) != 0 || vanishes(signature, cofactor) != 0) {
+        vanishes(&point, public_key, cofactor) != 0 ||
+        vanishes(&point, signature, cofactor) != 0) {
         return -1;
     }
     uint8_t challenge[32];
     depin_bytes before[2] = {{signature, 32}, {public_key, 32}};
     hash_reduced(before, 2, parts, count, challenge);
-    ge sum;
-    ge point;
     ge_cached cached;
     uint8_t expected[32];
     if (multiply_point(&point, public_key, challenge)) {
         return -1;
     }
-    ge_scalarmult_base(&sum, signature + 32);
     ge_cache(&cached, &point);
-    ge_add(&sum, &sum, &cached);
-    ge_tobytes(expected, &sum);
+    ge_scalarmult_base(&point, signature + 32);
+    ge_add(&point, &point, &cached);
+    ge_tobytes(expected, &point);
     return memcmp(expected, signature, sizeof expected) == 0 ? 0 : -1;
 }

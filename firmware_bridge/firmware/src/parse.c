@@ -95,7 +95,12 @@ static void read_one(depin_reader *reader, const depin_field *field, depin_value
     number = argument(reader, first & 31);
     good = ((first ^ field->type) & 0xe0) == 0 && number >= field->least;
     if ((field->type & 0xc0) != DEPIN_CBOR_BYTES) {
-        if (good && number <= (uint64_t)1 << field->most) {
+        /* No shift of 64 bits by a variable: a helper of the compiler's on small processors. */
+        uint64_t bound = (uint32_t)1 << (field->most & 31);
+        if (field->most & 32) {
+            bound <<= 32;
+        }
+        if (good && number <= bound) {
             value->number = number; /* else 0: nothing is counted up to what was refused */
             return;
         }
