@@ -150,6 +150,37 @@ def test_nothing_is_signed_while_storage_fails() -> None:
         assert board.seal()[0] == 0
 
 
+def test_a_hash_that_fails_uses_no_position_and_signs_nothing() -> None:
+    board = _board()
+    board.broken = "hash".__eq__
+    assert board.boot() == STATUS["SIGN"]
+    board.broken = lambda asked: False
+    assert board.boot() == 0 and _next(board) == (1, 0)
+    signed = len(board.messages)
+    assert board.add(b"a", None, 1, 0, 0) == 0
+    board.broken = "hash".__eq__
+    assert board.seal()[0] == STATUS["SIGN"] and len(board.messages) == signed
+    board.broken = lambda asked: False
+    status, data = board.seal()
+    assert status == 0 and parse_envelope(data).provenance.n == 1
+
+
+def test_a_configuration_is_checked_apart() -> None:
+    board = _board()
+    check = library().depin_check_config
+    assert check(c.byref(board.config)) == 0
+    assert board.call("depin_check_reading", b"p", b"hPa") == 0
+    board.config.secondary = None
+    assert board.boot() == 0
+    assert board.call("depin_check_reading", b"p", b"hPa") == STATUS["ARGUMENT"]
+    assert board.call("depin_check_reading", b"p", b"Pa") == 0
+    for name, bad in (("capacity", 0), ("capacity", 4097), ("network", b"did:key:z")):
+        kept = getattr(board.config, name)
+        setattr(board.config, name, bad)
+        assert check(c.byref(board.config)) == STATUS["ARGUMENT"], name
+        setattr(board.config, name, kept)
+
+
 def test_what_the_protocol_does_not_allow_is_refused() -> None:
     board = _board()
     refused = STATUS["ARGUMENT"]

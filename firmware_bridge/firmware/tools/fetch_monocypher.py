@@ -40,7 +40,7 @@ _SQUARE = re.compile(rb"(static void fe_sq\(fe h, const fe f\)\n\{\n).*?(\n\}\n)
 
 
 def small(source: bytes) -> bytes:
-    """monocypher.c with fe_sq as a call of fe_mul. Raises SystemExit unless it is what is pinned."""
+    """monocypher.c with fe_sq as a call of fe_mul. Raises SystemExit unless it is as pinned."""
     made, count = _SQUARE.subn(rb"\1\tfe_mul(h, f, f);\2", source)
     if count != 1 or not is_right(SMALL, made):
         raise SystemExit("monocypher.c does not have the one fe_sq that is made small")
