@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 
@@ -43,6 +44,8 @@ class Chip:
         self.policy(self.SLOT_CONFIG, self.KEY_CONFIG)
         self.keys: dict[int, ec.EllipticCurvePrivateKey] = {}
         self.counters = [0, 0]
+        self.makes: Callable[[], ec.EllipticCurvePrivateKey]
+        self.makes = functools.partial(ec.generate_private_key, ec.SECP256R1())
         self.fault: Callable[[str], str] = lambda event: ""
         self.time = self.woken = 0
         self.slow = 30
@@ -167,7 +170,7 @@ class Chip:
         if mode == 4:
             if not self._policy(number) & 0x2000 or not self.is_open(number):
                 return bytes([EXECUTION])
-            self.keys[number] = ec.generate_private_key(ec.SECP256R1())
+            self.keys[number] = self.makes()
         if number not in self.keys:
             return bytes([EXECUTION])
         public = self.keys[number].public_key().public_numbers()
