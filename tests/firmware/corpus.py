@@ -19,7 +19,7 @@ A case::
 
 A text is its size (u8), its bytes and a zero. An answer is a status (u8: 0, or the negated
 ``depin_status``) and, with 0, what was made. With P-256 the chip is a stand-in: r is the digest
-that it was given, and s is the order less 1, which has to leave as 1.
+that it was given, and s is the order less 1, which leaves as 1: a port makes it low.
 """
 
 from __future__ import annotations

@@ -52,6 +52,7 @@ class Signer(Structure):
         ("sign_message", c_void_p),
         ("sign_digest", c_void_p),
         ("context", c_void_p),
+        ("hash", c_void_p),
     ]
 
 
@@ -76,6 +77,7 @@ class Config(Structure):
         ("clock", c_void_p),
         ("readings", c_void_p),
         ("capacity", c_size_t),
+        ("secondary", c_void_p),
     ]
 
 
@@ -216,6 +218,7 @@ class CDevice:
             self._signer.sign_message = signs
         else:
             self._signer.sign_digest = signs
+        self._signer.hash = ctypes.cast(self.lib.depin_software_hash, c_void_p).value
         self._storage = Storage(self._keep[0], self._keep[1])
         self._readings = (Reading * 2)()
         self._config = Config(
@@ -225,6 +228,7 @@ class CDevice:
             None,
             ctypes.cast(self._readings, c_void_p),
             2,
+            None,
         )
         self.device = Device()
         assert self.lib.depin_init(byref(self.device), byref(self._config)) == 0

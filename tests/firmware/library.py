@@ -33,6 +33,7 @@ Digest = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_void_p)
 Slot = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_uint, c.c_void_p, c.c_size_t)
 Uptime = c.CFUNCTYPE(c.c_int64, c.c_void_p)
 Wall = c.CFUNCTYPE(c.c_int, c.c_void_p, c.POINTER(c.c_int64), c.POINTER(c.c_uint32))
+Hash = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_size_t, c.c_void_p)
 Random = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_size_t)
 
 
@@ -51,6 +52,7 @@ class Signer(c.Structure):
         ("sign_message", Sign),
         ("sign_digest", Digest),
         ("context", c.c_void_p),
+        ("hash", Hash),
     ]
 
 
@@ -88,6 +90,7 @@ class Config(c.Structure):
         ("clock", c.POINTER(Clock)),
         ("readings", c.POINTER(Reading)),
         ("capacity", c.c_size_t),
+        ("secondary", c.c_void_p),
     ]
 
 
@@ -180,7 +183,7 @@ class Board:
         self._keep: list[Any] = [point]
         message = Sign(self._sign) if curve == "ed25519" else Sign()
         digest = Digest() if curve == "ed25519" else Digest(self._digest)
-        signer = Signer(1 if curve == "ed25519" else 2, point, message, digest, None)
+        signer = Signer(1 if curve == "ed25519" else 2, point, message, digest, None, Hash(self._hash))
         storage = Storage(Slot(self._load), Slot(self._store), None)
         clock = Clock(Uptime(lambda _: self.uptime), Wall(self._wall), None)
         self._readings = (Reading * capacity)()
@@ -188,6 +191,7 @@ class Board:
             network.encode(),
             *(c.pointer(signer), c.pointer(storage), c.pointer(clock)),
             *(self._readings, capacity),
+            c.cast(library().depin_secondary_unit, c.c_void_p),
         )
         self.device = Device()
 
@@ -201,8 +205,9 @@ class Board:
         return int(getattr(library(), name)(c.byref(self.device), *arguments))
 
     def add(self, name: bytes, unit: bytes | None, mantissa: int, exponent: int, at: int) -> int:
-        """depin_add"""
-        return self.call("depin_add", name, unit, mantissa, exponent, at)
+        """depin_check_reading and depin_add"""
+        refused = self.call("depin_check_reading", name, unit)
+        return refused or self.call("depin_add", name, unit, mantissa, exponent, at)
 
     def seal(self, room: int = 4096) -> tuple[int, bytes]:
         """depin_seal: status and envelope."""
@@ -221,6 +226,10 @@ class Board:
             return 1
         c.memmove(out, self.key.sign(message), 64)
         return 0
+
+    def _hash(self, _: object, parts: int, count: int, out: int) -> int:
+        library().depin_sha256(c.c_void_p(parts), c.c_size_t(count), c.c_void_p(out))
+        return int(self.broken("hash"))
 
     def _digest(self, _: object, digest: int, out: int) -> int:
         self.messages.append(c.string_at(digest, 32))

@@ -42,6 +42,12 @@ void psa_set_key_algorithm(psa_key_attributes_t *, uint32_t);
 psa_status_t psa_generate_key(const psa_key_attributes_t *, psa_key_id_t *);
 psa_status_t psa_generate_random(uint8_t *, size_t);
 psa_status_t psa_export_public_key(psa_key_id_t, uint8_t *, size_t, size_t *);
+typedef struct { uint32_t state[32]; } psa_hash_operation_t;
+#define PSA_HASH_OPERATION_INIT {{0}}
+psa_status_t psa_hash_setup(psa_hash_operation_t *, uint32_t);
+psa_status_t psa_hash_update(psa_hash_operation_t *, const uint8_t *, size_t);
+psa_status_t psa_hash_finish(psa_hash_operation_t *, uint8_t *, size_t, size_t *);
+psa_status_t psa_hash_abort(psa_hash_operation_t *);
 psa_status_t psa_sign_hash(psa_key_id_t, uint32_t, const uint8_t *, size_t, uint8_t *, size_t,
                            size_t *);
 """,

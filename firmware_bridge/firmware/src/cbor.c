@@ -11,6 +11,15 @@ size_t depin_length(const char *text)
     return size;
 }
 
+int depin_same(const char *left, const char *right)
+{
+    while (*left == *right && *left) {
+        left++;
+        right++;
+    }
+    return *left == *right;
+}
+
 void depin_put(depin_writer *writer, const void *data, size_t size)
 {
     size_t at = writer->size;
@@ -52,13 +61,9 @@ void depin_put_head(depin_writer *writer, unsigned major, uint64_t value)
 
 void depin_put_int(depin_writer *writer, int64_t value)
 {
-    uint64_t bits = (uint64_t)value;
-    unsigned major = DEPIN_CBOR_UINT;
-    if (value < 0) {
-        bits = ~bits;
-        major = 0x20;
-    }
-    depin_put_head(writer, major, bits);
+    uint32_t sign = -(uint32_t)((uint64_t)value >> 63);
+    uint64_t bits = (uint64_t)value ^ ((uint64_t)sign << 32 | sign);
+    depin_put_head(writer, sign & DEPIN_CBOR_NEGATIVE, bits);
 }
 
 void depin_put_string(depin_writer *writer, unsigned major, const void *data, size_t size)
@@ -67,15 +72,20 @@ void depin_put_string(depin_writer *writer, unsigned major, const void *data, si
     depin_put(writer, data, size);
 }
 
-uint64_t depin_tenth(uint64_t value, unsigned *rest)
+void depin_put_text(depin_writer *writer, const char *text)
+{
+    depin_put_string(writer, DEPIN_CBOR_TEXT, text, depin_length(text));
+}
+
+uint64_t depin_divide(uint64_t value, unsigned by, unsigned *rest)
 {
     unsigned left = 0;
     /* Long division bit by bit: small, and no helper of the compiler's on any target. */
     for (unsigned bit = 0; bit < 64; bit++) {
         left = left << 1 | (unsigned)((uint32_t)(value >> 32) >> 31);
         value <<= 1;
-        if (left >= 10) {
-            left -= 10;
+        if (left >= by) {
+            left -= by;
             value |= 1;
         }
     }

@@ -27,10 +27,12 @@ void depin_put_byte(depin_writer *writer, unsigned byte);
 void depin_put_head(depin_writer *writer, unsigned major, uint64_t value);
 void depin_put_int(depin_writer *writer, int64_t value);
 void depin_put_string(depin_writer *writer, unsigned major, const void *data, size_t size);
+void depin_put_text(depin_writer *writer, const char *text);
 
 size_t depin_length(const char *text);
+int depin_same(const char *left, const char *right);
 
-/* Quotient of a division by ten, without the compiler's division; the rest is left in *rest. */
-uint64_t depin_tenth(uint64_t value, unsigned *rest);
+/* Quotient of a division by at most 1000, without the compiler's division; the rest is left in *rest. */
+uint64_t depin_divide(uint64_t value, unsigned by, unsigned *rest);
 
 #endif

@@ -69,7 +69,6 @@ int depin_verified(const depin_downlink *downlink, const depin_party *signer, co
     const uint8_t *header = message->parts[PROTECTED].bytes.data;
     const uint8_t *signature = message->parts[SIGNATURE].bytes.data;
     unsigned algorithm = 0x32; /* -19; of P-256 it is -9 */
-    depin_bytes protected_header, payload;
     depin_signed what;
 
     if (signer->key.curve == DEPIN_P256) {
@@ -82,12 +81,8 @@ int depin_verified(const depin_downlink *downlink, const depin_party *signer, co
         return DEPIN_E_KEY;
     }
     /* The two byte strings with their heads, as they came. */
-    protected_header.data = header - 1;
-    protected_header.size = 1 + PROTECTED_SIZE;
-    payload.data = header + PROTECTED_SIZE + 1;
-    payload.size = (size_t)(signature - 2 - payload.data);
     depin_signed_parts(&what, downlink->device->config.network, kind, signer->thumbprint,
-                       protected_header, payload);
+                       header - 1, header + PROTECTED_SIZE, signature - 2);
     return downlink->verify(downlink->context, signer->key.curve, signer->key.public_key, what.parts,
                             DEPIN_SIGNED_PARTS, signature) == 0
                ? DEPIN_OK

@@ -111,7 +111,7 @@ static void put_degrees(depin_writer *writer, int32_t value)
     unsigned zeros = 0;
     for (unsigned i = 0; i < 10; i++) {
         unsigned rest;
-        left = (uint32_t)depin_tenth(left, &rest);
+        left = (uint32_t)depin_divide(left, 10, &rest);
         digits[i] = (char)('0' + rest);
         used = rest ? i + 1 : used;
         zeros += zeros == i && !rest;
@@ -193,16 +193,11 @@ int depin_enrolment_document(const depin_device *device, const depin_enrolment *
 
 /* --- statements ---------------------------------------------------------------------------------- */
 
-static void put_text(depin_writer *writer, const char *text)
-{
-    depin_put_string(writer, DEPIN_CBOR_TEXT, text, depin_length(text));
-}
-
 static void put_statement(depin_writer *writer, const char *kind, unsigned parts)
 {
     depin_put_byte(writer, DEPIN_CBOR_ARRAY + 2 + parts);
-    put_text(writer, "depin-statement/1");
-    put_text(writer, kind);
+    depin_put_text(writer, "depin-statement/1");
+    depin_put_text(writer, kind);
 }
 
 int depin_challenge_statement(const depin_device *device, uint8_t *out, size_t capacity,
@@ -222,6 +217,7 @@ typedef struct claim {
     depin_bytes shown; /* certificate, or evidence */
     const char *media_type;
     uint64_t expires;
+    uint8_t digest[32]; /* of a certificate */
 } claim;
 
 static void put_enrolment(depin_writer *writer, const depin_device *device, const claim *what)
@@ -236,10 +232,10 @@ static void put_enrolment(depin_writer *writer, const depin_device *device, cons
     depin_put_byte(writer, 2);
     depin_put_byte(writer, DEPIN_CBOR_ARRAY + 6);
     depin_put_string(writer, DEPIN_CBOR_BYTES, key, size);
-    put_text(writer, enrolment->name);
-    put_text(writer, enrolment->profile);
-    put_text(writer, enrolment->owner);
-    put_text(writer, "device");
+    depin_put_text(writer, enrolment->name);
+    depin_put_text(writer, enrolment->profile);
+    depin_put_text(writer, enrolment->owner);
+    depin_put_text(writer, "device");
     if (enrolment->has_place) {
         depin_put_byte(writer, DEPIN_CBOR_ARRAY + 2);
         depin_put_int(writer, enrolment->lat_e7);
@@ -249,9 +245,7 @@ static void put_enrolment(depin_writer *writer, const depin_device *device, cons
     }
     depin_put_byte(writer, 3);
     if (what->shown.size) {
-        uint8_t digest[32];
-        depin_sha256(&what->shown, 1, digest);
-        depin_put_string(writer, DEPIN_CBOR_BYTES, digest, sizeof digest);
+        depin_put_string(writer, DEPIN_CBOR_BYTES, what->digest, sizeof what->digest);
     } else {
         depin_put_byte(writer, DEPIN_CBOR_NULL);
     }
@@ -264,7 +258,7 @@ static void put_evidence(depin_writer *writer, const depin_device *device, const
     (void)depin_did(device, did);
     depin_put_byte(writer, DEPIN_CBOR_MAP + 7);
     depin_put_byte(writer, 1);
-    put_text(writer, did);
+    depin_put_text(writer, did);
     depin_put_byte(writer, 2);
     depin_put_string(writer, DEPIN_CBOR_BYTES, what->nonce, NONCE);
     depin_put_byte(writer, 3);
@@ -272,7 +266,7 @@ static void put_evidence(depin_writer *writer, const depin_device *device, const
     depin_put_byte(writer, 4);
     depin_put_head(writer, DEPIN_CBOR_UINT, device->epoch);
     depin_put_byte(writer, 5);
-    put_text(writer, what->media_type);
+    depin_put_text(writer, what->media_type);
     depin_put_byte(writer, 6);
     depin_put_string(writer, DEPIN_CBOR_BYTES, what->shown.data, what->shown.size);
     depin_put(writer, "\x07\xf6", 2); /* no secret of a TPM */
@@ -303,7 +297,7 @@ static int sign_claim(depin_device *device, const claim *what, uint8_t *out, siz
     depin_put(&writer, "\xd2\x84\x4d", 3);
     size_t header = writer.size - 1;
     depin_bytes none = {NULL, 0};
-    depin_put_headers(&writer, device, 2, none);
+    depin_put_headers(&writer, device, 2, &none);
     size_t middle = writer.size;
     depin_put_byte(&writer, DEPIN_CBOR_MAP);
     depin_put_head(&writer, DEPIN_CBOR_BYTES, claim_size);
@@ -316,10 +310,8 @@ static int sign_claim(depin_device *device, const claim *what, uint8_t *out, siz
     if (writer.size > capacity || writer.size > MAX_STATEMENT) {
         return DEPIN_E_ROOM;
     }
-    depin_bytes headers = {out + header, middle - header};
-    depin_bytes payload = {out + middle + 1, end - middle - 1};
     *size = writer.size;
-    return depin_sign1(device, what->enrolment ? "enrolment" : "attest", headers, payload, 0,
+    return depin_sign1(device, what->enrolment ? "enrolment" : "attest", out + header, out + middle,
                        out + end);
 }
 
@@ -327,16 +319,21 @@ int depin_enrolment_statement(depin_device *device, const depin_enrolment *enrol
                               const uint8_t nonce[16], depin_bytes certificate, uint8_t *out,
                               size_t capacity, size_t *size)
 {
-    claim what = {enrolment, nonce, certificate, NULL, 0};
-    return is_enrolment(enrolment) ? sign_claim(device, &what, out, capacity, size)
-                                   : DEPIN_E_ARGUMENT;
+    claim what = {enrolment, nonce, certificate, NULL, 0, {0}};
+    if (!is_enrolment(enrolment)) {
+        return DEPIN_E_ARGUMENT;
+    }
+    if (certificate.size && depin_hash(device, &certificate, 1, what.digest)) {
+        return DEPIN_E_SIGN;
+    }
+    return sign_claim(device, &what, out, capacity, size);
 }
 
 int depin_attest_statement(depin_device *device, const uint8_t nonce[16], uint64_t expires,
                            const char *media_type, depin_bytes evidence, uint8_t *out,
                            size_t capacity, size_t *size)
 {
-    claim what = {NULL, nonce, evidence, media_type, expires};
+    claim what = {NULL, nonce, evidence, media_type, expires, {0}};
     if (evidence.size - 1 >= MAX_EVIDENCE || depin_length(media_type) - 1 >= MAX_MEDIA_TYPE ||
         expires > MAX_SECONDS) {
         return DEPIN_E_ARGUMENT;

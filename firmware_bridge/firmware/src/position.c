@@ -25,7 +25,7 @@ typedef struct record {
     uint8_t check[32];
 } record;
 
-static void check_of(const depin_device *device, const record *of, uint8_t check[32])
+static int check_of(const depin_device *device, const record *of, uint8_t check[32])
 {
     const char *network = device->config.network;
     depin_bytes parts[3] = {
@@ -33,7 +33,7 @@ static void check_of(const depin_device *device, const record *of, uint8_t check
         {device->thumbprint, sizeof device->thumbprint},
         {(const uint8_t *)network, depin_length(network)},
     };
-    depin_sha256(parts, 3, check);
+    return depin_hash(device, parts, 3, check);
 }
 
 /* Read back as well: memory whose write protection is on takes a store and keeps what it had, and
@@ -42,8 +42,8 @@ static int write_slot(const depin_device *device, unsigned slot, record *made)
 {
     const depin_storage *storage = device->config.storage;
     record there;
-    check_of(device, made, made->check);
-    return storage->store(storage->context, slot, (const uint8_t *)made, sizeof *made) ||
+    return check_of(device, made, made->check) ||
+                   storage->store(storage->context, slot, (const uint8_t *)made, sizeof *made) ||
                    storage->load(storage->context, slot, (uint8_t *)&there, sizeof there) ||
                    memcmp(&there, made, sizeof there) != 0
                ? DEPIN_E_STORAGE
@@ -57,10 +57,10 @@ static int read_slots(const depin_device *device, record found[2])
     for (unsigned slot = 0; slot < 2; slot++) {
         record *one = &found[slot];
         uint8_t check[32];
-        if (storage->load(storage->context, slot, (uint8_t *)one, sizeof *one)) {
+        if (storage->load(storage->context, slot, (uint8_t *)one, sizeof *one) ||
+            check_of(device, one, check)) {
             return DEPIN_E_STORAGE;
         }
-        check_of(device, one, check);
         if (memcmp(check, one->check, sizeof check) != 0) {
             one->kind = 0;
         }

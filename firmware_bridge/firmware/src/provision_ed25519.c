@@ -16,5 +16,6 @@ int depin_provision_ed25519(void *context, const uint8_t *seed, depin_signer *si
     signer->public_key = key->public_key;
     signer->sign_message = depin_ed25519_sign;
     signer->context = key;
+    signer->hash = depin_ed25519_hash;
     return 0;
 }

@@ -18,7 +18,7 @@ int depin_canonical(int64_t *mantissa, int *exponent)
     }
     while (power < 0) {
         unsigned rest;
-        uint64_t tenth = depin_tenth(size, &rest);
+        uint64_t tenth = depin_divide(size, 10, &rest);
         if (rest != 0) {
             break;
         }
@@ -54,71 +54,7 @@ static void put_time(depin_writer *writer, unsigned label, int64_t ms)
 static void put_text(depin_writer *writer, unsigned label, const char *text)
 {
     depin_put_byte(writer, label);
-    depin_put_string(writer, DEPIN_CBOR_TEXT, text, depin_length(text));
-}
-
-static int same(const char *left, const char *right)
-{
-    for (; *left == *right; left++, right++) {
-        if (!*left) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* The most frequent unit, the first seen of several, when all have one and it is there twice. */
-static const char *common_unit(const depin_device *device)
-{
-    const depin_reading *readings = device->config.readings;
-    const char *unit = NULL;
-    unsigned best = 1;
-    /* Counting forward only: a unit is counted in full where it is seen first. */
-    for (unsigned i = 0; i < device->count; i++) {
-        if (!*readings[i].unit) {
-            return NULL;
-        }
-        unsigned count = 0;
-        for (unsigned j = i; j < device->count; j++) {
-            count += (unsigned)same(readings[i].unit, readings[j].unit);
-        }
-        if (count > best) {
-            best = count;
-            unit = readings[i].unit;
-        }
-    }
-    return unit;
-}
-
-static const char *common_name(const depin_device *device)
-{
-    const depin_reading *readings = device->config.readings;
-    const char *name = readings->name;
-    for (unsigned i = 1; i < device->count; i++) {
-        if (!same(name, readings[i].name)) {
-            return NULL;
-        }
-    }
-    for (const char *at = name; *at; at++) {
-        if (*at == ':') {
-            return NULL;
-        }
-    }
-    return name;
-}
-
-/* Units of RFC 8798: a pack with one of them says so by its version. */
-static int is_secondary(const char *unit)
-{
-    static const char known[] =
-        "ms\0min\0h\0MHz\0kW\0kVA\0kvar\0Ah\0Wh\0kWh\0varh\0kvarh\0kVAh\0Wh/km\0KiB\0GB\0Mbit/s\0"
-        "B/s\0MB/s\0mV\0mA\0dBm\0ug/m3\0mm/h\0m/h\0ppm\0/100\0/1000\0hPa\0mm\0cm\0km\0km/h\0";
-    for (const char *at = known; *at; at += depin_length(at) + 1) {
-        if (same(unit, at)) {
-            return 1;
-        }
-    }
-    return 0;
+    depin_put_text(writer, text);
 }
 
 static int64_t time_of(const depin_reading *reading, int64_t shift)
@@ -127,34 +63,77 @@ static int64_t time_of(const depin_reading *reading, int64_t shift)
     return ms < DEPIN_RELATIVE_MS ? ms + shift : ms;
 }
 
-void depin_put_pack(depin_writer *writer, const depin_device *device, int64_t shift)
+/* What all readings of a pack share, in its first one. */
+typedef struct common {
+    const char *name; /* when all have it, and it has no ':' */
+    const char *unit; /* the most frequent, the first seen of several, when all have one and it is twice */
+    int secondary;
+} common;
+
+static int find_common(common *found, const depin_device *device, int has_wall)
+{
+    const depin_reading *first = device->config.readings;
+    const depin_reading *end = first + device->count;
+    unsigned best = 1;
+    found->name = device->count > 1 ? first->name : NULL;
+    found->unit = NULL;
+    found->secondary = 0;
+    for (const depin_reading *at = first; at < end; at++) {
+        if (!has_wall && at->time_ms >= DEPIN_RELATIVE_MS) {
+            return DEPIN_E_ARGUMENT;
+        }
+        if (!depin_same(at->name, first->name)) {
+            found->name = NULL;
+        }
+        if (device->config.secondary && device->config.secondary(at->unit)) {
+            found->secondary = 1;
+        }
+        /* Counting forward only: a unit is counted in full where it is seen first. */
+        unsigned count = 0;
+        for (const depin_reading *other = at; other < end; other++) {
+            count += (unsigned)depin_same(at->unit, other->unit);
+        }
+        if (!*at->unit) {
+            count = best = UINT16_MAX; /* beyond what any unit reaches */
+            found->unit = NULL;
+        }
+        if (count > best) {
+            best = count;
+            found->unit = at->unit;
+        }
+    }
+    for (const char *at = first->name; *at; at++) {
+        if (*at == ':') {
+            found->name = NULL;
+        }
+    }
+    return DEPIN_OK;
+}
+
+int depin_put_pack(depin_writer *writer, const depin_device *device, const depin_sealing *what)
 {
     const depin_reading *reading = device->config.readings;
-    const char *name = NULL;
-    const char *unit = NULL;
+    int64_t shift = what->wall - what->uptime; 
     int64_t base = 0;
+    common shared;
+    if (find_common(&shared, device, what->wall != 0)) {
+        return DEPIN_E_ARGUMENT;
+    }
     if (device->count > 1) {
-        name = common_name(device);
-        unit = common_unit(device);
         base = time_of(reading, shift);
     }
     depin_put_head(writer, DEPIN_CBOR_ARRAY, device->count);
-    const depin_reading *end = reading + device->count;
-    int secondary = 0;
-    for (const depin_reading *at = reading; at < end; at++) {
-        secondary |= is_secondary(at->unit);
-    }
-    int first = secondary + (name != NULL) + (unit != NULL) + (base != 0);
-    for (; reading < end; reading++) {
+    int first = shared.secondary + (shared.name != NULL) + (shared.unit != NULL) + (base != 0);
+    for (const depin_reading *end = reading + device->count; reading < end; reading++) {
         int64_t after = time_of(reading, shift) - base;
         const char *own = reading->unit;
-        if (unit && same(unit, own)) {
+        if (shared.unit && depin_same(shared.unit, own)) {
             own = "";
         }
         /* Keys in the order of their encodings: 0, 1, 2, 6, then -1, -2, -3, -4. */
-        depin_put_byte(writer, (unsigned)(DEPIN_CBOR_MAP + first + 1 + (name == NULL) +
+        depin_put_byte(writer, (unsigned)(DEPIN_CBOR_MAP + first + 1 + (shared.name == NULL) +
                                           (*own != 0) + (after != 0)));
-        if (!name) {
+        if (!shared.name) {
             put_text(writer, N, reading->name);
         }
         if (*own) {
@@ -166,19 +145,20 @@ void depin_put_pack(depin_writer *writer, const depin_device *device, int64_t sh
             put_time(writer, T, after);
         }
         if (first != 0) {
-            if (secondary) {
+            if (shared.secondary) {
                 depin_put(writer, "\x20\x18\x1a", 3); /* bver: 26 */
             }
-            if (name) {
-                put_text(writer, BN, name);
+            if (shared.name) {
+                put_text(writer, BN, shared.name);
             }
             if (base != 0) {
                 put_time(writer, BT, base);
             }
-            if (unit) {
-                put_text(writer, BU, unit);
+            if (shared.unit) {
+                put_text(writer, BU, shared.unit);
             }
             first = 0;
         }
     }
+    return DEPIN_OK;
 }

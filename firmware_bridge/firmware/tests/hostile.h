@@ -50,6 +50,7 @@ static void hostile_begin(hostile *world, const char *network)
     world->signer.public_key = world->key.public_key;
     world->signer.sign_message = depin_ed25519_sign;
     world->signer.context = &world->key;
+    world->signer.hash = depin_software_hash;
     world->storage.load = hostile_load;
     world->storage.store = hostile_store;
     world->storage.context = world;

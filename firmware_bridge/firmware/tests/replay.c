@@ -79,7 +79,7 @@ static int store(void *context, unsigned slot, const uint8_t *data, size_t size)
     return 0;
 }
 
-/* Stands for a chip: the digest as r, and an s that is 1 away from the order, so it is made low. */
+/* Stands for a chip: the digest as r, and an s that is 1 away from the order, made low as every port does. */
 static int sign_digest(void *context, const uint8_t *digest, uint8_t *signature)
 {
     static const uint8_t high[32] = {
@@ -89,6 +89,7 @@ static int sign_digest(void *context, const uint8_t *digest, uint8_t *signature)
     (void)context;
     memcpy(signature, digest, 32);
     memcpy(signature + 32, high, 32);
+    depin_p256_low(signature);
     return 0;
 }
 
@@ -102,7 +103,11 @@ static int add_readings(depin_device *device, cursor *in)
         int64_t mantissa = (int64_t)number(in, 8);
         int exponent = (int16_t)number(in, 2);
         int64_t time = (int64_t)number(in, 8);
-        status = depin_add(device, name, *unit ? unit : NULL, mantissa, exponent, time);
+        unit = *unit ? unit : NULL;
+        status = depin_check_reading(device, name, unit);
+        if (status == DEPIN_OK) {
+            status = depin_add(device, name, unit, mantissa, exponent, time);
+        }
     }
     return status;
 }
@@ -196,12 +201,13 @@ size_t depin_replay(const uint8_t *data, size_t data_size, uint8_t *out, size_t 
     memcpy(now.key.seed, key, 32);
     memcpy(now.key.public_key, key + 32, 32);
     const depin_signer ed25519 = {DEPIN_ED25519, now.key.public_key, depin_ed25519_sign, NULL,
-                                  &now.key};
-    const depin_signer p256 = {DEPIN_P256, key, NULL, sign_digest, NULL};
+                                  &now.key, depin_ed25519_hash};
+    const depin_signer p256 = {DEPIN_P256, key, NULL, sign_digest, NULL,
+                               depin_software_hash};
     const depin_storage storage = {load, store, &now};
     const depin_clock clock = {uptime, wall, &now};
     const depin_config config = {network, curve == DEPIN_ED25519 ? &ed25519 : &p256, &storage,
-                                 &clock, readings, READINGS};
+                                 &clock, readings, READINGS, depin_secondary_unit};
     if (in.bad || capacity < 1) {
         return 0;
     }

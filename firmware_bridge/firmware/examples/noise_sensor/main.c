@@ -229,7 +229,7 @@ static void start(sensor *self)
                                         .version = FIRMWARE,
                                         .room = self->room};
     self->provision.config = (depin_config){NULL,         NULL,           &storage_file,
-                                            &self->clock, self->readings, SENSOR_PACK};
+                                            &self->clock, self->readings, SENSOR_PACK, NULL};
     if (depin_provision_begin(&self->provision) != DEPIN_OK) {
         say_log("noise sensor: storage fails");
     }

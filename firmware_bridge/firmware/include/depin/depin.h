@@ -55,7 +55,10 @@ typedef enum depin_curve { DEPIN_ED25519 = 1, DEPIN_P256 = 2 } depin_curve;
  * sign_message: Ed25519 (RFC 8032), or P-256 where the chip hashes by itself. The message is the
  *               parts one after another; Ed25519 reads it twice.
  * sign_digest:  ECDSA P-256 over a SHA-256 digest, as r || s.
- * A high s is made low here.
+ * s is at most half the order: a signer on P-256 whose hardware does not see to that calls
+ * depin_p256_low, as every port here does. A high s is refused by everybody.
+ * hash:         SHA-256 of the parts: 32 bytes and 0, or not 0. What signs mostly hashes too (secure
+ *               element, PSA, an accelerator); else depin_software_hash, linked only where named.
  */
 typedef struct depin_signer {
     depin_curve curve;
@@ -63,7 +66,14 @@ typedef struct depin_signer {
     int (*sign_message)(void *context, const depin_bytes *parts, size_t count, uint8_t *signature);
     int (*sign_digest)(void *context, const uint8_t *digest, uint8_t *signature);
     void *context;
+    int (*hash)(void *context, const depin_bytes *parts, size_t count, uint8_t *digest);
 } depin_signer;
+
+/* A depin_signer's hash in software; the context is not looked at. */
+int depin_software_hash(void *context, const depin_bytes *parts, size_t count, uint8_t *digest);
+
+/* Of a P-256 signature r || s: replace s by n - s when that is smaller. */
+void depin_p256_low(uint8_t signature[64]);
 
 /* Slots of non-volatile storage: two records each, written in turn. */
 enum {
@@ -109,6 +119,9 @@ typedef struct depin_config {
     const depin_clock *clock;
     depin_reading *readings;      /* room for readings that wait */
     size_t capacity;              /* how many fit, 1 to 4096 */
+    /* depin_secondary_unit where units of RFC 8798 are used (ms, Wh, hPa, ppm, ...): a pack with one
+     * says so. NULL where there is none. */
+    int (*secondary)(const char *unit);
 } depin_config;
 
 /* State of a device in a network. Read it, never write it. */
@@ -132,9 +145,19 @@ int depin_init(depin_device *device, const depin_config *config);
 
 /* Add one reading. time_ms: since 1970 with a wall clock, else of uptime_ms.
  * From 2^28 s on a time is since 1970, below it is of uptime_ms: 0 to 2^50 ms.
+ * Numbers and times are checked; name and unit are not, for in firmware they are literals: look at
+ * them with depin_check_reading in a test, or here where they come from outside. A pack with a name
+ * that is none is refused by the network as a whole.
  * DEPIN_E_ARGUMENT, DEPIN_E_FULL. */
 int depin_add(depin_device *device, const char *name, const char *unit, int64_t mantissa,
               int exponent, int64_t time_ms);
+
+/* Whether the protocol allows a name and a unit (or NULL), and whether a unit of RFC 8798 will be
+ * seen (depin_config.secondary). DEPIN_E_ARGUMENT. */
+int depin_check_reading(const depin_device *device, const char *name, const char *unit);
+
+/* Whether a unit is one of RFC 8798. */
+int depin_secondary_unit(const char *unit);
 
 /* Seal everything that waits as one signed pack of content type 112 (SenML), and empty the buffer.
  * The first call of a boot writes storage once. On any error the readings stay where they are.

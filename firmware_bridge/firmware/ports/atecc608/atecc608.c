@@ -260,7 +260,10 @@ int atecc608_sign_digest(void *context, const uint8_t *digest, uint8_t *signatur
 {
     atecc608 *chip = context;
     const uint8_t head[4] = {OP_SIGN, SIGN_EXTERNAL_OF_BUFFER, chip->slot, 0};
-    return run(chip->bus, digest, head, signature, 64);
+    int status = run(chip->bus, digest, head, signature, 64);
+    if (status == ATECC608_OK)
+        depin_p256_low(signature); /* the chip gives either */
+    return status;
 }
 
 /* --- a place for the key, for provisioning ------------------------------------------------------- */
@@ -285,6 +288,7 @@ int atecc608_open(void *context, const uint8_t *seed, depin_signer *signer)
     signer->public_key = chip->public_key;
     signer->sign_digest = atecc608_sign_digest;
     signer->context = chip;
+    signer->hash = depin_software_hash;
     return 0;
 }
 

@@ -75,8 +75,10 @@ int depin_p256_sign(void *context, const uint8_t *digest, uint8_t *signature)
         pair = d2i_ECDSA_SIG(NULL, &at, (long)size);
     }
     if (pair != NULL && BN_bn2binpad(ECDSA_SIG_get0_r(pair), signature, 32) == 32 &&
-        BN_bn2binpad(ECDSA_SIG_get0_s(pair), signature + 32, 32) == 32)
+        BN_bn2binpad(ECDSA_SIG_get0_s(pair), signature + 32, 32) == 32) {
+        depin_p256_low(signature);
         failed = 0;
+    }
     ECDSA_SIG_free(pair);
     EVP_PKEY_CTX_free(signer);
     EVP_PKEY_free(pkey);
@@ -146,5 +148,6 @@ int depin_p256_open(void *context, const uint8_t *seed, depin_signer *signer)
     signer->public_key = key->public_key;
     signer->sign_digest = depin_p256_sign;
     signer->context = key;
+    signer->hash = depin_software_hash;
     return 0;
 }

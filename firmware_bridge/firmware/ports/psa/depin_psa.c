@@ -6,9 +6,26 @@ int depin_psa_sign(void *context, const uint8_t *digest, uint8_t *signature)
 {
     const depin_psa *psa = context;
     size_t size = 0;
-    return psa_sign_hash(psa->key, PSA_ALG_ECDSA(PSA_ALG_SHA_256), digest, 32, signature, 64,
-                         &size) != PSA_SUCCESS ||
-           size != 64;
+    if (psa_sign_hash(psa->key, PSA_ALG_ECDSA(PSA_ALG_SHA_256), digest, 32, signature, 64, &size) !=
+            PSA_SUCCESS ||
+        size != 64)
+        return -1;
+    depin_p256_low(signature);
+    return 0;
+}
+
+int depin_psa_hash(void *context, const depin_bytes *parts, size_t count, uint8_t *digest)
+{
+    psa_hash_operation_t operation = PSA_HASH_OPERATION_INIT;
+    size_t size = 0;
+    (void)context;
+    psa_status_t status = psa_hash_setup(&operation, PSA_ALG_SHA_256);
+    for (; count > 0 && status == PSA_SUCCESS; parts++, count--)
+        status = psa_hash_update(&operation, parts->data, parts->size);
+    if (status == PSA_SUCCESS)
+        status = psa_hash_finish(&operation, digest, 32, &size);
+    (void)psa_hash_abort(&operation);
+    return status != PSA_SUCCESS || size != 32;
 }
 
 int depin_psa_open(void *context, const uint8_t *seed, depin_signer *signer)
@@ -25,6 +42,7 @@ int depin_psa_open(void *context, const uint8_t *seed, depin_signer *signer)
     signer->public_key = psa->public_key + 1; /* after the 04 of an uncompressed point */
     signer->sign_digest = depin_psa_sign;
     signer->context = psa;
+    signer->hash = depin_psa_hash;
     return 0;
 }
 

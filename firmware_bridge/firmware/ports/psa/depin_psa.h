@@ -21,8 +21,9 @@ int depin_psa_open(void *context, const uint8_t *seed, depin_signer *signer);
 int depin_psa_make(void *context);
 int depin_psa_random(void *context, uint8_t *out, size_t size);
 
-/* A depin_signer's sign_digest. */
+/* A depin_signer's sign_digest, s made low, and hash. */
 int depin_psa_sign(void *context, const uint8_t *digest, uint8_t *signature);
+int depin_psa_hash(void *context, const depin_bytes *parts, size_t count, uint8_t *digest);
 
 #ifdef __cplusplus
 }

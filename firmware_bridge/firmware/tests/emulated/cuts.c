@@ -183,13 +183,14 @@ static const uint8_t public_key[32] = {0x3d, 0x40, 0x17, 0xc3, 0xe8, 0x43, 0x89,
                                        0x92, 0xb7, 0x0a, 0xa7, 0x4d, 0x1b, 0x7e, 0xbc,
                                        0x9c, 0x98, 0x2c, 0xcf, 0x2e, 0xc4, 0x96, 0x8c,
                                        0xc0, 0xcd, 0x55, 0xf1, 0x2a, 0xf4, 0x66, 0x0c};
-static const depin_signer signer = {DEPIN_ED25519, public_key, sign, NULL, NULL};
+static const depin_signer signer = {DEPIN_ED25519, public_key, sign, NULL, NULL,
+                                    depin_software_hash};
 static const depin_storage storage = {load, store, NULL};
 static const depin_clock device_clock = {uptime, NULL, NULL};
 
 static int start(void)
 {
-    const depin_config config = {NETWORK, &signer, &storage, &device_clock, ram.readings, 3};
+    const depin_config config = {NETWORK, &signer, &storage, &device_clock, ram.readings, 3, NULL};
     return depin_init(&ram.device, &config);
 }
 

@@ -63,8 +63,9 @@ static int elsewhere(void *context, const depin_bytes *parts, size_t count, uint
 static const depin_storage storage = {load, store, NULL};
 static const depin_clock device_clock = {uptime, wall, NULL};
 static const depin_signer in_software = {DEPIN_ED25519, key.public_key, depin_ed25519_sign, NULL,
-                                         &key};
-static const depin_signer in_a_chip = {DEPIN_ED25519, key.public_key, elsewhere, NULL, NULL};
+                                         &key, depin_software_hash};
+static const depin_signer in_a_chip = {DEPIN_ED25519, key.public_key, elsewhere, NULL, NULL,
+                                       depin_software_hash};
 
 static void tell(const char *name, uint32_t value)
 {
@@ -113,7 +114,8 @@ static void fill(int count)
 
 static void use(const depin_signer *signer)
 {
-    const depin_config config = {network, signer, &storage, &device_clock, readings, MOST_READINGS};
+    const depin_config config = {network, signer, &storage, &device_clock, readings, MOST_READINGS,
+                                 NULL};
     check(depin_init(&device, &config), 11);
 }
 
