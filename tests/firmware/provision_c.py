@@ -123,7 +123,7 @@ class Provisionable:
         self._readings = (Reading * 4)()
         self._storage = Storage(Slot(self._load), Slot(self._store), None)
         self._clock = Clock(Uptime(lambda _: 5000), Wall(), None)
-        self._enrolment = Enrolment(b"a device", b"noise@1", b"", 0, 0, 0)
+        self.enrolment = Enrolment(b"a device", b"noise@1", b"", 0, 0, 0)
         self._software = c.create_string_buffer(64)
         self._key = self._in_software() if chip is None else self._in_chip(chip)
         self._handle = _Handle(self._on_line)
@@ -138,7 +138,7 @@ class Provisionable:
             *(self._readings, 4),
         )
         self.provision = Provision(
-            *(c.pointer(self.device), config, c.pointer(self._key), c.pointer(self._enrolment)),
+            *(c.pointer(self.device), config, c.pointer(self._key), c.pointer(self.enrolment)),
             *(b"test-1", c.addressof(self._room)),
         )
         c.memset(self._buffer, 0, 512)

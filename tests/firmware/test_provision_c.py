@@ -22,6 +22,7 @@ from depin_id.provisioning import Provisioner
 from tests.firmware.atecc608_chip import Chip
 from tests.firmware.corpus import PACK, Case, Row
 from tests.firmware.corpus import signer as corpus_signer
+from tests.firmware.library import STATUS, Bytes
 from tests.firmware.provision_c import Provisionable
 
 NETWORK = network_did(SoftwareSigner("ed25519", b"root".ljust(32)).public_key)
@@ -130,3 +131,18 @@ def test_power_cuts_while_a_chip_is_provisioned_leave_one_key() -> None:
         device.boot()
         provisioned(device)
         assert device.state() == "locked" and not chip.is_open(0)
+
+
+def test_a_size_that_was_minus_one_is_refused() -> None:
+    """As depin_lines_bytes gives it for what is not hexadecimal, cast by a hurried caller."""
+    device = Provisionable()
+    provisioned(device)
+    out, size = c.create_string_buffer(512), c.c_size_t()
+    wrong = Bytes(b"x", 2**64 - 180)
+    self, room = c.byref(device.device), c.c_size_t(512)
+    sealed = device.lib.depin_seal_bytes(self, 2, wrong, out, room, c.byref(size))
+    about = c.byref(device.enrolment)
+    enrolled = device.lib.depin_enrolment_statement(
+        *(self, about, bytes(16), wrong, out, room, c.byref(size))
+    )
+    assert sealed == enrolled == STATUS["ARGUMENT"]
