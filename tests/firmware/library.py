@@ -183,7 +183,9 @@ class Board:
         self._keep: list[Any] = [point]
         message = Sign(self._sign) if curve == "ed25519" else Sign()
         digest = Digest() if curve == "ed25519" else Digest(self._digest)
-        signer = Signer(1 if curve == "ed25519" else 2, point, message, digest, None, Hash(self._hash))
+        signer = Signer(
+            1 if curve == "ed25519" else 2, point, message, digest, None, Hash(self._hash)
+        )
         storage = Storage(Slot(self._load), Slot(self._store), None)
         clock = Clock(Uptime(lambda _: self.uptime), Wall(self._wall), None)
         self._readings = (Reading * capacity)()
