@@ -129,7 +129,8 @@ class DeviceLines:
                 try:
                     self._send(port, reader, message, emit, stop)
                 except TransportError:
-                    self._down.appendleft(message)
+                    if len(self._down) < _MAX_DOWN:  # else newer ones have its room
+                        self._down.appendleft(message)
                     raise
 
     def _read(self, port: LinePort, reader: LineReader, timeout: float, emit: Emitter) -> None:

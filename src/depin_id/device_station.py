@@ -54,6 +54,7 @@ class Station:
     ) -> None:
         self._port, self._timeout, self._log = port, timeout, log
         self._reader = LineReader()
+        self._secrets: set[str] = set()
         self.dropped = 0
         """Lines that came damaged."""
 
@@ -85,6 +86,8 @@ class Station:
     ) -> tuple[str, ...]:
         verb, *arguments = words
         line = write_line(str(verb), *arguments)
+        if verb == "write":
+            self._secrets |= {item.hex() for item in arguments if isinstance(item, bytes)}
         for attempt in range(tries):
             # An empty line first: whatever half a line the device has of before ends here.
             self._port.write(b"\n" + line if attempt else line)
@@ -105,12 +108,20 @@ class Station:
             noise += len(data)
             for item in self._reader.feed(data):
                 if isinstance(item, LogText):
-                    self._log(item.text[:200].decode("utf-8", "replace"))
+                    self._log(self._shown(item.text))
                 elif isinstance(item, Dropped):
                     self.dropped += 1
                 elif (values := _answers(item, verb, what)) is not None:
                     return values
         return None
+
+    def _shown(self, text: bytes) -> str:
+        """A line of the log. A console that echoes what it is told must not put a key there."""
+        shown = text.decode("utf-8", "replace")
+        lower = shown.lower()
+        if any(key[:16] in lower or key[-16:] in lower for key in self._secrets):
+            return "(a line with the key that was written)"
+        return shown[:200]
 
 
 def _answers(line: Line, verb: str, what: str | None) -> tuple[str, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 
@@ -43,6 +44,8 @@ class Chip:
         self.policy(self.SLOT_CONFIG, self.KEY_CONFIG)
         self.keys: dict[int, ec.EllipticCurvePrivateKey] = {}
         self.counters = [0, 0]
+        self.makes: Callable[[], ec.EllipticCurvePrivateKey]
+        self.makes = functools.partial(ec.generate_private_key, ec.SECP256R1())
         self.fault: Callable[[str], str] = lambda event: ""
         self.time = self.woken = 0
         self.slow = 30
@@ -51,6 +54,9 @@ class Chip:
         self.answer: bytes | None = None
         self.ready = 0
         self.signed: list[bytes] = []
+        self.seeded = False
+        self.stale = 0
+        """Secrets made since it slept without a new seed: a real one makes them all the same."""
         self.commands = 0
 
     def policy(self, slot_config: int, key_config: int) -> None:
@@ -59,6 +65,7 @@ class Chip:
 
     def _sleeps(self) -> None:
         self.awake, self.digest, self.answer = False, None, None
+        self.seeded = False
 
     def _watch(self) -> None:
         if self.awake and self.time - self.woken > 1300:
@@ -132,6 +139,9 @@ class Chip:
         if code == 0x16 and mode == 0x43 and len(data) == 32:
             self.digest = data
             return bytes([OK])
+        if code == 0x1B and mode == 0 and second == 0:
+            self.seeded = True
+            return os.urandom(32)
         if code == 0x24 and mode in (0, 1) and second in (0, 1):
             return self._count(second, mode)
         if code == 0x40 and mode in (0, 4):
@@ -167,7 +177,8 @@ class Chip:
         if mode == 4:
             if not self._policy(number) & 0x2000 or not self.is_open(number):
                 return bytes([EXECUTION])
-            self.keys[number] = ec.generate_private_key(ec.SECP256R1())
+            self.stale += not self.seeded
+            self.keys[number] = self.makes()
         if number not in self.keys:
             return bytes([EXECUTION])
         public = self.keys[number].public_key().public_numbers()
@@ -178,6 +189,7 @@ class Chip:
         if number not in self.keys or digest is None or not self._policy(number) & 1:
             return bytes([EXECUTION])
         self.signed.append(digest)
+        self.stale += not self.seeded
         der = self.keys[number].sign(digest, ec.ECDSA(Prehashed(hashes.SHA256())))
         r, s = decode_dss_signature(der)
         if os.urandom(1)[0] & 1:  # as real ones: every second s is high

@@ -87,7 +87,8 @@ class StandIn:
 
 
 @lru_cache(maxsize=64)
-def _signer(curve: Curve, number: int) -> SoftwareSigner:
+def signer(curve: Curve, number: int) -> SoftwareSigner:
+    """A key of the corpus."""
     return SoftwareSigner(curve, sha256(b"depin corpus %d" % number).digest())
 
 
@@ -120,17 +121,17 @@ class Case:
     @property
     def network(self) -> str:
         """The DID of the network."""
-        return did_key(_signer("ed25519" if self.root % 2 else "p256", self.root).public_key)
+        return did_key(signer("ed25519" if self.root % 2 else "p256", self.root).public_key)
 
     @property
     def public(self) -> PublicKey:
         """The device's key."""
-        return _signer(self.curve, self.key).public_key
+        return signer(self.curve, self.key).public_key
 
     def to_bytes(self) -> bytes:
         """The case in the form above."""
-        key, signer = self.public.cose_key, _signer(self.curve, self.key)
-        raw = signer.secret + key[-32:] if self.curve == "ed25519" else key[8:40] + key[43:]
+        key, secret = self.public.cose_key, signer(self.curve, self.key).secret
+        raw = secret + key[-32:] if self.curve == "ed25519" else key[8:40] + key[43:]
         head = struct.pack(
             "<BBBII16sqqI64s16s16s",
             *(1 if self.curve == "ed25519" else 2, self.flags, self.kind, self.epoch, self.n),
@@ -191,7 +192,7 @@ class Case:
         return Enrolment.of(self.public, name=name, profile=profile, owner=owner, place=place)
 
     def _chip(self) -> SoftwareSigner | StandIn:
-        return _signer(self.curve, self.key) if self.curve == "ed25519" else StandIn(self.public)
+        return signer(self.curve, self.key) if self.curve == "ed25519" else StandIn(self.public)
 
     def _envelope(self) -> bytes:
         clock = self.error if self.flags & WALL else None

@@ -113,7 +113,7 @@ class Device(c.Structure):
 
 
 def _sources() -> list[Path]:
-    folders = ("src", "include/depin", "tests")
+    folders = ("src", "include/depin", "ports/atecc608", "tests")
     return sorted(path for name in folders for path in (FIRMWARE / name).glob("*.[ch]"))
 
 
@@ -137,7 +137,7 @@ def library() -> Any:
 def _build(compiler: str, made: Path) -> None:
     fetch = FIRMWARE / "tools" / "fetch_monocypher.py"
     subprocess.run([sys.executable, str(fetch), str(MONOCYPHER)], check=True, timeout=300)
-    core = sorted((FIRMWARE / "src").glob("*.c"))
+    core = sorted((*(FIRMWARE / "src").glob("*.c"), *(FIRMWARE / "ports/atecc608").glob("*.c")))
     flags = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fPIC", "-shared"]
     for include in ("include", "src", "tests", "build/monocypher"):
         flags.append(f"-I{FIRMWARE / include}")

@@ -12,7 +12,8 @@ import tty
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -28,7 +29,7 @@ from depin_id.ack import (
 from depin_id.device import Device
 from depin_id.device_lines import write_line
 from depin_id.envelope import parse_envelope
-from depin_id.errors import ConfigError
+from depin_id.errors import ConfigError, TransportError
 from depin_id.keys import SoftwareSigner
 from depin_id.readings import Reading
 from depin_id.senml import Decimal64
@@ -215,3 +216,28 @@ level = "{{level}}"
         with pytest.raises(ConfigError) as error:
             load_config(path).make_sources(net.card(), "00" * 8)
         assert error.value.code == code
+
+
+def test_a_pulled_port_keeps_the_newest_that_waits(tmp_path: Path) -> None:
+    options = DeviceLinesOptions(kind="device_lines", port="/dev/none")
+    context = Context("uart", tmp_path, "00" * 8, Net().card(), time.time)
+    source, kid = DeviceLines(options, context), bytes(8)
+
+    class Pulled:
+        """Says who it is, and is gone while much comes down for it."""
+
+        def read(self, timeout: float) -> bytes:
+            return write_line("up", b"\0")
+
+        def write(self, data: bytes) -> None:
+            for number in range(64):
+                source._deliver(kid, bytes([number]))
+            raise TransportError("port.lost", "gone")
+
+    source._meet(kid)
+    source._deliver(kid, b"old")
+    emit: Any = MagicMock()
+    emit.carrier.card = None
+    with pytest.raises(TransportError):
+        source._serve(cast(Any, Pulled()), emit, threading.Event())
+    assert list(source._down) == [bytes([number]) for number in range(64)]

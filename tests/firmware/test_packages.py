@@ -123,6 +123,30 @@ def test_the_sketch_is_cpp(stand_ins: Path) -> None:
     subprocess.run([*command, "-x", "c++", str(sketch)], check=True, timeout=60)
 
 
+def test_the_sketch_outlives_the_turn_of_millis(tmp_path: Path) -> None:
+    sketch = PORTS / "platformio" / "examples" / "sign_a_reading" / "sign_a_reading.ino"
+    found = re.search(r"static int64_t uptime\(void \*\) \{.*?\n\}\n", sketch.read_text(), re.S)
+    assert found is not None
+    (tmp_path / "turn.c").write_text(
+        "#include <stdint.h>\n#include <stddef.h>\nstatic uint32_t now = 4294967295u;\n"
+        f"static uint32_t millis(void) {{ return now; }}\n{found[0].replace('void *)', 'void *_)')}"
+        "int main(void) { int64_t before = uptime(NULL); now = 5;\n"
+        "  return uptime(NULL) - before == 6 ? 0 : 1; }\n"
+    )
+    program = str(tmp_path / "turn")
+    subprocess.run([compiler(), str(tmp_path / "turn.c"), "-o", program], check=True, timeout=60)
+    subprocess.run([program], check=True, timeout=60)
+
+
+def test_packages_leave_no_module_out() -> None:
+    modules = {path.name for path in (FIRMWARE / "src").glob("*.c")}
+    for manifest in ("zephyr/CMakeLists.txt", "esp-idf/CMakeLists.txt", "platformio/library.json"):
+        named = set(re.findall(r"src/([a-z0-9_]+\.c)", (PORTS / manifest).read_text()))
+        # Arduino's has its key in a chip; its README says what software needs.
+        without = {"ed25519.c", "sha512.c", "provision_ed25519.c"} if "json" in manifest else set()
+        assert named == modules - without, manifest
+
+
 def test_manifests_name_files_that_are_there() -> None:
     for port in ("zephyr", "esp-idf"):
         text = (PORTS / port / "CMakeLists.txt").read_text()

@@ -78,6 +78,24 @@ def test_no_position_twice_over_cuts_and_tears() -> None:
     assert torn > 200 and len(used) > 500
 
 
+def test_a_store_that_keeps_nothing_is_no_store() -> None:
+    class Protected(dict[int, bytes]):
+        """An EEPROM whose write protection somebody holds on: it acknowledges."""
+
+        def __setitem__(self, slot: int, data: bytes) -> None:
+            pass
+
+    board = _board()
+    assert _next(board) == (1, 0)
+    kept = board.slots
+    for slots in (Protected(kept), Protected(kept)):
+        board.slots = slots
+        assert board.boot() == 0 and _next(board) == STATUS["STORAGE"]
+        assert not board.messages[1:]  # nothing was given to the signer
+    board.slots = kept
+    assert board.boot() == 0 and _next(board) == (2, 0)
+
+
 def test_a_damaged_record_costs_one_epoch_and_both_damaged_all() -> None:
     board = _board()
     assert [_next(board), _next(board)] == [(1, 0), (1, 1)]

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from depin_id.cli import main
-from depin_id.device_lines import write_line
+from depin_id.device_lines import open_port, write_line
+from depin_id.device_station import Station
 from depin_id.enrolment import Enrolment
 from depin_id.factory import Defaults, Faults, read_rows
 from depin_id.keys import SoftwareSigner
 from depin_id.network import network_did
+from depin_id.provisioning import Provisioner
 from tests.firmware.simulated_device import PowerCut, SimulatedDevice, plugged_in
 
 NETWORK = network_did(SoftwareSigner("ed25519", b"root".ljust(32)).public_key)
@@ -150,6 +152,25 @@ def test_a_given_key_is_written_and_another_one_is_refused(
     file.write_text("00" * 31)
     with pytest.raises(Failed, match=r"provision\.seed"):
         run(SimulatedDevice(), capsys, "--write-key", str(file))
+
+
+def test_a_console_that_echoes_puts_no_key_into_the_log() -> None:
+    device, logged, seed = SimulatedDevice(), list[str](), os.urandom(32)
+
+    def echo(answer: bytes) -> bytes:
+        heard = device.heard[-1]
+        return b"# > " + write_line(heard.verb, *heard.arguments).upper() + answer
+
+    device.change = echo
+    with plugged_in(device) as url:
+        port = open_port(url)
+        try:
+            station = Station(port, log=logged.append)
+            Provisioner(station, NETWORK, seed=seed, lock=False).run()
+        finally:
+            port.close()
+    assert device.seed == seed and any("DEPIN ASK INFO" in text for text in logged)
+    assert not any(seed.hex()[at : at + 8] in "".join(logged).lower() for at in range(56))
 
 
 def test_a_device_that_cheats_or_stammers_is_not_listed(

@@ -321,7 +321,7 @@ int depin_enrolment_statement(depin_device *device, const depin_enrolment *enrol
                               size_t capacity, size_t *size)
 {
     claim what = {enrolment, nonce, certificate, NULL, 0, {0}};
-    if (!is_enrolment(enrolment)) {
+    if (!is_enrolment(enrolment) || certificate.size > MAX_STATEMENT) {
         return DEPIN_E_ARGUMENT;
     }
     if (certificate.size && depin_hash(device, &certificate, 1, what.digest)) {

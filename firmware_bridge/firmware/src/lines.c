@@ -188,12 +188,15 @@ void depin_lines_feed(depin_lines *lines, char byte)
         if (!lines->skipping)
             take(lines, size);
         lines->skipping = 0;
+        /* A key may have come with it, wanted or not. */
+        memset(lines->buffer, 0, size);
     } else if (lines->skipping) {
         return;
     } else if (lines->used + 1 >= lines->capacity) {
         if (memcmp(lines->buffer, intro, INTRO) == 0)
             lines->dropped++;
         lines->skipping = 1;
+        memset(lines->buffer, 0, lines->used);
     } else {
         lines->buffer[lines->used++] = byte;
     }

@@ -36,11 +36,16 @@ static int check_of(const depin_device *device, const record *of, uint8_t check[
     return depin_hash(device, parts, 3, check);
 }
 
+/* Read back as well: memory whose write protection is on takes a store and keeps what it had, and
+ * every boot would begin the same epoch. */
 static int write_slot(const depin_device *device, unsigned slot, record *made)
 {
     const depin_storage *storage = device->config.storage;
+    record there;
     return check_of(device, made, made->check) ||
-                   storage->store(storage->context, slot, (const uint8_t *)made, sizeof *made)
+                   storage->store(storage->context, slot, (const uint8_t *)made, sizeof *made) ||
+                   storage->load(storage->context, slot, (uint8_t *)&there, sizeof there) ||
+                   memcmp(&there, made, sizeof there) != 0
                ? DEPIN_E_STORAGE
                : DEPIN_OK;
 }

@@ -4,7 +4,7 @@
 #include "depin/provision.h"
 
 /* What is known of the record. */
-enum { KEYED = 1, NETWORK = 2, LOCKED = 4, LOST = 8, READY = 16, BOTH = 32 };
+enum { KEYED = 1, NETWORK = 2, LOCKED = 4, LOST = 8, READY = 16, BOTH = 32, OPEN = 64 };
 
 /* A record: magic, number, flags, size of the network, two zeros, seed, network, checksum. */
 enum {
@@ -172,7 +172,9 @@ static int open_all(depin_provision *provision)
         const depin_key_place *key = provision->key;
         if (key->open(key->context, key->make == NULL ? seed : NULL, &provision->signer) != 0)
             status = DEPIN_E_KEY;
-        else if (provision->state & NETWORK) {
+        else
+            provision->state |= OPEN;
+        if (provision->state & OPEN && provision->state & NETWORK) {
             provision->config.network = provision->network;
             provision->config.signer = &provision->signer;
             status = depin_check_config(&provision->config);
@@ -184,11 +186,6 @@ static int open_all(depin_provision *provision)
     }
     wipe(seed, sizeof seed);
     return status;
-}
-
-int depin_provision_begin(depin_provision *provision)
-{
-    return open_all(provision);
 }
 
 int depin_provision_ready(const depin_provision *provision)
@@ -283,8 +280,18 @@ static const char *lock(depin_provision *provision)
             why = "storage";
         wipe(seed, sizeof seed);
     }
-    provision->state |= READY;
+    provision->state |= READY | OPEN;
     return why;
+}
+
+int depin_provision_begin(depin_provision *provision)
+{
+    int status = open_all(provision);
+    /* A lock that was cut off between its records, or one of them is damaged. If it fails now, the
+     * other still locks, and the next boot tries again. */
+    if (status == DEPIN_OK && (provision->state & (LOCKED | BOTH)) == LOCKED)
+        (void)lock(provision);
+    return status;
 }
 
 static const char *prove(depin_provision *provision, depin_lines *lines, char *text)
@@ -324,7 +331,7 @@ static const char *ask(depin_provision *provision, depin_lines *lines, const cha
     if (depin_lines_equal(what, "info")) {
         const char *texts[] = {"info", provision->version, state_name(provision), NULL};
         depin_lines_say(lines, "is", texts);
-    } else if (depin_lines_equal(what, "key") && provision->state & KEYED) {
+    } else if (depin_lines_equal(what, "key") && provision->state & OPEN) {
         int ed25519 = provision->signer.curve == DEPIN_ED25519;
         const char *texts[] = {"key", ed25519 ? "ed25519" : "p256", NULL};
         depin_bytes raw = {provision->signer.public_key, ed25519 ? 32 : 64};
@@ -345,12 +352,10 @@ static const char *write(depin_provision *provision, char **arguments, size_t co
     if (provision->state & LOCKED)
         return "locked";
     if (count == 2 && depin_lines_equal(arguments[0], "key")) {
-        const char *why = "malformed";
-        size_t size = length(arguments[1]);
-        if (depin_lines_bytes(arguments[1]) == SEED)
-            why = make_key(provision, (const uint8_t *)arguments[1]);
-        wipe(arguments[1], size); /* the line's buffer, and with it the seed */
-        return why;
+        /* The seed stays in the line's buffer until lines.c wipes it, after this. */
+        return depin_lines_bytes(arguments[1]) == SEED
+                   ? make_key(provision, (const uint8_t *)arguments[1])
+                   : "malformed";
     }
     if (count == 2 && depin_lines_equal(arguments[0], "network"))
         return write_network(provision, arguments[1]);

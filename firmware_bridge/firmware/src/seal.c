@@ -161,13 +161,15 @@ int depin_seal_bytes(depin_device *device, depin_content content, depin_bytes pa
     static const char evidence[] = HEAD "\x78\x1f" "application/depin-evidence+cbor" KID;
     depin_sealing what = {
         {(const uint8_t *)status, sizeof status - 1}, put_bytes, put_iat, payload, 0, 0, 0};
+    size_t most = MAX_STATUS;
     if (content == DEPIN_EVIDENCE) {
+        most = MAX_PAYLOAD;
         what.head.data = (const uint8_t *)evidence;
         what.head.size = sizeof evidence - 1;
-    } else if (payload.size > MAX_STATUS) {
-        return DEPIN_E_ARGUMENT;
     }
-    return payload.data ? seal(device, &what, out, capacity, size) : DEPIN_E_ARGUMENT;
+    /* Before it is counted: a size that was -1 would end before it begins. */
+    return payload.data && payload.size <= most ? seal(device, &what, out, capacity, size)
+                                                : DEPIN_E_ARGUMENT;
 }
 
 size_t depin_sealed_bound(const depin_device *device)

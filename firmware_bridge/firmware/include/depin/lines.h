@@ -25,7 +25,7 @@ struct depin_lines {
     /* A piece of a line out; a line comes in several pieces. */
     void (*write)(void *context, const char *text, size_t size);
     /* A whole line whose checksum held: its verb, and its arguments split at spaces. The texts are in
-     * the buffer: they may be changed, and do not outlive the call. */
+     * the buffer: they may be changed, and are wiped after the call. */
     void (*handle)(void *context, depin_lines *lines, const char *verb, char **arguments,
                    size_t count);
     void *context;

@@ -2,7 +2,7 @@
  *
  * Optional, on top of lines.h. Key and network are kept as a record in two slots of storage, written
  * in turn, so that a power cut leaves the record before or the one after. Locking writes both: from
- * then on nothing here writes again.
+ * then on nothing here writes again, but a second record to be like the first.
  *
  *     depin_provision_begin(&provision);                       once a boot
  *     depin_provision_handle(&provision, lines, verb, ...);    from depin_lines.handle
@@ -53,7 +53,7 @@ typedef struct depin_provision {
     uint8_t state;
 } depin_provision;
 
-/* Read the record. DEPIN_OK, also when nothing is provisioned yet; DEPIN_E_STORAGE; DEPIN_E_LOST when
+/* Read the record, and finish a lock that was cut off. DEPIN_OK, also when nothing is provisioned yet; DEPIN_E_STORAGE; DEPIN_E_LOST when
  * both records are damaged; DEPIN_E_KEY when the key of the record cannot be opened. */
 int depin_provision_begin(depin_provision *provision);
 

@@ -7,6 +7,7 @@ enum {
     OP_READ = 0x02,
     OP_NONCE = 0x16,
     OP_LOCK = 0x17,
+    OP_RANDOM = 0x1B,
     OP_COUNTER = 0x24,
     OP_INFO = 0x30,
     OP_GENKEY = 0x40,
@@ -123,20 +124,28 @@ static int command(const atecc608_bus *bus, const uint8_t head[4], const uint8_t
     return ATECC608_OK;
 }
 
-/* Wake, one command, or the one after a digest was loaded, and idle; again after a bus error. */
+/* Wake, one command, or the one after a digest was loaded, and idle; again after a bus error.
+ *
+ * Before a signature and a new key the chip's generator gets a new seed: without, it may go on after
+ * a power cut as it did after the one before, and two signatures with one secret number give away
+ * the key. */
 static int run_tries(const atecc608_bus *bus, const uint8_t *digest, const uint8_t head[4],
                      uint8_t *answer, size_t expect, int tries)
 {
     static const uint8_t load[4] = {OP_NONCE, NONCE_TO_DIGEST_BUFFER, 0, 0};
+    static const uint8_t reseed[4] = {OP_RANDOM, 0, 0, 0};
+    int secret = digest != NULL || (head[0] == OP_GENKEY && head[1] == GENKEY_PRIVATE);
     int status = ATECC608_E_BUS;
     for (int i = 0; i < tries && status == ATECC608_E_BUS; i++) {
-        uint8_t said = 0;
+        uint8_t said[MOST_DATA];
         status = wake(bus);
         if (status != ATECC608_OK)
             return status;
+        if (secret)
+            status = command(bus, reseed, NULL, 0, said, sizeof said);
         /* Within one wake: what was loaded is gone when the chip's watchdog puts it to sleep. */
-        if (digest != NULL)
-            status = command(bus, load, digest, MOST_DATA, &said, 1);
+        if (status == ATECC608_OK && digest != NULL)
+            status = command(bus, load, digest, MOST_DATA, said, 1);
         if (status == ATECC608_OK)
             status = command(bus, head, NULL, 0, answer, expect);
         (void)bus->send(bus->context, status == ATECC608_OK ? WORD_IDLE : WORD_SLEEP, NULL, 0);
@@ -186,7 +195,8 @@ int atecc608_check(const uint8_t config[ATECC608_CONFIG_BYTES], uint8_t slot, in
         return ATECC608_E_READABLE;
     if (!(policy & 0x0001))
         return ATECC608_E_SIGNS;
-    if (key & 0x10C0) /* random nonce, authorisation, persistent latch */
+    /* Authorisation, persistent latch. A random nonce (0x40) is asked of others than Sign. */
+    if (key & 0x1080)
         return ATECC608_E_AUTH;
     if (!(policy & 0x0020) != !limited)
         return ATECC608_E_LIMITED;

@@ -24,7 +24,7 @@ typedef enum atecc608_status {
     ATECC608_E_OPEN = -104,    /* configuration or data zone is not locked: the policy holds nothing */
     ATECC608_E_READABLE = -105, /* the slot is no P-256 private key that cannot be read or written */
     ATECC608_E_SIGNS = -106,   /* the slot may not sign what is made outside of the chip */
-    ATECC608_E_AUTH = -107,    /* the slot wants an authorisation or a random nonce first */
+    ATECC608_E_AUTH = -107,    /* the slot wants an authorisation first */
     ATECC608_E_LIMITED = -108, /* each signature takes from the counter, which ends */
     ATECC608_E_UNLOCKABLE = -109, /* the slot can never be locked: anybody on the bus can change the key */
     ATECC608_E_UNLOCKED = -110, /* the slot could be locked, and is not yet */

@@ -16,7 +16,8 @@ typedef struct depin_psa {
 } depin_psa;
 
 /* A depin_key_place's callbacks (depin/provision.h); the context is the depin_psa. A key that is there
- * is kept by make: psa_destroy_key is the application's. */
+ * is kept by make: psa_destroy_key is the application's. Destroy it whenever the
+ * records in storage are erased: a key that outlives its positions signs them again, and is suspended. */
 int depin_psa_open(void *context, const uint8_t *seed, depin_signer *signer);
 int depin_psa_make(void *context);
 int depin_psa_random(void *context, uint8_t *out, size_t size);

@@ -1,5 +1,9 @@
 // One reading a minute, signed by an ATECC608 on the I2C bus, as a line on the serial port.
-// Provision it first: depin-id device provision. Storage here is RAM: put your flash or EEPROM there.
+// Provision it first: depin-id device provision.
+//
+// STORAGE HERE IS RAM, to keep the sketch short: after a reset it has forgotten its network and which
+// positions it signed at, and can not be provisioned again, for its chip is locked. Put your flash or
+// EEPROM into load and store, slots of a pair in different erase blocks, before you lock a chip.
 #include <Arduino.h>
 #include <Wire.h>
 #include <string.h>
@@ -42,7 +46,14 @@ static int store(void *, unsigned slot, const uint8_t *data, size_t size) {
   return 0;
 }
 
-static int64_t uptime(void *) { return millis(); }
+// millis() begins anew after 49 days, and uptime never may: the turns are counted. The loop asks often.
+static int64_t uptime(void *) {
+  static uint32_t last, turns;
+  uint32_t now = millis();
+  if (now < last) turns++;
+  last = now;
+  return ((int64_t)turns << 32) | now;
+}
 
 static atecc608_bus bus = {busWake, busSend, busReceive, busWait, nullptr};
 static atecc608 chip = {&bus, 0, {0}};
@@ -85,11 +96,13 @@ void setup() {
 void loop() {
   static uint32_t last;
   while (Serial.available()) depin_lines_feed(&lines, (char)Serial.read());
-  if (!depin_provision_ready(&provision) || millis() - last < 60000) return;
+  int64_t now = uptime(nullptr);
+  if (!depin_provision_ready(&provision) || !depin_provision_locked(&provision)) return;
+  if (millis() - last < 60000) return;
   last = millis();
   static uint8_t out[512];
   size_t size = 0;
-  depin_add(&device, "laeq", "dB", 5231, -2, uptime(nullptr));
+  depin_add(&device, "laeq", "dB", 5231, -2, now);
   if (depin_seal(&device, out, sizeof out, &size) == DEPIN_OK) {
     depin_bytes pack = {out, size};
     depin_lines_send(&lines, "up", nullptr, pack);
