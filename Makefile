@@ -13,6 +13,9 @@ JOBS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((
 WORKERS := $(shell echo $$(($(JOBS) + 1)))
 TYPED := src/depin_id src/verify firmware_bridge examples bench tests
 
+# Hundreds of processes begin in a run: what one has compiled is kept for the next.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help env apt lint format types unit test demo lock clean
 
 help: ## list the targets

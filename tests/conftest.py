@@ -24,8 +24,9 @@ LONG_FILES: Final = (
     "docs/test_runbooks.py",
 )
 
-# Tests that call make are not part of the make that may have called them.
-for _name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+# Tests that call make are not part of the make that may have called them. And hundreds of processes
+# begin here: what one has compiled is kept for the next, whatever the machine has as its default.
+for _name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(_name, None)
 
 # Machines that run these tests are shared: time says nothing about correctness.
