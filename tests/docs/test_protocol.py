@@ -130,7 +130,7 @@ def test_guides_are_a_page() -> None:
     guides = sorted(Path(DOCS / "guides").glob("*.md"))
     assert {path.stem for path in guides} == {
         *("aggregator-operator", "data-buyer", "device-maker", "operations", "owner"),
-        *("runbooks", "simulation", "witness", "bridge", "bridge-operator"),
+        *("runbooks", "simulation", "witness", "bridge", "bridge-operator", "hardware-maker"),
     }
     # Who has a runbook open reads one section of it.
     limits = {"runbooks": 1700}

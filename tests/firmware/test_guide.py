@@ -1,4 +1,4 @@
-"""The guide for makers of hardware is followed as it stands: five commands, and a reading counts."""
+"""The guide for makers of hardware is followed as it stands: five commands, a reading counts."""
 
 from __future__ import annotations
 

@@ -168,14 +168,11 @@ def test_sensors_are_made_measure_lose_power_and_go_on(
         with aggregator_process(root, broker), bridge_process(config) as bridge:
 
             def reach(epoch: int) -> None:
-                for device in devices:
-                    until(
-                        lambda d=device: any(
-                            held.position[0] == epoch for held in envelopes(root, d)
-                        ),
-                        f"epoch {epoch} of {device.did}",
-                        process=bridge,
-                    )
+                def reached() -> bool:
+                    held = [{one.position[0] for one in envelopes(root, d)} for d in devices]
+                    return all(epoch in epochs for epochs in held)
+
+                until(reached, f"epoch {epoch} of every device", process=bridge)
 
             reach(1)
             # Somewhere in the next pack: measured, sealed, sent or acknowledged.

@@ -14,6 +14,7 @@ NETWORK = did_key(SoftwareSigner("ed25519", b"the root of a device network ...."
 NONCE = bytes(range(16))
 SECRET = b"a device that tests sign with..."[:32]
 
+
 def _board(curve: str = "ed25519") -> Board:
     key = SoftwareSigner("ed25519" if curve == "ed25519" else "p256", SECRET)
     board = Board(key, NETWORK)
