@@ -21,6 +21,11 @@ LONG_FILES: Final = (
     "faults/test_torn.py",
     "project/test_readme.py",
     "simulate/test_simulate.py",
+    "bridge/test_bridge.py",
+    "firmware/test_noise_sensor.py",
+    "firmware/test_downlink.py",
+    "firmware/test_guide.py",
+    "firmware/test_cuts.py",
     "docs/test_runbooks.py",
 )
 
