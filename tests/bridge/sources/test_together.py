@@ -137,7 +137,8 @@ def test_each_source_is_signed_for_and_a_frame_stays_one_over_a_kill(
             with Process(config) as process:
                 ready(process)
                 publish()
-                (port,) = re.findall(r"air: http at [0-9.]+, port (\d+)", process.said())
+                listens = re.compile(r"air: http at [0-9.]+, port (\d+)")
+                (port,) = until(lambda: listens.findall(process.said()), "its HTTP")
                 assert post(int(port)) == 200
                 until(lambda: signed().keys() == wanted, "all of them")
                 process.end(signal.SIGKILL)
