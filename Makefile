@@ -11,7 +11,11 @@ LOCK := build/lock
 # Processes: one for each core, four at most; one more for tests, which often wait for others.
 JOBS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1); echo $$((n > 4 ? 4 : n)))
 WORKERS := $(shell echo $$(($(JOBS) + 1)))
+FIRMWARE := firmware_bridge/firmware
 TYPED := src/depin_id src/verify firmware_bridge examples bench tests
+
+# Hundreds of processes begin in a run: what one has compiled is kept for the next.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help env apt lint format types unit test demo lock clean
 
@@ -39,11 +43,17 @@ unit: env apt ## pytest, with ARGS="..." for a selection
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q --durations=15 \
 		-p no:cacheprovider $(ARGS)
 
+# Fetched beside the first tests, or whichever test needs it first would wait for it. Without it the
+# tests that need it fail and say so.
+.PHONY: monocypher
+monocypher: env
+	-@$(BIN)/python $(FIRMWARE)/tools/fetch_monocypher.py $(FIRMWARE)/build/monocypher
+
 test: ## everything the build machine checks
 	@$(MAKE) --no-print-directory env
 	@$(MAKE) --no-print-directory apt
 	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory -j 2 types unit
+	@$(MAKE) --no-print-directory -j 3 monocypher types unit
 	@$(MAKE) --no-print-directory fuzz TARGETS=all SECONDS=30
 
 demo: env ## a small network on this machine; DATA=folder replays a recording

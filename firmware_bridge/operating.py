@@ -81,7 +81,9 @@ def at_rest(config: BridgeConfig) -> dict[str, Any]:
 def for_people(found: dict[str, Any], config: BridgeConfig) -> list[str]:
     """Lines that say what is, and what to do."""
     spool = found["spool"]
-    waiting = f"{spool.get('envelopes')} envelopes ({spool.get('bytes')} B) wait"
+    waiting = "there is none that can be read"
+    if spool.get("envelopes") is not None:
+        waiting = f"{spool['envelopes']} envelopes ({spool.get('bytes')} B) wait"
     if not found["running"]:
         where = config.bridge.metrics
         why = f"nothing answers at {where}" if where else "[bridge] metrics is not set"

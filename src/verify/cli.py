@@ -1,91 +1,90 @@
-"""The command line ``depin-verify``."""
+"""The command line ``depin-verify``.
+
+A command is loaded when it is asked for: who only looks at a folder is not to wait for a server.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
 
+import typer
 from typer.main import get_command
 
 from depin_id.commands.common import app, run
-from verify.commands import (
-    appraise_evidence,
-    attesting,
-    demo,
-    evidence,
-    histories,
-    intake,
-    keeping,
-    keys,
-    looking,
-    materials,
-    owners,
-    proving,
-    setup,
-    simulate,
-    watching,
-    witness,
-    witnesses,
-)
 
-cli = app(
+_ABOUT: Final = (
     "The aggregator: verify what devices sign, keep it in a log, prove it.\n\n"
     "Example: depin-verify init agg --network net && depin-verify enrol agg enrolment.json && "
     "depin-verify ingest agg envelopes.cbor && depin-verify status agg"
 )
-for command in (
-    setup.init,
-    setup.enrol,
-    setup.enrolments,
-    setup.rotate,
-    setup.revoke,
-    setup.erase,
-    setup.policy,
-    setup.resume,
-    evidence.challenge,
-    histories.history,
-    histories.compromised,
-    intake.run,
-    intake.ingest,
-    looking.status,
-    looking.explain,
-    looking.receipt,
-    witnesses.witnesses,
-    watching.whatif,
-    watching.tail,
-    watching.doctor,
-    proving.audit,
-    proving.rebuild,
-    proving.export,
-    keeping.backup,
-    keeping.restore,
-    keeping.archive,
-    keeping.migrate,
-    demo.demo,
-    simulate.simulate,
-    owners.succeed,
-    attesting.attest,
-    attesting.activate,
-    attesting.attestations,
-    appraise_evidence.evidence,
-):
-    cli.command()(command)
-cli.add_typer(keys.commands, name="keys")
-cli.add_typer(evidence.batch, name="batch")
-cli.add_typer(evidence.status_list, name="status-list")
-cli.add_typer(materials.anchors, name="anchors")
-cli.add_typer(materials.references, name="references")
-cli.add_typer(materials.revocations, name="revocations")
-cli.add_typer(owners.capability, name="capability")
-cli.add_typer(owners.owner, name="owner")
-cli.command("check-receipt")(looking.check_receipt)
-cli.command("verify-dataset")(proving.verify_dataset)
-cli.command("compare-checkpoints")(witnesses.compare)
-cli.command("check-equivocation")(witnesses.check_equivocation)
-cli.add_typer(witness.commands, name="witness")
+# In the order of the help: a command, and the module it is in.
+_COMMANDS: Final = {
+    **dict.fromkeys(
+        ("init", "enrol", "enrolments", "rotate", "revoke", "erase", "policy", "resume"), "setup"
+    ),
+    "challenge": "evidence",
+    **dict.fromkeys(("history", "compromised"), "histories"),
+    **dict.fromkeys(("run", "ingest"), "intake"),
+    **dict.fromkeys(("status", "explain", "receipt"), "looking"),
+    "witnesses": "witnesses",
+    **dict.fromkeys(("whatif", "tail", "doctor"), "watching"),
+    **dict.fromkeys(("audit", "rebuild", "export"), "proving"),
+    **dict.fromkeys(("backup", "restore", "archive", "migrate"), "keeping"),
+    "demo": "demo",
+    "simulate": "simulate",
+    "succeed": "owners",
+    **dict.fromkeys(("attest", "activate", "attestations"), "attesting"),
+    "evidence": "appraise_evidence",
+    "check-receipt": "looking",
+    "verify-dataset": "proving",
+    "compare-checkpoints": "witnesses",
+    "check-equivocation": "witnesses",
+}
+_NAMED: Final = {"compare-checkpoints": "compare"}
+_GROUPS: Final = {
+    "keys": ("keys", "commands"),
+    "batch": ("evidence", "batch"),
+    "status-list": ("evidence", "status_list"),
+    "anchors": ("materials", "anchors"),
+    "references": ("materials", "references"),
+    "revocations": ("materials", "revocations"),
+    "capability": ("owners", "capability"),
+    "owner": ("owners", "owner"),
+    "witness": ("witness", "commands"),
+}
 
 
-@cli.command("version")
+def _part(module: str, name: str) -> Any:
+    return getattr(import_module(f"verify.commands.{module}"), name)
+
+
+def assemble(only: Collection[str] = ()) -> typer.Typer:
+    """The command line; with ``only``, of these commands alone."""
+    found = app(_ABOUT)
+    # With a single command a Typer application is that command, and takes no name.
+    found.callback()(lambda: None)
+    found.info.help = _ABOUT
+    for name, module in _COMMANDS.items():
+        if not only or name in only:
+            found.command(name)(_part(module, _NAMED.get(name, name.replace("-", "_"))))
+    for name, (module, group) in _GROUPS.items():
+        if not only or name in only:
+            found.add_typer(_part(module, group), name=name)
+    if not only or "version" in only:
+        found.command("version")(show_version)
+    return found
+
+
+def __getattr__(name: str) -> Any:
+    if name == "cli":
+        return assemble()
+    raise AttributeError(name)
+
+
 def show_version() -> None:
     """Print the version.
 
@@ -113,7 +112,10 @@ def _notice_other_package() -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line; exits 2 with ``error: code: message`` on errors."""
     _notice_other_package()
-    run(get_command(cli), argv, "depin-verify")
+    arguments = sys.argv[1:] if argv is None else argv
+    known = {*_COMMANDS, *_GROUPS, "version"}
+    only = {arguments[0] if arguments else ""} & known
+    run(get_command(assemble(only)), argv, "depin-verify")
 
 
 if __name__ == "__main__":

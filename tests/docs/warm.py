@@ -65,7 +65,8 @@ def warm() -> Iterator[str]:
 
 def _serve(path: str) -> None:
     for target in project()["project"]["scripts"].values():
-        import_module(target.partition(":")[0])
+        # Some load a command when it is asked for: asked for the whole line they load all.
+        getattr(import_module(target.partition(":")[0]), "cli", None)
     # When whoever started this is gone, however it went, this goes too.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with socket.socket(socket.AF_UNIX) as listener:

@@ -13,7 +13,8 @@ import pytest
 from depin_id import cbor
 from tests.firmware.emulator import TARGETS, run
 
-CUTS = 1500
+CUTS = {"m0": 1000, "m3": 1500, "m4": 1500, "rv32": 1500}
+"""Fewer where it is the same code in another encoding, and the slowest to run."""
 _HEAD = struct.Struct("<cIHHH")
 _PROVENANCE = -65537
 _LOST = -7
@@ -120,21 +121,22 @@ def judge(log: list[Told]) -> Judge:
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_position_is_signed_twice_whenever_the_power_goes(target: str, tmp_path: Path) -> None:
     seed = int.from_bytes(hashlib.sha256(target.encode()).digest()[:4], "little")
-    (tmp_path / "seed").write_bytes(struct.pack("<II", seed, CUTS))
+    (tmp_path / "seed").write_bytes(struct.pack("<II", seed, CUTS[target]))
     run(target, "cuts", tmp_path)
     log = read_log((tmp_path / "cuts").read_bytes())
     assert log[-1].kind == "z", "it did not come to its end"
 
     count = Counter(told.kind for told in log)
     found = judge(log)
-    assert count["c"] == CUTS
-    assert count["s"] == len(found.signed) > CUTS
+    cuts = CUTS[target]
+    assert count["c"] == cuts
+    assert count["s"] == len(found.signed) > cuts
     # Each of what can go wrong did, and often enough to mean something.
     torn = [told for told in log if told.kind == "c" and told.data]
     assert len(torn) > 100 and len({told.data for told in torn}) > 60, "cuts inside a store"
     assert count["s"] - count["e"] > 100, "cuts between a signature and its envelope"
     assert count["r"] > 15 and count["d"] > 40, "losses and resumes"
-    assert found.skipped < 2 * CUTS
+    assert found.skipped < 2 * cuts
 
 
 def test_a_device_that_signs_twice_would_be_seen(tmp_path: Path) -> None:

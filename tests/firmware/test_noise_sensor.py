@@ -121,11 +121,6 @@ def envelopes(root: Path, device: Enrolment) -> list[Held]:
     return [held for held in journal(root) if held.thumbprint == device.key.thumbprint]
 
 
-def has_epoch(root: Path, device: Enrolment, epoch: int) -> bool:
-    """Whether an envelope of this boot is in the journal."""
-    return any(held.position[0] == epoch for held in envelopes(root, device))
-
-
 def acknowledged(sensor: Sensor) -> bool:
     """Whether the ring of what it sent since its boot was emptied by the network's word."""
     return "all acknowledged" in sensor.said
@@ -148,9 +143,11 @@ def test_sensors_are_made_measure_lose_power_and_go_on(
         with aggregator_process(root, broker), bridge_process(config) as bridge:
 
             def reach(epoch: int) -> None:
-                for device in devices:
-                    arrived = partial(has_epoch, root, device, epoch)
-                    until(arrived, f"epoch {epoch} of {device.did}", process=bridge)
+                def reached() -> bool:
+                    held = [{one.position[0] for one in envelopes(root, d)} for d in devices]
+                    return all(epoch in epochs for epochs in held)
+
+                until(reached, f"epoch {epoch} of every device", process=bridge)
 
             reach(1)
             # Somewhere in the next pack: measured, sealed, sent or acknowledged.

@@ -18,7 +18,7 @@ from tests.verify.net import Net, level, picture
 from verify.admin import perform
 from verify.audit import audit
 from verify.dataset import verify_dataset
-from verify.dataset.export import counting, export, runs_in
+from verify.dataset.exporting import counting, export, runs_in
 from verify.explain import explain
 from verify.identity.entries import RESCORED
 from verify.identity.rescoring import runs_of

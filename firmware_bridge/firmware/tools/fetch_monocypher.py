@@ -60,7 +60,13 @@ def _download(folder: Path) -> Path:
     # The source of this one; what reads its metadata may come built.
     command += ["--no-binary", "pymonocypher", "--require-hashes"]
     command += ["-r", str(REQUIREMENTS), "-d", str(folder)]
-    subprocess.run(command, check=True, timeout=300, stdin=subprocess.DEVNULL)
+    try:
+        subprocess.run(command, check=True, timeout=300, stdin=subprocess.DEVNULL)
+    except subprocess.SubprocessError as error:
+        raise SystemExit(
+            "Monocypher could not be fetched; without a network set DEPIN_MONOCYPHER to a folder "
+            f"that has {' and '.join(FILES)}, or put both into build/monocypher"
+        ) from error
     (archive,) = folder.glob("*.tar.gz")
     return archive
 
@@ -89,7 +95,10 @@ def fetch(folder: Path) -> None:
             return
         given = os.environ.get("DEPIN_MONOCYPHER")
         if given is not None:
-            found = {name: (Path(given) / name).read_bytes() for name in FILES}
+            try:
+                found = {name: (Path(given) / name).read_bytes() for name in FILES}
+            except OSError as error:
+                raise SystemExit(f"DEPIN_MONOCYPHER: {error.filename}: {error.strerror}") from error
         else:
             with tempfile.TemporaryDirectory() as scratch:
                 found = _extract(_download(Path(scratch)))
