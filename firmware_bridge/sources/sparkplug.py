@@ -142,7 +142,10 @@ class Sparkplug:
                 f"{whole[:80]!r} has a colon, which stands between the parts of a name",
                 hint=f"give {whole[:80]!r} another name under names",
             )
-        return sensor_name(named or whole.replace("/", ":"), None, self._options.prefix)
+        own = whole.replace("/", ":")
+        if named is None and own in self._options.names.values():
+            raise ReadingError("sensor.name", f"{own[:80]!r} is the name of another sensor")
+        return sensor_name(named or own, None, self._options.prefix)
 
     def _readings(self, node: str, device: str, payload: Payload) -> Iterator[Reading]:
         for metric, defined in self.nodes.resolve(node, device, payload):
