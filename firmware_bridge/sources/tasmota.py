@@ -122,6 +122,10 @@ class TasmotaOptions(BrokerOptions):
     clock: Literal["receipt", "utc", "zone"] = "receipt"
     link: bool = False
 
+    def unauthenticated(self) -> str | None:
+        """See :class:`SourceOptions`."""
+        return super().unauthenticated() or pattern_of(self.topic).shared()
+
 
 def pattern_of(topic: str) -> TopicPattern:
     """The pattern of ``SENSOR`` messages. Raises ConfigError ``config.mapping``."""
