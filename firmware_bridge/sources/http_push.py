@@ -187,6 +187,9 @@ class _Handler(BaseHTTPRequestHandler):
             return 405, "POST only"
         if not self.server.admits(self.headers.get("Authorization")):
             return 401, "name and password"
+        if "Origin" in self.headers:
+            # A page in somebody's browser, which reaches what listens on loopback or at home.
+            return 403, "not from web pages"
         lengths = self.headers.get_all("Content-Length", [])
         if "Transfer-Encoding" in self.headers or len(lengths) != 1:
             return 411, "one Content-Length, and no Transfer-Encoding"
