@@ -11,9 +11,14 @@ from depin_id.errors import ConfigError, ReadingError
 from firmware_bridge.config import load_config
 from firmware_bridge.mapping import sensor_name
 from firmware_bridge.reload import seen
+from firmware_bridge.sources import airrohr
 from firmware_bridge.sources.airrohr import AirrohrOptions
 from firmware_bridge.sources.base import kinds
-from tests.bridge.sources.hearing import make
+from tests.bridge.sources.hearing import Heard, make, values
+from tests.bridge.sources.test_airrohr import post, serving
+from tests.bridge.sources.test_airrohr import source as airrohr_source
+from tests.bridge.sources.test_sparkplug import DEVICE, born, metric, payload, unit
+from tests.bridge.sources.test_sparkplug import source as sparkplug_source
 
 HEAD = '[bridge]\ndevice="d"\ncard="c"\nspool="s"\n[uplink]\nurl="mqtts://b.example.org"\n'
 READING = '[[source.reading]]\npath="v"\nname="n"\nunit="Cel"\n'
@@ -86,3 +91,50 @@ def test_every_file_that_is_read_once_is_watched() -> None:
         for name, field in kind.options.model_fields.items():
             if "Path" in str(field.annotation):
                 assert name in watched | others, name
+
+
+def test_a_number_in_a_certificate_is_one_chip() -> None:
+    for chip, names in {
+        "esp8266-7": {"7", "esp8266-7", "urn:example:7", "urn:example:esp8266-7"},
+        "esp32-7": {"esp32-7", "urn:example:esp32-7"},
+    }.items():
+        for name in ("7", "esp8266-7", "esp32-7", "urn:example:7", "urn:example:esp32-7"):
+            if name not in names:
+                assert not airrohr._names(frozenset((name,)), chip), (chip, name)
+        for name in names:
+            assert airrohr._names(frozenset((name,)), chip), (chip, name)
+
+
+@pytest.mark.parametrize("text", ["-", ".", "--", "-.-", "0.", ".0", "0.0.0", "-0-", "００"])
+def test_what_is_no_number_is_not_zero(text: str) -> None:
+    with pytest.raises(ReadingError):
+        airrohr._number("P1", text)
+    assert str(airrohr._number("P1", "-0.00")) == "0"
+
+
+def test_a_web_page_pushes_no_readings() -> None:
+    """A browser reaches what listens on loopback; it says which page it speaks for."""
+    heard = Heard()
+    with serving(airrohr_source(), heard) as port:
+        assert post(port, headers={"Origin": "https://example.org"}) == 403
+        assert post(port, headers={"Origin": "null", "Content-Type": "text/plain"}) == 403
+        assert not heard.items and post(port) == 200
+
+
+def test_a_unit_that_changed_since_birth_is_refused() -> None:
+    one = born()
+    for said in ("°F", "mbar", "K"):
+        changed = metric(None, alias=2, float_value=70, properties=unit(said))
+        with pytest.raises(ReadingError, match="declared is Cel") as why:
+            one.read(DEVICE.format("DDATA"), payload(2, changed))
+        assert why.value.code == "sparkplug.unit"
+        one = born()
+    same = metric(None, alias=2, float_value=21, properties=unit("°C"))
+    item, _ = one.read(DEVICE.format("DDATA"), payload(2, same))
+    assert item is not None and values(item) == {"temperature": "21 Cel"}
+
+
+def test_births_make_no_old_value_new() -> None:
+    """Anyone who may send a node a command could have its last value signed as one of now."""
+    with pytest.raises(ValueError, match="births may be old"):
+        sparkplug_source(births=True)
