@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import logging
+import socket
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from depin_id.errors import ConfigError, ReadingError
+from depin_id.errors import ConfigError, ReadingError, TransportError
+from firmware_bridge import ha_discovery
+from firmware_bridge import web as web_module
 from firmware_bridge.config import load_config
+from firmware_bridge.logs import ForPeople, JsonLines
 from firmware_bridge.mapping import sensor_name
+from firmware_bridge.recognise import Recogniser
 from firmware_bridge.reload import seen
 from firmware_bridge.sources import airrohr
 from firmware_bridge.sources.airrohr import AirrohrOptions
 from firmware_bridge.sources.base import kinds
+from firmware_bridge.web import Web, json_page
 from tests.bridge.sources.hearing import Heard, make, values
 from tests.bridge.sources.test_airrohr import post, serving
 from tests.bridge.sources.test_airrohr import source as airrohr_source
 from tests.bridge.sources.test_sparkplug import DEVICE, born, metric, payload, unit
 from tests.bridge.sources.test_sparkplug import source as sparkplug_source
+from tests.bridge.world import until
 
 HEAD = '[bridge]\ndevice="d"\ncard="c"\nspool="s"\n[uplink]\nurl="mqtts://b.example.org"\n'
 READING = '[[source.reading]]\npath="v"\nname="n"\nunit="Cel"\n'
@@ -138,3 +150,123 @@ def test_births_make_no_old_value_new() -> None:
     """Anyone who may send a node a command could have its last value signed as one of now."""
     with pytest.raises(ValueError, match="births may be old"):
         sparkplug_source(births=True)
+
+
+def ask(port: int, host: str, head: bytes = b"") -> bytes:
+    with socket.create_connection((host, port), 30) as sock:
+        sock.sendall(head)
+        return b"".join(iter(lambda: sock.recv(4096), b""))
+
+
+def test_metrics_are_for_those_who_know_the_address() -> None:
+    for host in ("127.0.0.1", "::1"):
+        try:
+            web = Web(f"[{host}]:0" if ":" in host else f"{host}:0", {"/x": lambda: json_page(1)})
+        except TransportError:
+            assert ":" in host, "a machine may be without IPv6"
+            continue
+        try:
+            for name in (f"{host}:1", "localhost:9464", "LOCALHOST", "127.0.0.1", "[::1]:9464"):
+                answer = ask(web.port, host, b"GET /x HTTP/1.1\r\nHost: %b\r\n\r\n" % name.encode())
+                assert b" 200 " in answer, name
+            for name in ("rebound.example.org:9464", "example.org", "127.0.0.1.example.org", ""):
+                answer = ask(web.port, host, b"GET /x HTTP/1.1\r\nHost: %b\r\n\r\n" % name.encode())
+                assert b" 404 " in answer, name
+        finally:
+            web.close()
+
+
+def test_a_dripping_request_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_module, "_SECONDS", 0.5)
+    web = Web("127.0.0.1:0", {"/x": lambda: json_page(1)})
+    try:
+        with contextlib.ExitStack() as held:
+            slow = [
+                held.enter_context(socket.create_connection(("127.0.0.1", web.port), 30))
+                for _ in range(8)
+            ]
+            ended = threading.Event()
+
+            def drip() -> None:
+                while not ended.wait(0.1):
+                    for sock in slow:
+                        with contextlib.suppress(OSError):
+                            sock.sendall(b"a")
+
+            thread = threading.Thread(target=drip)
+            thread.start()
+            try:
+                for sock in slow:
+                    sock.settimeout(10)
+                    with contextlib.suppress(ConnectionError):
+                        assert sock.recv(100) == b""
+                until(lambda: b" 200 " in ask(web.port, "127.0.0.1", b"GET /x HTTP/1.0\r\n\r\n"))
+            finally:
+                ended.set()
+                thread.join()
+    finally:
+        web.close()
+
+
+def test_no_log_line_is_written_by_a_sensor() -> None:
+    hostile = "t\n2026-11-22 12:00:00,000 ERROR depin_bridge: x\r\x1b[2J\x9b31m\u202e"
+    record = logging.LogRecord("n", logging.WARNING, "", 0, "%s: %s", ("in", hostile), None)
+    for formatter in (ForPeople(), JsonLines()):
+        line = formatter.format(record)
+        assert line.isprintable() and "ERROR" in line
+    try:
+        raise ValueError("\x1b[2J")
+    except ValueError:
+        record.exc_info = sys.exc_info()
+    text = ForPeople().format(record)
+    assert "Traceback" in text and all(map(str.isprintable, text.split("\n")))
+
+
+def test_what_comes_behind_blanks_is_part_of_the_number() -> None:
+    assert ha_discovery.plain_number(b" 21.5\n") == "21.5"
+    with pytest.raises(ReadingError):
+        ha_discovery.plain_number(b"21.5" + b" " * 80 + b"is what it is not")
+
+
+@pytest.mark.parametrize("key", ["unit_of_measurement", "device_class", "state_topic", "~"])
+def test_entities_are_small(key: str) -> None:
+    """They are kept, thousands of them."""
+    found = {"state_topic": "n/t", "unit_of_measurement": "°C", "device_class": "temperature"}
+    topic = "homeassistant/sensor/n/t/config"
+    assert ha_discovery.read("homeassistant", topic, json.dumps(found).encode())
+    long: dict[str, Any] = {**found, key: "x" * 300}
+    if key == "~":
+        long = {"~": "x" * 300, "cmps": {"x" * 300: {"p": "sensor", **found}}}
+        topic = "homeassistant/device/n/config"
+    with pytest.raises(ReadingError, match="discovery.malformed"):
+        ha_discovery.read("homeassistant", topic, json.dumps(long).encode())
+
+
+def test_listening_keeps_few_values_a_topic() -> None:
+    heard = Recogniser()
+    deep: Any = {f"k{n:02}{'x' * 60}": 1 for n in range(48)}
+    for level in range(2):
+        deep = {f"l{level}{n}{'y' * 60}": deep for n in range(4)}
+    for change in range(3):
+        text = json.dumps(deep).replace("kx", f"k{change}").encode()
+        heard.take("a/b", text[:-1] + b', "last%d": 1}' % change)
+    assert 0 < len(heard._plain["a/b"]) <= 48
+
+
+def test_a_tasmota_block_is_one_sensor_once() -> None:
+    one = make("tasmota", url="mqtt://127.0.0.1")
+    probe = {"Id": "01", "Temperature": 1}
+    document = {
+        "DS18B20-1": probe,
+        "DS18B20-2": {**probe, "Temperature": 2},
+        "BME280-a.BME280": {"Humidity": 3},
+        "TX23": {"Speed": {"Act": 4}, "Speed.Act": 5},
+        "TempUnit": "C",
+        "SpeedUnit": "m/s",
+    }
+    items, refused = one.read("tele/d/SENSOR", json.dumps(document).encode())
+    assert [(item.sensor, [str(r.value) for r in item.readings]) for item in items] == [
+        ("d.DS18B20-01", ["1"]),
+        ("d.TX23", ["4"]),
+    ]
+    assert sorted(e.code for e in refused) == ["sensor.name", "tasmota.twice", "tasmota.twice"]
