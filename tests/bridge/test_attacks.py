@@ -13,10 +13,15 @@ from typing import Any
 
 import pytest
 
+from depin_id.device import Device
+from depin_id.envelope import parse_envelope
 from depin_id.errors import ConfigError, ReadingError, TransportError
-from firmware_bridge import ha_discovery
+from depin_id.readings import reading as make_reading
+from firmware_bridge import Spool, ha_discovery
 from firmware_bridge import web as web_module
+from firmware_bridge.batches import Receipt
 from firmware_bridge.config import load_config
+from firmware_bridge.items import Behalf, SensorReadings
 from firmware_bridge.logs import ForPeople, JsonLines
 from firmware_bridge.mapping import sensor_name
 from firmware_bridge.recognise import Recogniser
@@ -30,10 +35,15 @@ from tests.bridge.sources.test_airrohr import post, serving
 from tests.bridge.sources.test_airrohr import source as airrohr_source
 from tests.bridge.sources.test_sparkplug import DEVICE, born, metric, payload, unit
 from tests.bridge.sources.test_sparkplug import source as sparkplug_source
-from tests.bridge.world import until
+from tests.bridge.test_bridge import Done, gateway
+from tests.bridge.world import Net, until
 
 HEAD = '[bridge]\ndevice="d"\ncard="c"\nspool="s"\n[uplink]\nurl="mqtts://b.example.org"\n'
 READING = '[[source.reading]]\npath="v"\nname="n"\nunit="Cel"\n'
+
+
+def one_reading(value: int) -> list[SensorReadings]:
+    return [SensorReadings("a", (make_reading("LAeq", value, "dB"),))]
 
 
 @pytest.mark.parametrize(
@@ -270,3 +280,45 @@ def test_a_tasmota_block_is_one_sensor_once() -> None:
         ("d.TX23", ["4"]),
     ]
     assert sorted(e.code for e in refused) == ["sensor.name", "tasmota.twice", "tasmota.twice"]
+
+
+def test_what_came_while_a_reload_failed_is_taken_once(
+    tmp_path: Path, net: Net, gateway_device: Device
+) -> None:
+    """The broker does not send it again, and waits with everything behind it."""
+    with Spool.open(tmp_path / "spool") as spool:
+        gate = gateway(gateway_device, net, spool, batch_age=0, max_unanswered=1)
+        emit, done = gate.emitter("s", "G0"), Done()
+        assert not gate.drain("s", 0)  # nobody works, so it is not done in time
+        assert emit(one_reading(1), done)
+        gate.step(0)
+        assert len(spool) == done.count == 0
+        gate.resume("s")
+        gate.step(0)
+        assert len(spool) == done.count == 1 and gate.counts.taken["s"] == 1
+        assert emit(one_reading(2), done)
+        gate.step(0)
+        assert len(spool) == done.count == 2
+
+
+def test_a_straggler_of_a_source_that_ended_is_nobodys(
+    tmp_path: Path, net: Net, gateway_device: Device
+) -> None:
+    """Or a slow request would open a pack that goes on under the owner, or level, of before."""
+    with Spool.open(tmp_path / "spool") as spool:
+        gate = gateway(gateway_device, net, spool)
+        before = gate.emitter("s", "G1", Behalf(net.card().network, bytes(16)))
+        gate.forget("s", 0)
+        assert not before(one_reading(1), wait=False) and not before(one_reading(1))
+        after = gate.emitter("s", "G1")
+        assert after(one_reading(2))
+        # And should one have come through all the same, it stays apart.
+        gate._collect(
+            gate.emitter("s", "G1", before.behalf), one_reading(3)[0], Receipt(1, None), 0.0, 0.0
+        )
+        gate.step(0)
+        assert after(one_reading(4))
+        gate.stop()
+        gate.run()
+        claims = [parse_envelope(entry.data).claims for entry in spool.peek()]
+    assert [claim.cap for claim in claims] == [bytes(16), None]
