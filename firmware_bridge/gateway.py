@@ -33,6 +33,7 @@ from firmware_bridge.items import (
     SensorReadings,
 )
 from firmware_bridge.reporting import Reporter
+from firmware_bridge.sensors import Sensors
 from firmware_bridge.signing import Level, SigningDevice, signed_identity
 from firmware_bridge.spool import Spool
 
@@ -83,7 +84,7 @@ class Gateway:
         self._monotonic = monotonic
         self._queue: queue.Queue[Entry | Callable[[], None]] = queue.Queue(self.limits.queue)
         self._batches: dict[tuple[str, Level], Batch] = {}
-        self._sensors: dict[str, str] = {}
+        self._sensors = Sensors()
         self._numbers: collections.Counter[str] = collections.Counter()
         self._ready: list[tuple[bytes, bytes]] = []
         self._ready_receipts: list[Receipt] = []
@@ -191,7 +192,7 @@ class Gateway:
         self._seal(lambda batch: batch.source == source)
         self._store()
         if free:
-            self._sensors = {name: of for name, of in self._sensors.items() if of != source}
+            self._sensors.free(source)
 
     def run(self) -> None:
         """Work until :meth:`stop`; then seal and spool what was taken.
@@ -297,16 +298,7 @@ class Gateway:
         self, emitter: Emitter, item: SensorReadings, receipt: Receipt, stamp: float, by: float
     ) -> None:
         check_subject(f"#{item.sensor}")
-        owner = self._sensors.get(item.sensor)
-        if owner is None:
-            if len(self._sensors) >= self.limits.max_sensors:
-                raise EncodingError(
-                    "sensor.too_many", f"{item.sensor!r} is one more than max_sensors"
-                )
-            self._sensors[item.sensor] = emitter.source
-        elif owner != emitter.source:
-            # Two inputs under one name would be one stream of two sensors.
-            raise EncodingError("sensor.taken", f"{item.sensor!r} belongs to the source {owner}")
+        self._sensors.claim(item.sensor, emitter, self.limits.max_sensors)
         key = (item.sensor, emitter.level)
         batch = self._batches.get(key)
         if batch is not None and (item.link is not None or batch.behalf != emitter.behalf):

@@ -30,7 +30,8 @@ from firmware_bridge.sources import airrohr
 from firmware_bridge.sources.airrohr import AirrohrOptions
 from firmware_bridge.sources.base import kinds
 from firmware_bridge.web import Web, json_page
-from tests.bridge.sources.hearing import Heard, make, values
+from tests.bridge.sources.hearing import Heard, make, message, values
+from tests.bridge.sources.lorawan_shapes import CHIRPSTACK, TOPIC
 from tests.bridge.sources.test_airrohr import post, serving
 from tests.bridge.sources.test_airrohr import source as airrohr_source
 from tests.bridge.sources.test_sparkplug import DEVICE, born, metric, payload, unit
@@ -322,3 +323,52 @@ def test_a_straggler_of_a_source_that_ended_is_nobodys(
         gate.run()
         claims = [parse_envelope(entry.data).claims for entry in spool.peek()]
     assert [claim.cap for claim in claims] == [bytes(16), None]
+
+
+def test_a_frame_that_found_no_room_is_not_a_duplicate_of_itself(tmp_path: Path) -> None:
+    reading = {"path": "temperature", "name": "t", "unit": "Cel"}
+    one = make("chirpstack", tmp_path, url="mqtt://127.0.0.1", reading=[reading])
+    heard, done = Heard(), Done()
+
+    def take(counter: int) -> None:
+        document = {**CHIRPSTACK, "fCnt": counter, "deduplicationId": f"d{counter}"}
+        one.take(message(TOPIC, json.dumps(document).encode(), done), heard)
+
+    take(1)
+    heard.full = True
+    for counter in (2, 3):
+        take(counter)
+    assert done.count == 1 and not one.memory._pending
+    heard.full = False
+    for counter in (2, 3, 3, 2, 1):
+        take(counter)
+    assert len(heard.items) == 3 and done.count == 6
+    assert heard.refused == ["frame.duplicate"] * 3
+
+
+def test_anybody_may_not_lock_out_whom_the_broker_knows(
+    tmp_path: Path, net: Net, gateway_device: Device
+) -> None:
+    with Spool.open(tmp_path / "spool") as spool:
+        gate = gateway(gateway_device, net, spool, max_sensors=2)
+        open_to_all, known = gate.emitter("udp", "G0"), gate.emitter("broker", "G1")
+        value = one_reading(1)[0].readings
+        for emit, sensor in (
+            (open_to_all, "a"),
+            (open_to_all, "b"),
+            (known, "a"),
+            (open_to_all, "a"),
+            (known, "c"),
+            (open_to_all, "b"),
+            (known, "d"),
+        ):
+            emit([SensorReadings(sensor, value)])
+        gate.stop()
+        gate.run()
+        found = [parse_envelope(entry.data).claims for entry in spool.peek()]
+    assert [(claim.sub, claim.level) for claim in found] == [
+        ("#a", "G0"), ("#b", "G0"), ("#a", "G1"), ("#c", "G1")
+    ]  # fmt: skip
+    assert gate.counts.refused == {
+        ("udp", "sensor.taken"): 1, ("udp", "sensor.too_many"): 1, ("broker", "sensor.too_many"): 1
+    }  # fmt: skip
