@@ -67,12 +67,10 @@ class Sources:
         Raises:
             StateError: ``reload.busy``: it took too long, and all of them go on.
         """
-        done: list[str] = []
-        for name in names:
+        for index, name in enumerate(names):
             if self._gateway.drain(name, DRAIN_SECONDS):
-                done.append(name)
                 continue
-            for other in done:
+            for other in names[: index + 1]:
                 self._gateway.resume(other)
             raise StateError(
                 "reload.busy",

@@ -171,6 +171,12 @@ def _certificate(path: Path) -> x509.Certificate | None:
         raise _damaged(path, str(error)) from error
 
 
+def valid_until(path: Path) -> int:
+    """When a certificate ends, seconds since 1970; 0 when there is none. Raises ConfigError."""
+    found = _certificate(path)
+    return 0 if found is None else int(found.not_valid_after_utc.timestamp())
+
+
 def _write(path: Path, certificate: x509.Certificate) -> None:
     replace_file(path, certificate.public_bytes(Encoding.PEM), mode=0o644)
 

@@ -7,19 +7,22 @@ do: the broker holds no password.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from depin_id.durable import make_directory, replace_file
+from depin_id.durable import make_directory, read_file, replace_file
 from depin_id.errors import ConfigError
-from firmware_bridge.authority import Authority, Issued
+from firmware_bridge.authority import Authority, Issued, valid_until
 from firmware_bridge.mqtt import MAX_INCOMING
 
 AGGREGATOR = "aggregator"
 _KID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _SENSOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?", re.ASCII)
+_END = re.compile(r"[0-9]{1,12}", re.ASCII)
+_MAX_ISSUED = 1 << 24
 _MARK = "# Written by depin-bridge broker-config, which writes it again: changes are lost.\n"
 
 CONFIG = """\
@@ -124,12 +127,17 @@ def write(folder: Path, wanted: Wanted, *, days: int, renew: bool) -> Written:
         make_directory(path)
     gateways = sorted({*wanted.gateways, *_earlier(clients, "gateway-", _KID)})
     sensors = sorted({*wanted.sensors, *_earlier(clients, "sensor-", _SENSOR)})
+    holders = {AGGREGATOR: clients / AGGREGATOR}
+    holders |= {name: clients / f"gateway-{name}" for name in gateways}
+    holders |= {name: clients / f"sensor-{name}" for name in sensors}
+    ends = _issued(folder / "issued")
+    _check_free(holders, ends, folder / "issued")
     authority = Authority(folder, days=days, renew=renew)
     server = authority.server(wanted.hosts)
-    issued = {AGGREGATOR: authority.client(clients / AGGREGATOR, AGGREGATOR)}
-    for prefix, names in (("gateway-", gateways), ("sensor-", sensors)):
-        for name in names:
-            issued[name] = authority.client(clients / f"{prefix}{name}", name)
+    issued = {name: authority.client(base, name) for name, base in holders.items()}
+    for name, pair in issued.items():
+        ends[name] = max(valid_until(pair.certificate), ends.get(name, 0))
+    _put(folder / "issued", "".join(f"{name} {end}\n" for name, end in sorted(ends.items())), 0o600)
     _put(folder / "acl", access(wanted.network, gateways, sensors), 0o600)
     text = CONFIG.format(port=wanted.port, folder=folder, packet=MAX_INCOMING)
     _put(folder / "mosquitto.conf", text, 0o644)
@@ -149,6 +157,26 @@ def access(network: str, gateways: Iterable[str], sensors: Sequence[str]) -> str
         for name in sensors
     ]
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def _issued(path: Path) -> dict[str, int]:
+    """Until when the names that were ever given are in somebody's certificate."""
+    text = (read_file(path, max_bytes=_MAX_ISSUED) or b"").decode(errors="replace")
+    parts = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    if any(len(part) != 2 or _END.fullmatch(part[1]) is None for part in parts):
+        raise ConfigError("config.broker", f"{path}: a line is no name and time")
+    return {name: int(end) for name, end in parts}
+
+
+def _check_free(holders: Mapping[str, Path], ends: Mapping[str, int], path: Path) -> None:
+    """Nobody gets a name that somebody who went may still show a certificate of."""
+    for name, base in holders.items():
+        if ends.get(name, 0) > time.time() and not base.with_name(base.name + ".key").exists():
+            raise ConfigError(
+                "config.broker",
+                f"{name!r} was somebody else's, whose certificate is still good",
+                hint=f"give another name; if nobody has that key, remove the line from {path}",
+            )
 
 
 def _put(path: Path, text: str, mode: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from firmware_bridge.carrying import Carried, Carrier
@@ -30,7 +31,7 @@ class Taker(Protocol):
         """Count what was dropped, with the reason."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Emitter:
     """How one source hands over what it has; use from any thread."""
 
@@ -38,6 +39,8 @@ class Emitter:
     level: Level
     _gateway: Taker
     behalf: Behalf | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
+    """Set once its source has ended: nothing is taken from it any longer."""
 
     def __call__(
         self, items: Sequence[Item], done: Callable[[], None] | None = None, *, wait: bool = True

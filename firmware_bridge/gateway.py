@@ -12,6 +12,7 @@ import logging
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 from depin_id.claims import check_subject
@@ -21,6 +22,7 @@ from depin_id.readings import Reading
 from firmware_bridge.batches import Batch, Receipt, moved, received_at
 from firmware_bridge.carrying import Carrier
 from firmware_bridge.clock import BridgeClock
+from firmware_bridge.draining import Draining, have_done
 from firmware_bridge.emitter import Emitter as Emitter
 from firmware_bridge.items import (
     Behalf,
@@ -31,6 +33,7 @@ from firmware_bridge.items import (
     SensorReadings,
 )
 from firmware_bridge.reporting import Reporter
+from firmware_bridge.sensors import Sensors
 from firmware_bridge.signing import Level, SigningDevice, signed_identity
 from firmware_bridge.spool import Spool
 
@@ -71,7 +74,9 @@ class Gateway:
         self.clock = clock or BridgeClock()
         self._base = self.clock.base
         self._reports = Reporter(device, network, spool, self.clock, connected)
-        self._draining: set[str] = set()
+        self._draining: Draining[Entry] = Draining()
+        self._again: collections.deque[Entry] = collections.deque()
+        self._emitters: weakref.WeakSet[Emitter] = weakref.WeakSet()
         self._device, self._network, self._spool, self._notify = device, network, spool, notify
         self.limits = limits or GatewayLimits()
         self.counts = GatewayCounts()
@@ -79,7 +84,7 @@ class Gateway:
         self._monotonic = monotonic
         self._queue: queue.Queue[Entry | Callable[[], None]] = queue.Queue(self.limits.queue)
         self._batches: dict[tuple[str, Level], Batch] = {}
-        self._sensors: dict[str, str] = {}
+        self._sensors = Sensors()
         self._numbers: collections.Counter[str] = collections.Counter()
         self._ready: list[tuple[bytes, bytes]] = []
         self._ready_receipts: list[Receipt] = []
@@ -92,7 +97,10 @@ class Gateway:
         Args:
             behalf: on whose behalf its sensors are signed for; they are the gateway's without.
         """
-        return Emitter(source, level, self, behalf)
+        made = Emitter(source, level, self, behalf)
+        with self._mutex:
+            self._emitters.add(made)
+        return made
 
     def stop(self) -> None:
         """Take nothing more; :meth:`run` seals what it has and ends."""
@@ -124,8 +132,12 @@ class Gateway:
         entry = (emitter, items, Receipt(len(items), done), clock.timeline(), clock.base)
         while not self._stop.is_set():
             with self._mutex:
-                if done is not None and wait and emitter.source in self._draining:
-                    return False  # whoever waits for an answer hands it over again
+                if emitter.ended.is_set():
+                    return False  # a straggler, under rules that are no longer
+                if done is not None and wait:
+                    held = self._draining.hold(emitter.source, entry)
+                    if held is not None:
+                        return held
                 try:
                     self._queue.put_nowait(entry)
                 except queue.Full:
@@ -154,48 +166,33 @@ class Gateway:
         """Seal, spool and answer what a source handed over, and take nothing answered any more.
 
         Returns:
-            False when that was not done in time (the spool is full): the source goes on.
+            False when that was not done in time (the spool is full): then :meth:`resume`.
         """
         with self._mutex:
-            self._draining.add(source)
-        if self._do(lambda: self._finish(source), timeout):
-            return True
-        self.resume(source)
-        return False
+            self._draining.begin(source)
+        return have_done(self._queue, lambda: self._finish(source), timeout, self._stop)
 
     def resume(self, source: str) -> None:
-        """A drained source goes on."""
+        """A drained source goes on, with what it handed over meanwhile."""
         with self._mutex:
-            self._draining.discard(source)
+            held = self._draining.end(source)
+            self.counts.taken[source] += sum(len(entry[1]) for entry in held)
+            self._again.extend(held)
 
     def forget(self, source: str, timeout: float) -> None:
         """A drained source has ended: its sensors may come from another one from now on."""
-        self._do(lambda: self._finish(source, free=True), timeout)
+        with self._mutex:
+            for emitter in [one for one in self._emitters if one.source == source]:
+                emitter.ended.set()
+            self._draining.end(source)
+        have_done(self._queue, lambda: self._finish(source, free=True), timeout, self._stop)
         self.carrier.forget(source)
-        self.resume(source)
 
     def _finish(self, source: str, *, free: bool = False) -> None:
         self._seal(lambda batch: batch.source == source)
         self._store()
         if free:
-            self._sensors = {name: of for name, of in self._sensors.items() if of != source}
-
-    def _do(self, work: Callable[[], None], timeout: float) -> bool:
-        """Have the gateway's thread do something; gives whether it did in time."""
-        ready = threading.Event()
-        deadline = time.monotonic() + timeout
-
-        def run() -> None:
-            work()
-            ready.set()
-
-        while time.monotonic() < deadline and not self._stop.is_set():
-            try:
-                self._queue.put(run, timeout=_FULL_WAIT)
-            except queue.Full:
-                continue
-            return ready.wait(max(0.0, deadline - time.monotonic()))
-        return False
+            self._sensors.free(source)
 
     def run(self) -> None:
         """Work until :meth:`stop`; then seal and spool what was taken.
@@ -205,7 +202,7 @@ class Gateway:
         """
         while not self._stop.is_set():
             self.step(0.2)
-        while not self._queue.empty():
+        while self._again or not self._queue.empty():
             self.step(0)
         self._seal(lambda batch: True)
         self._store()
@@ -215,6 +212,8 @@ class Gateway:
         deadlines = [batch.deadline for batch in self._batches.values()]
         if deadlines:
             wait = max(0.0, min(wait, min(deadlines) - self._monotonic()))
+        while self._again:
+            self._sort(*self._again.popleft())
         for _ in range(_DRAIN):
             try:
                 entry = self._queue.get(block=wait > 0, timeout=wait or None)
@@ -299,21 +298,13 @@ class Gateway:
         self, emitter: Emitter, item: SensorReadings, receipt: Receipt, stamp: float, by: float
     ) -> None:
         check_subject(f"#{item.sensor}")
-        owner = self._sensors.get(item.sensor)
-        if owner is None:
-            if len(self._sensors) >= self.limits.max_sensors:
-                raise EncodingError(
-                    "sensor.too_many", f"{item.sensor!r} is one more than max_sensors"
-                )
-            self._sensors[item.sensor] = emitter.source
-        elif owner != emitter.source:
-            # Two inputs under one name would be one stream of two sensors.
-            raise EncodingError("sensor.taken", f"{item.sensor!r} belongs to the source {owner}")
+        self._sensors.claim(item.sensor, emitter, self.limits.max_sensors)
         key = (item.sensor, emitter.level)
-        if item.link is not None:
-            # Said of one message: it seals what waits, and then a pack of its own.
-            self._seal(lambda other: other is self._batches.get(key))
         batch = self._batches.get(key)
+        if batch is not None and (item.link is not None or batch.behalf != emitter.behalf):
+            # A link is said of one message, which gets a pack of its own; so does another's behalf.
+            self._seal(lambda other: other is batch)
+            batch = None
         if batch is None:
             deadline = self._monotonic() + self.limits.batch_age
             batch = Batch(emitter.source, deadline, emitter.behalf, item.link)

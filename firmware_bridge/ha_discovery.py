@@ -18,7 +18,8 @@ from firmware_bridge.mapping import JsonPath, absent
 from firmware_bridge.strict_json import RawNumber, parse
 from firmware_bridge.units import Conversion
 
-_MAX_TOPIC = 256
+_MAX_TEXT = 256
+_MAX_ID = 64
 _MAX_TEMPLATE = 256
 _MAX_COMPONENTS = 128
 _LONG: Final[Mapping[str, str]] = {
@@ -133,8 +134,10 @@ def _entity(
     document: dict[str, Any], whole: dict[str, Any], node: str | None, object_id: str
 ) -> Entity:
     topic = _text(document, "state_topic")
-    if not topic or len(topic) > _MAX_TOPIC or set(topic) & set("+#\0"):
-        raise ReadingError("discovery.malformed", f"{object_id[:64]}: it has no state topic")
+    if not topic or set(topic) & set("+#\0") or not 0 < len(object_id) <= _MAX_ID:
+        raise ReadingError(
+            "discovery.malformed", f"{object_id[:64]}: it has no id, or no state topic"
+        )
     template = _text(document, "value_template") or "{{ value }}"
     compile_template(template)
     return Entity(
@@ -151,8 +154,8 @@ def _text(document: dict[str, Any], key: str) -> str | None:
     value = document.get(key)
     if value is None:
         return None
-    if type(value) is not str:
-        raise ReadingError("discovery.malformed", f"{key} is no text")
+    if type(value) is not str or len(value) > _MAX_TEXT:
+        raise ReadingError("discovery.malformed", f"{key} is no text of at most {_MAX_TEXT}")
     return value
 
 
@@ -230,7 +233,8 @@ def _places(rest: str, template: str) -> Iterator[int]:
 def plain_number(payload: bytes) -> str:
     """The characters of a number that is all of a message. Raises ReadingError ``input.number``."""
     text = payload[:65].decode("utf-8", "replace").strip()
-    if _NUMBER.fullmatch(text) is None:
+    # Of a longer one the rest is not known: blanks may hide what comes after them.
+    if len(payload) > 64 or _NUMBER.fullmatch(text) is None:
         raise ReadingError("input.number", f"{text[:40]!r} is no number")
     return text
 

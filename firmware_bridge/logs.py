@@ -14,6 +14,11 @@ WINDOW = 60.0
 _MAX_KEYS = 1024
 
 
+def printable(text: str) -> str:
+    """Text on one line that moves no cursor: topics and values are written by anybody."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line: time, level, logger, message, and ``counts`` of a status."""
 
@@ -31,7 +36,7 @@ class JsonLines(logging.Formatter):
                 entry[name] = value
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return json.dumps(entry)  # in ASCII: a terminal shows what it is told in nothing else
 
 
 class ForPeople(logging.Formatter):
@@ -40,9 +45,13 @@ class ForPeople(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line without a traceback."""
+        return printable(super().formatMessage(record))
+
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        text = super().format(record)
+        """The line, and the traceback if there is one."""
+        text = "\n".join(map(printable, super().format(record).split("\n")))
         suppressed = getattr(record, "suppressed", 0)
         return f"{text} ({suppressed} more like it were left out)" if suppressed else text
 

@@ -197,12 +197,20 @@ class ReadingMap:
 def sensor_name(name: str, names: Mapping[str, str] | None = None, prefix: str = "") -> str:
     """The sensor's name for a subject; names come from outside and are refused, never bent.
 
-    Two sensors whose odd names were bent into one would be one stream: give them ``names``.
+    Two sensors whose odd names were bent into one would be one stream: give them ``names``. Whoever
+    calls itself what another one is called under ``names`` is not that one.
 
     Raises:
         ReadingError: ``sensor.name``.
     """
-    wanted = prefix + (names or {}).get(name, name)
+    names = names or {}
+    if name not in names and name in names.values():
+        raise ReadingError(
+            "sensor.name",
+            f"{name[:70]!r} is the name of another sensor",
+            hint="give this one a name of its own under names",
+        )
+    wanted = prefix + names.get(name, name)
     if _SENSOR_NAME.fullmatch(wanted) is None:
         raise ReadingError(
             "sensor.name",
@@ -268,6 +276,19 @@ class TopicPattern:
     def names_sensor(self) -> bool:
         """Whether the topic tells the sensor."""
         return SENSOR in self.text.split("/")
+
+    def shared(self, fixed: str | None = None) -> str | None:
+        """Why publishers who each own a topic could speak as one sensor, or None.
+
+        Args:
+            fixed: the sensor's name where the topic does not tell it.
+        """
+        before, found, _ = f"/{self.text}/".partition(f"/{SENSOR}/")
+        if not found and fixed is not None and set(self.text.split("/")) & {"+", "#"}:
+            return f"all who match {self.text!r} would be the one sensor {fixed!r}"
+        if found and "+" in before.split("/"):
+            return f"in {self.text!r} two who differ before {SENSOR} would be one sensor"
+        return None
 
     def sensor(self, topic: str) -> str | None:
         """The level of ``topic`` at ``{sensor}``; None without one."""

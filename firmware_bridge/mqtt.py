@@ -26,6 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from depin_id.envelope import MAX_BUNDLE
 from depin_id.errors import TransportError
+from firmware_bridge.answers import Answers
 from firmware_bridge.backoff import Backoff
 from firmware_bridge.options import MqttOptions
 
@@ -109,15 +110,6 @@ class Subscription:
     receive_maximum: int = 100
 
 
-@dataclass(slots=True)
-class _Answer:
-    """The answer that a message waits for."""
-
-    mid: int
-    qos: int
-    ready: bool = False
-
-
 class Connection:
     """Keeps one connection up until told to stop."""
 
@@ -135,8 +127,7 @@ class Connection:
         self._backoff = backoff or Backoff()
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._posted: collections.deque[Callable[[], None]] = collections.deque()
-        self._answers: collections.deque[_Answer] = collections.deque()
-        self._answering: paho.Client | None = None
+        self._answers = Answers()
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
@@ -208,7 +199,7 @@ class Connection:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
-        self._answers, self._answering = collections.deque(), client
+        self._answers.begin(client)
         return client
 
     def _session(self, stop: threading.Event) -> None:
@@ -357,15 +348,17 @@ class Connection:
     _limits: Properties | None = None
 
     def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
-        mid, qos = message.mid, message.qos
-        answer = _Answer(mid, qos)
-        if qos:
-            self._answers.append(answer)
+        qos = message.qos
+        # The bytes of the topic: they need not be text.
+        answer, again = self._answers.meet(message, message._topic) if qos else (None, False)
 
         def done() -> None:
-            if qos:
-                self.post(lambda: self._answer(client, answer))
+            if answer is not None:
+                self.post(lambda: self._answers.ready(answer))
 
+        if again:
+            log.debug("%r: message %d was handed over before", self._options, message.mid)
+            return
         try:
             topic = message.topic
         except UnicodeDecodeError:
@@ -374,19 +367,6 @@ class Connection:
         self._handler.on_message(
             Message(topic, bytes(message.payload), qos, bool(message.retain), done)
         )
-
-    def _answer(self, client: paho.Client, answer: _Answer) -> None:
-        """Answer in the order of arrival (MQTT 3.1.1, 4.6): some brokers hang up on any other.
-
-        An answer to a message of a lost connection is dropped: the broker sends that one again.
-        """
-        answer.ready = True
-        if client is not self._answering:
-            return
-        while self._answers and self._answers[0].ready:
-            due = self._answers.popleft()
-            if client.is_connected():
-                client.ack(due.mid, due.qos)
 
     def _on_disconnect(
         self,

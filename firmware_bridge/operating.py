@@ -17,6 +17,7 @@ from depin_id.errors import ConfigError, TransportError
 from depin_id.network import read_card
 from firmware_bridge.broker_config import Wanted, Written, write
 from firmware_bridge.config import BridgeConfig, load_config
+from firmware_bridge.logs import printable
 from firmware_bridge.web import split_address
 
 _SECONDS = 5.0
@@ -43,7 +44,7 @@ def status(
         typer.echo(json.dumps(found))
     else:
         for line in for_people(found, loaded):
-            typer.echo(line)
+            typer.echo(printable(line))
     if not found["ok"]:
         raise typer.Exit(1)
 

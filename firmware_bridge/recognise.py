@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from depin_id.envelope import parse_envelope, split_bundle
@@ -186,13 +187,15 @@ class Recogniser:
         if not isinstance(values, dict):
             found.note(device, "NOT decoded by the network server: give it a codec")
             return True
-        self._declare(found, dict(_numbers(values)))
+        self._declare(found, dict(islice(_numbers(values), _MAX_PATHS)))
         return True
 
     def _json(self, topic: str, document: Any) -> bool:
-        paths = dict(_numbers(document))
-        if paths:
-            self._plain.setdefault(topic, {}).update(paths)
+        paths = dict(islice(_numbers(document), _MAX_PATHS))
+        known = self._plain.setdefault(topic, {}) if paths else {}
+        for path, example in paths.items():
+            if path in known or len(known) < _MAX_PATHS:
+                known[path] = example
         return bool(paths)
 
     @staticmethod

@@ -18,7 +18,7 @@ from firmware_bridge.sources.base import SourceOptions, Strict
 
 RESTART = ("device", "card", "spool", "network", "passphrase_file", "metrics")
 """Keys of ``[bridge]`` that a running bridge does not change."""
-_FILES = ("ca", "cert", "key", "password_file", "capability")
+_FILES = ("ca", "client_ca", "cert", "key", "password_file", "capability")
 _MAX_FILE = 1 << 20
 
 

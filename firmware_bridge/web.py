@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import ipaddress
 import json
+import socket
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from depin_id.errors import ConfigError, TransportError
+from firmware_bridge.sources.http_push import Bounded
 
 _SECONDS = 5.0
+_HEAD = 8192
 _AT_ONCE = 8
 JSON = "application/json"
 
@@ -30,6 +36,19 @@ def split_address(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def split_host(text: str) -> str:
+    """The host of ``HOST`` or ``HOST:PORT``."""
+    host, colon, port = text.rpartition(":")
+    return (host if colon and port.isdigit() else text).removeprefix("[").removesuffix("]")
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def json_page(value: Any, status: int = 200) -> Page:
     """A page of JSON."""
     return status, JSON, json.dumps(value, ensure_ascii=False).encode() + b"\n"
@@ -40,6 +59,18 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     pages: dict[str, Callable[[], Page]]
     places: threading.BoundedSemaphore
+
+    def __init__(self, host: str, port: int) -> None:
+        self.local = _loopback(host)
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), _Handler)
+
+    def named(self, host: str | None) -> bool:
+        """Whether a request that reached this machine's own address is for one.
+
+        Under a name it comes from a browser whose page had its own name lead here.
+        """
+        return not self.local or host is None or _loopback(split_host(host))
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Not more at once than there are places: everybody else is hung up on."""
@@ -64,9 +95,16 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
     server_version, sys_version = "depin-bridge", ""
 
+    def setup(self) -> None:
+        """The whole request has a few seconds, however slowly it drips."""
+        super().setup()
+        self.rfile = io.BufferedReader(Bounded(self.request, _HEAD, time.monotonic() + _SECONDS))
+
     def do_GET(self) -> None:
         """One page."""
         page = self.server.pages.get(self.path.partition("?")[0])
+        if not self.server.named(self.headers.get("Host")):
+            page = None
         status, kind, body = json_page({"error": "not found"}, 404) if page is None else page()
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -92,7 +130,7 @@ class Web:
     def __init__(self, address: str, pages: dict[str, Callable[[], Page]]) -> None:
         host, port = split_address(address)
         try:
-            self._server = _Server((host, port), _Handler)
+            self._server = _Server(host, port)
         except OSError as error:
             raise TransportError(
                 "metrics.address",

@@ -31,6 +31,7 @@ from firmware_bridge.strict_json import RawNumber, parse
 log = logging.getLogger("depin_bridge.airrohr")
 
 _CHIP = re.compile(r"(?:(esp8266|esp32)-)?([0-9A-Fa-f]{1,16})", re.ASCII)
+_ZERO = re.compile(r"-?0+(?:\.0+)?", re.ASCII)
 _SIGNAL = re.compile(r"(-?\d{1,3})(?: ?dBm)?", re.ASCII)
 _MAX_VALUES = 64
 _MAX_REMEMBERED = 10_000
@@ -272,8 +273,11 @@ class Airrohr:
 
 
 def _names(names: frozenset[str], chip: str) -> bool:
-    """Whether a certificate names a chip: ``esp8266-1`` or ``1``, or a URI that ends in that."""
-    wanted = {chip, chip.partition("-")[2]}
+    """Whether a certificate names a chip: ``esp32-1``, or a URI that ends in that.
+
+    A number alone is that of an ESP8266, or one certificate would speak for two sensors.
+    """
+    wanted = {chip, chip.removeprefix("esp8266-")}
     return any(
         name.lower() in wanted or (":" in name and re.split(r"[:/]", name.lower())[-1] in wanted)
         for name in names
@@ -301,7 +305,7 @@ def _number(kind: str, value: Any) -> Decimal64:
         if type(value) is str or isinstance(value, RawNumber):
             text = str(value)
             # What rounds to zero from below is printed with a sign.
-            return Decimal64.from_text("0" if text and not text.strip("-0.") else text)
+            return Decimal64.from_text("0" if _ZERO.fullmatch(text) else text)
     except EncodingError as error:
         raise ReadingError("input.number", f"{kind}: {error.message}") from None
     raise ReadingError("input.type", f"{kind} is no number")

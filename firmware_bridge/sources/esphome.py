@@ -36,6 +36,11 @@ class EspHomeOptions(DiscoveredOptions):
     topic: str = "{sensor}/sensor/+/state"
     sensor: str | None = None
 
+    def unauthenticated(self) -> str | None:
+        """See :class:`SourceOptions`."""
+        nodes = self.topic.removesuffix("/sensor/+/state")  # the objects are all of one node
+        return super().unauthenticated() or TopicPattern(nodes).shared(self.sensor)
+
 
 class EspHome:
     """Readings from state topics; the time is that of receipt, because there is no other."""

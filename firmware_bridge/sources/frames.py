@@ -135,6 +135,19 @@ class FrameMemory:
         for done in waiting:
             done()
 
+    def unclaim(self, frame: Frame) -> None:
+        """A frame was not taken after all: it may come again, and its copies with it."""
+        with self._lock:
+            self._pending.pop((frame.device, frame.counter), None)
+            self._ids.pop(frame.id or "", None)
+            known = self._devices.get(frame.device)
+            if known is None or known.session != frame.session:
+                return
+            with contextlib.suppress(ValueError):
+                known.recent.remove(frame.counter)
+            if known.counter == frame.counter:
+                known.counter = max(known.recent, default=frame.counter - 1)
+
     def after(self, frame: Frame, done: Callable[[], None]) -> None:
         """Answer a copy: once the first of its kind is settled, or at once."""
         with self._lock:

@@ -103,7 +103,7 @@ def certificate_names(certificate: Mapping[str, Any] | None) -> frozenset[str]:
     return frozenset(names)
 
 
-class _Bounded(io.RawIOBase):
+class Bounded(io.RawIOBase):
     """Reads from a socket no more than so many bytes, and no later than a moment."""
 
     def __init__(self, sock: socket.socket, most: int, deadline: float) -> None:
@@ -148,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise
             self.names = certificate_names(sock.getpeercert())
         self.connection = sock
-        self.rfile = io.BufferedReader(_Bounded(sock, limits.head + limits.body, deadline))
+        self.rfile = io.BufferedReader(Bounded(sock, limits.head + limits.body, deadline))
         self.wfile = cast(io.BufferedIOBase, _Writer(sock))
 
     def handle(self) -> None:
@@ -187,6 +187,9 @@ class _Handler(BaseHTTPRequestHandler):
             return 405, "POST only"
         if not self.server.admits(self.headers.get("Authorization")):
             return 401, "name and password"
+        if "Origin" in self.headers:
+            # A page in somebody's browser, which reaches what listens on loopback or at home.
+            return 403, "not from web pages"
         lengths = self.headers.get_all("Content-Length", [])
         if "Transfer-Encoding" in self.headers or len(lengths) != 1:
             return 411, "one Content-Length, and no Transfer-Encoding"

@@ -269,7 +269,8 @@ class LorawanSource(ABC):
             self.memory.settle(frame)
             done()
 
-        emit([item], settled, wait=message.qos > 0)
+        if not emit([item], settled, wait=message.qos > 0):
+            self.memory.unclaim(frame)
 
     def describe(self) -> list[str]:
         """See :class:`Source`."""

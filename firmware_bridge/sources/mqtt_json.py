@@ -38,6 +38,10 @@ class MqttJsonOptions(BrokerOptions):
     time_unit: Literal["s", "ms"] = "s"
     reading: list[ReadingOptions] = Field(default_factory=list)
 
+    def unauthenticated(self) -> str | None:
+        """See :class:`SourceOptions`."""
+        return super().unauthenticated() or TopicPattern(self.topic).shared(self.sensor)
+
 
 class MqttJson:
     """Readings from JSON messages; a message is answered when its pack is in the spool."""

@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from depin_id.errors import ConfigError, ReadingError
 from depin_id.readings import Reading
@@ -55,6 +55,12 @@ class SparkplugOptions(BrokerOptions):
     """Take the values in births as readings too; they may be older than the birth."""
     units: dict[str, str] = Field(default_factory=dict)
     reading: list[ReadingOptions] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _births_have_times(self) -> Self:
+        if self.births and self.time == "receipt":
+            raise ValueError('values in births may be old: they need time = "metric"')
+        return self
 
 
 class Sparkplug:
@@ -142,7 +148,10 @@ class Sparkplug:
                 f"{whole[:80]!r} has a colon, which stands between the parts of a name",
                 hint=f"give {whole[:80]!r} another name under names",
             )
-        return sensor_name(named or whole.replace("/", ":"), None, self._options.prefix)
+        own = whole.replace("/", ":")
+        if named is None and own in self._options.names.values():
+            raise ReadingError("sensor.name", f"{own[:80]!r} is the name of another sensor")
+        return sensor_name(named or own, None, self._options.prefix)
 
     def _readings(self, node: str, device: str, payload: Payload) -> Iterator[Reading]:
         for metric, defined in self.nodes.resolve(node, device, payload):
@@ -161,7 +170,8 @@ class Sparkplug:
             raise ReadingError(
                 "sparkplug.type", f"{defined.name!r} was born as datatype {defined.datatype}"
             )
-        self._check_unit(rule, defined)
+        for unit in {defined.unit, metric.unit}:  # data may say that it has changed since birth
+            self._check_unit(rule, defined.name, unit)
         if self._options.time == "metric":
             when = milliseconds(payload.timestamp if metric.timestamp is None else metric.timestamp)
         elif metric.historical:
@@ -176,11 +186,11 @@ class Sparkplug:
         assert reading is not None, "there is a value"
         return reading
 
-    def _check_unit(self, rule: ReadingRule, defined: Definition) -> None:
-        """The engineering unit that the birth named is the declared one, scale included."""
-        if defined.unit is None or rule.unit is None:
+    def _check_unit(self, rule: ReadingRule, name: str, unit: str | None) -> None:
+        """The engineering unit that a metric names is the declared one, scale included."""
+        if unit is None or rule.unit is None:
             return
-        said = self._options.units.get(defined.unit, defined.unit)
+        said = self._options.units.get(unit, unit)
         # A declared unit has one meaning; what was said, one that the table is sure of.
         ours, theirs = units.find(rule.unit), units.find(said, rule.name)
         same = said == rule.unit and str(rule.scale) == "1"
@@ -190,8 +200,7 @@ class Sparkplug:
         if not same:
             raise ReadingError(
                 "sparkplug.unit",
-                f"{defined.name!r} is in {defined.unit!r}, declared is {rule.unit} after a scale "
-                f"of {rule.scale}",
+                f"{name!r} is in {unit!r}, declared is {rule.unit} after a scale of {rule.scale}",
                 hint="correct unit and scale, or say under units what it means",
             )
 

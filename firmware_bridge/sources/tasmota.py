@@ -122,6 +122,10 @@ class TasmotaOptions(BrokerOptions):
     clock: Literal["receipt", "utc", "zone"] = "receipt"
     link: bool = False
 
+    def unauthenticated(self) -> str | None:
+        """See :class:`SourceOptions`."""
+        return super().unauthenticated() or pattern_of(self.topic).shared()
+
 
 def pattern_of(topic: str) -> TopicPattern:
     """The pattern of ``SENSOR`` messages. Raises ConfigError ``config.mapping``."""
@@ -162,7 +166,12 @@ class _Block:
         found: list[Reading] = []
         for key, value in _leaves(self._document[self._name]):
             try:
-                found += self._field(key, value, time)
+                new = list(self._field(key, value, time))
+                if {one.name for one in new} & {one.name for one in found}:
+                    raise ReadingError(
+                        "tasmota.twice", f"{self._name}: {key[:40]!r} is there twice"
+                    )
+                found += new
             except ReadingError as error:
                 self.refused.append(error)
         return found
@@ -237,6 +246,8 @@ class Tasmota:
             block = _Block(key, fields, document)
             try:
                 sensor = self._sensor(device, key, document[key])
+                if any(item.sensor == sensor for item in items):
+                    raise ReadingError("tasmota.twice", f"{key[:40]!r} is a second {sensor}")
                 readings = tuple(block.readings(time))
             except ReadingError as error:
                 refused.append(error)
@@ -254,6 +265,9 @@ class Tasmota:
             if type(own) is not str or not own:
                 raise ReadingError("sensor.name", f"{block[:40]}: the Id is no text")
             block = f"{driver}-{own}"
+        if "." in block:
+            # A point ends the device's name: with another it could end in a block of its own.
+            raise ReadingError("sensor.name", f"{block[:40]!r} is no name of a block")
         return sensor_name(f"{device}.{block}", self._options.names, self._options.prefix)
 
     def _time(self, document: dict[str, Any]) -> Decimal64:

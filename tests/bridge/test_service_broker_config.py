@@ -176,3 +176,22 @@ def test_names_that_would_be_somebody_elses_are_refused(wrong: dict[str, tuple[s
     with pytest.raises(ConfigError) as error:
         broker_config.Wanted(**{"network": "testnet", "hosts": ("localhost",), **wrong})  # type: ignore[arg-type]
     assert error.value.code == "config.broker"
+
+
+def test_a_name_that_went_is_not_given_to_another(
+    tmp_path: Path, net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had it could come back as the new one: the certificate is still good."""
+    folder, card = tmp_path / "files", net.write(tmp_path / "card.cbor")
+    command(folder, card, "--sensor", "attic", "--days", "9")
+    for kind in ("pem", "key"):
+        (folder / "clients" / f"sensor-attic.{kind}").unlink()
+    command(folder, card, "--days", "9")
+    assert "attic" not in (folder / "acl").read_text()
+    with pytest.raises(SystemExit):
+        command(folder, card, "--sensor", "attic")
+    assert not list((folder / "clients").glob("sensor-attic*"))
+    later = time.time() + 10 * 86_400
+    monkeypatch.setattr(time, "time", lambda: later)
+    command(folder, card, "--sensor", "attic")
+    assert (folder / "clients" / "sensor-attic.key").exists()

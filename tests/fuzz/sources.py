@@ -25,7 +25,9 @@ _TTN: Ttn = make("ttn", time="gateway", **_URL)
 _NMEA = NmeaOptions(kind="nmea", input="stdin", sensor="x", time="gnss")
 _AIRROHR: Airrohr = make("airrohr", port=0)
 _METRICS = [{"path": "a", "name": "a", "unit": "Cel"}]
-_SPARKPLUG: Sparkplug = make("sparkplug", url="mqtt://127.0.0.1", reading=_METRICS, births=True)
+_SPARKPLUG: Sparkplug = make(
+    "sparkplug", url="mqtt://127.0.0.1", reading=_METRICS, births=True, time="metric"
+)
 
 
 def take_lorawan(data: bytes) -> None:

@@ -120,7 +120,7 @@ def test_births_give_data_its_meaning() -> None:
     item, _ = one.read(NODE.format("NDATA"), payload(3, metric(None, alias=1, float_value=-0.0)))
     assert item is not None and item.sensor == "edge" and values(item)["temperature"] == "0 Cel"
     # Their own values only where that is configured; a rebirth begins anew.
-    item, _ = source(births=True).read(NODE.format("NBIRTH"), NBIRTH)
+    item, _ = source(births=True, time="metric").read(NODE.format("NBIRTH"), NBIRTH)
     assert item is not None and values(item) == {"temperature": "20.5 Cel"}
 
 
