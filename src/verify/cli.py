@@ -49,6 +49,7 @@ for command in (
     intake.ingest,
     looking.status,
     looking.explain,
+    looking.gaps,
     looking.receipt,
     witnesses.witnesses,
     watching.whatif,
