@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import collections
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from firmware_bridge.batches import Batch, Receipt, moved, received_at
 from firmware_bridge.carrying import Carrier
 from firmware_bridge.clock import BridgeClock
 from firmware_bridge.emitter import Emitter as Emitter
+from firmware_bridge.handover import Handover
 from firmware_bridge.items import (
     Behalf,
     GatewayCounts,
@@ -36,7 +36,10 @@ from firmware_bridge.spool import Spool
 
 log = logging.getLogger("depin_bridge.gateway")
 
-_DRAIN = 256
+_DRAIN = 1024
+"""Messages that are sorted before what is ready goes to the disk: one commit for all of them."""
+_COMMIT = 256
+"""Envelopes that are ready for the disk, after which no further message is sorted before."""
 _FULL_WAIT = 0.2
 _ROOM_WAIT = 0.005
 
@@ -77,7 +80,7 @@ class Gateway:
         self.counts = GatewayCounts()
         self.carrier = Carrier()
         self._monotonic = monotonic
-        self._queue: queue.Queue[Entry | Callable[[], None]] = queue.Queue(self.limits.queue)
+        self._queue: Handover[Entry | Callable[[], None]] = Handover(self.limits.queue)
         self._batches: dict[tuple[str, Level], Batch] = {}
         self._sensors: dict[str, str] = {}
         self._numbers: collections.Counter[str] = collections.Counter()
@@ -126,11 +129,7 @@ class Gateway:
             with self._mutex:
                 if done is not None and wait and emitter.source in self._draining:
                     return False  # whoever waits for an answer hands it over again
-                try:
-                    self._queue.put_nowait(entry)
-                except queue.Full:
-                    pass
-                else:
+                if self._queue.offer(entry):
                     self.counts.taken[emitter.source] += len(items)
                     return True
             if not wait:
@@ -190,11 +189,9 @@ class Gateway:
             ready.set()
 
         while time.monotonic() < deadline and not self._stop.is_set():
-            try:
-                self._queue.put(run, timeout=_FULL_WAIT)
-            except queue.Full:
-                continue
-            return ready.wait(max(0.0, deadline - time.monotonic()))
+            if self._queue.offer(run):
+                return ready.wait(max(0.0, deadline - time.monotonic()))
+            self._stop.wait(_ROOM_WAIT)
         return False
 
     def run(self) -> None:
@@ -215,16 +212,14 @@ class Gateway:
         deadlines = [batch.deadline for batch in self._batches.values()]
         if deadlines:
             wait = max(0.0, min(wait, min(deadlines) - self._monotonic()))
-        for _ in range(_DRAIN):
-            try:
-                entry = self._queue.get(block=wait > 0, timeout=wait or None)
-            except queue.Empty:
-                break
-            wait = 0
+        for entry in self._queue.take(_DRAIN, wait):
             if callable(entry):
                 entry()
             else:
                 self._sort(*entry)
+            if len(self._ready) >= _COMMIT:
+                self._store()
+                self._look_at_clock()  # a full spool may have taken hours
         self._look_at_clock()
         now = self._monotonic()
         self._seal(lambda batch: batch.deadline <= now or self._holds_up(batch))
@@ -298,9 +293,9 @@ class Gateway:
     def _collect(
         self, emitter: Emitter, item: SensorReadings, receipt: Receipt, stamp: float, by: float
     ) -> None:
-        check_subject(f"#{item.sensor}")
         owner = self._sensors.get(item.sensor)
         if owner is None:
+            check_subject(f"#{item.sensor}")
             if len(self._sensors) >= self.limits.max_sensors:
                 raise EncodingError(
                     "sensor.too_many", f"{item.sensor!r} is one more than max_sensors"
