@@ -98,9 +98,9 @@ def _item(value: Any, depth: int) -> bytes:
         raise EncodingError("encoding.too_deep", "the value is nested too deeply")
     kind = type(value)  # most are one of these two, and headers are written for every envelope
     if kind is int and 0 <= value < 1024:
-        return _SMALL[value]
+        return uint(value)
     if kind is bytes:
-        return bytes_head(len(value)) + value
+        return bytes_head(len(value)) + bytes(value)
     if value is None:
         return b"\xf6"
     if value is True:
