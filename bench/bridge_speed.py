@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench import bridge_leg
 from bench.table import Row, Target
 from bench.world import BenchError, Lab
 from depin_id.device import Device
@@ -113,4 +114,5 @@ def measure(lab: Lab) -> list[Row]:
             [rate / raw for rate, raw in zip(values["packs"], values["sign"], strict=True)],
             "signatures alone", Target(100_000, "value"),
         ),
+        *bridge_leg.measure(lab, items, raw_signing),
     ]  # fmt: skip

@@ -18,6 +18,8 @@ SAME_TIME = 2.0
 class Receipt:
     """Calls back once everything of one message is durable or refused."""
 
+    __slots__ = ("_done", "_parts", "number")
+
     def __init__(self, parts: int, done: Callable[[], None] | None) -> None:
         self._parts, self._done = parts, done
         self.number = 0

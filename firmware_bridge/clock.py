@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from depin_id.uptime import boottime
+
 log = logging.getLogger("depin_bridge.clock")
 
 BUILT: Final = 1_767_225_600
@@ -22,11 +24,6 @@ _DAY = 86_400.0
 _SETTLE = 60.0
 _SETTLE_LONG = 3600.0
 _SPREAD = 0.05
-
-
-def boottime() -> float:
-    """Seconds that never go back and go on while the machine sleeps."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class BridgeClock:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from firmware_bridge.handover import Handover
+
 MAX_HELD = 4096
 """Messages of a source that are held; brokers hand out far fewer without an answer."""
-_FULL_WAIT = 0.2
+_FULL_WAIT = 0.02
 Entry = TypeVar("Entry")
 
 
@@ -44,7 +45,7 @@ class Draining(Generic[Entry]):
 
 
 def have_done(
-    jobs: queue.Queue[Any],
+    jobs: Handover[Any],
     work: Callable[[], None],
     timeout: float,
     stop: threading.Event,
@@ -58,9 +59,7 @@ def have_done(
         ready.set()
 
     while time.monotonic() < deadline and not stop.is_set():
-        try:
-            jobs.put(run, timeout=_FULL_WAIT)
-        except queue.Full:
-            continue
-        return ready.wait(max(0.0, deadline - time.monotonic()))
+        if jobs.offer(run):
+            return ready.wait(max(0.0, deadline - time.monotonic()))
+        stop.wait(_FULL_WAIT)
     return False

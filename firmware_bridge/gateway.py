@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import collections
 import logging
-import queue
 import threading
 import time
 import weakref
@@ -24,6 +23,7 @@ from firmware_bridge.carrying import Carrier
 from firmware_bridge.clock import BridgeClock
 from firmware_bridge.draining import Draining, have_done
 from firmware_bridge.emitter import Emitter as Emitter
+from firmware_bridge.handover import Handover
 from firmware_bridge.items import (
     Behalf,
     GatewayCounts,
@@ -39,7 +39,10 @@ from firmware_bridge.spool import Spool
 
 log = logging.getLogger("depin_bridge.gateway")
 
-_DRAIN = 256
+_DRAIN = 1024
+"""Messages that are sorted before what is ready goes to the disk: one commit for all of them."""
+_COMMIT = 256
+"""Envelopes that are ready for the disk, after which no further message is sorted before."""
 _FULL_WAIT = 0.2
 _ROOM_WAIT = 0.005
 
@@ -82,7 +85,7 @@ class Gateway:
         self.counts = GatewayCounts()
         self.carrier = Carrier()
         self._monotonic = monotonic
-        self._queue: queue.Queue[Entry | Callable[[], None]] = queue.Queue(self.limits.queue)
+        self._queue: Handover[Entry | Callable[[], None]] = Handover(self.limits.queue)
         self._batches: dict[tuple[str, Level], Batch] = {}
         self._sensors = Sensors()
         self._numbers: collections.Counter[str] = collections.Counter()
@@ -138,11 +141,7 @@ class Gateway:
                     held = self._draining.hold(emitter.source, entry)
                     if held is not None:
                         return held
-                try:
-                    self._queue.put_nowait(entry)
-                except queue.Full:
-                    pass
-                else:
+                if self._queue.offer(entry):
                     self.counts.taken[emitter.source] += len(items)
                     return True
             if not wait:
@@ -214,16 +213,14 @@ class Gateway:
             wait = max(0.0, min(wait, min(deadlines) - self._monotonic()))
         while self._again:
             self._sort(*self._again.popleft())
-        for _ in range(_DRAIN):
-            try:
-                entry = self._queue.get(block=wait > 0, timeout=wait or None)
-            except queue.Empty:
-                break
-            wait = 0
+        for entry in self._queue.take(_DRAIN, wait):
             if callable(entry):
                 entry()
             else:
                 self._sort(*entry)
+            if len(self._ready) >= _COMMIT:
+                self._store()
+                self._look_at_clock()  # a full spool may have taken hours
         self._look_at_clock()
         now = self._monotonic()
         self._seal(lambda batch: batch.deadline <= now or self._holds_up(batch))

@@ -200,12 +200,12 @@ class Spool(Closing):
         with self._guarded() as cursor:
             new = rows.new_ones(cursor, unique)
             size = sum(len(data) for _, data in new)
-            dropped, freed = self._make_room(cursor, len(new), size)
+            dropped, freed, ranges = self._make_room(cursor, len(new), size)
             rows.insert(cursor, new, at or 0, keep=0)
             self._count(cursor, dropped=dropped, dropped_bytes=freed)
             if at is not None and at >= self._time + _TIME_STEP:
                 self._note_time(cursor, at)
-            self._commit(cursor, len(new) - dropped, size - freed)
+            self._commit(cursor, len(new) - dropped, size - freed, ranges)
         return len(new)
 
     def report(self, seal: Seal, *, at: int | None = None) -> int:
@@ -229,10 +229,10 @@ class Spool(Closing):
             if not found:
                 return 0
             identity, data = seal([dropped for _, dropped in found])
-            dropping.settle(cursor, found)
+            gone = dropping.settle(cursor, found)
             rows.insert(cursor, [(identity, data)], at or 0, keep=1)
             self._count(cursor, reported=sum(dropped.count for _, dropped in found))
-            self._commit(cursor, 1, len(data))
+            self._commit(cursor, 1, len(data), -gone)
         return len(found)
 
     def peek(self, limit: int = 1000, max_bytes: int = MAX_BUNDLE, after: int = 0) -> list[Spooled]:
@@ -293,15 +293,18 @@ class Spool(Closing):
                 self._connection.close()
                 self._lock_file.close()
 
-    def _make_room(self, cursor: sqlite3.Cursor, count: int, size: int) -> tuple[int, int]:
-        """Room for ``count`` envelopes of ``size`` bytes: how many, and which bytes, go for it."""
+    def _make_room(self, cursor: sqlite3.Cursor, count: int, size: int) -> tuple[int, int, int]:
+        """Room for ``count`` envelopes of ``size`` bytes: how many, and which bytes, go for it.
+
+        And how many dropped ranges there are more.
+        """
         over_count = self._envelopes + count - self.max_envelopes
         over_bytes = self._bytes + size - self.max_bytes
         if over_count <= 0 and over_bytes <= 0:
-            return 0, 0
+            return 0, 0, 0
         if self.policy == "refuse" or count > self.max_envelopes or size > self.max_bytes:
             raise self._full(count, size)
-        gone = rows.drop_oldest(cursor, over_count, over_bytes)
+        gone = rows.drop_oldest(cursor, over_count, over_bytes, self._ranges)
         if gone is None:
             raise self._full(count, size)  # reports are never dropped
         return gone
@@ -318,15 +321,14 @@ class Spool(Closing):
         rows.set_counter(cursor, "time", at)
         self._time = at
 
-    def _commit(self, cursor: sqlite3.Cursor, count: int, size: int) -> None:
+    def _commit(self, cursor: sqlite3.Cursor, count: int, size: int, ranges: int) -> None:
         """Commit, and from then on know that there is so much more."""
         row = cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = 'envelopes'").fetchone()
-        ranges = int(cursor.execute("SELECT count(*) FROM drops").fetchone()[0])
         cursor.execute("COMMIT")
         self._last = max(self._last, 0 if row is None else int(row[0]))
         self._envelopes += count
         self._bytes += size
-        self._ranges = ranges
+        self._ranges += ranges
 
     def _set_aside(self, cursor: sqlite3.Cursor, damaged: Sequence[tuple[int, int]]) -> None:
         for seq, _ in damaged:

@@ -32,16 +32,22 @@ def insert(
     )
 
 
-def drop_oldest(cursor: sqlite3.Cursor, count: int, size: int) -> tuple[int, int] | None:
+def drop_oldest(
+    cursor: sqlite3.Cursor, count: int, size: int, held: int
+) -> tuple[int, int, int] | None:
     """Drop, and record, until there is room for so many more of so many bytes.
 
+    Args:
+        held: how many dropped ranges are recorded already.
+
     Returns:
-        How many, and which bytes, went; None when what may be dropped is not enough.
+        How many, and which bytes, went, and how many ranges there are more; None when what may be
+        dropped is not enough.
 
     Raises:
         StateError: ``spool.full``, as :func:`dropping.record`.
     """
-    dropped = freed = 0
+    dropped = freed = ranges = 0
     now = int(time.time())
     while dropped < count or freed < size:
         rows = cursor.execute(_OLDEST, (CHUNK,)).fetchall()
@@ -50,11 +56,11 @@ def drop_oldest(cursor: sqlite3.Cursor, count: int, size: int) -> tuple[int, int
         for seq, length, data in rows:
             if dropped >= count and freed >= size:
                 break
-            dropping.record(cursor, data, now)
+            ranges += dropping.record(cursor, data, now, held + ranges)
             cursor.execute("DELETE FROM envelopes WHERE seq = ?", (seq,))
             dropped += 1
             freed += length
-    return dropped, freed
+    return dropped, freed, ranges
 
 
 def set_counter(cursor: sqlite3.Cursor, name: str, value: int) -> None:

@@ -36,7 +36,7 @@ class Carried:
 
     Attributes:
         boot: of the machine, 16 bytes. epoch: the device's.
-        started: when it began, ms of the machine's monotonic clock.
+        started: when it began, ms of the machine's clock that goes on in sleep.
         streams: for each (network, subject) its next n and its head.
     """
 

@@ -96,6 +96,11 @@ def _map(value: dict[Any, Any], depth: int) -> bytes:
 def _item(value: Any, depth: int) -> bytes:
     if depth < 0:
         raise EncodingError("encoding.too_deep", "the value is nested too deeply")
+    kind = type(value)  # most are one of these two, and headers are written for every envelope
+    if kind is int and 0 <= value < 1024:
+        return uint(value)
+    if kind is bytes:
+        return bytes_head(len(value)) + bytes(value)
     if value is None:
         return b"\xf6"
     if value is True:

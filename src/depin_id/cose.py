@@ -22,6 +22,7 @@ MAX_PROTECTED = 1024
 """Bound on the protected header, in bytes."""
 
 _TAG_SIGN1 = 18
+_SIGN1_HEAD = cbor.head(6, _TAG_SIGN1) + cbor.array_head(4)
 
 
 @lru_cache(maxsize=256)
@@ -136,7 +137,19 @@ def malformed(what: str) -> EnvelopeError:
 
 def assemble(protected: bytes, payload: bytes, signature: bytes) -> bytes:
     """The wire form of a COSE_Sign1 from its parts."""
-    return cbor.encode(cbor.Tag(_TAG_SIGN1, [protected, {}, payload, signature]))
+    head = cbor.bytes_head
+    return b"".join(
+        (
+            _SIGN1_HEAD,
+            head(len(protected)),
+            protected,
+            b"\xa0",
+            head(len(payload)),
+            payload,
+            head(len(signature)),
+            signature,
+        )
+    )
 
 
 def sign1(

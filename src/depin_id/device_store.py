@@ -27,6 +27,7 @@ from depin_id.network import NetworkCard
 from depin_id.position import PositionStore
 from depin_id.possession import prove
 from depin_id.sealing import check_network
+from depin_id.uptime import boottime
 
 KEY_FILE: Final = "key.cbor"
 
@@ -74,7 +75,7 @@ class OpenDevice(Closing):
         passphrase: str | None = None,
         signer: Signer | None = None,
         wall: Clock = time.time,
-        monotonic: Clock = time.monotonic,
+        monotonic: Clock = boottime,
     ) -> Self:
         """Make a device: a fresh key (or ``signer``, then no key file), no position used yet.
 
@@ -119,7 +120,7 @@ class OpenDevice(Closing):
         signer: Signer | None = None,
         boot: bytes | None = None,
         wall: Clock = time.time,
-        monotonic: Clock = time.monotonic,
+        monotonic: Clock = boottime,
     ) -> Self:
         """Open a device; the first signature begins a new boot epoch.
 
@@ -130,7 +131,7 @@ class OpenDevice(Closing):
             signer: the key, for a device that was made with one.
             boot: of the machine (:func:`depin_id.carried.machine_boot`), for processes that come
                 and go: a boot that something was attested for goes on in the next of them.
-            wall: seconds since 1970. monotonic: seconds that never go back.
+            wall: seconds since 1970. monotonic: seconds that never go back and go on in sleep.
 
         Raises:
             StateError: ``state.missing``, ``state.incomplete``, ``state.locked``,

@@ -29,7 +29,7 @@ _COMMANDS: Final = {
     "challenge": "evidence",
     **dict.fromkeys(("history", "compromised"), "histories"),
     **dict.fromkeys(("run", "ingest"), "intake"),
-    **dict.fromkeys(("status", "explain", "receipt"), "looking"),
+    **dict.fromkeys(("status", "explain", "gaps", "receipt"), "looking"),
     "witnesses": "witnesses",
     **dict.fromkeys(("whatif", "tail", "doctor"), "watching"),
     **dict.fromkeys(("audit", "rebuild", "export"), "proving"),

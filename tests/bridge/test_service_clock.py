@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,3 +205,24 @@ def test_whatever_the_wall_clock_does_the_line_never_goes_back_while_it_is_not_b
             assert clock.base == base or believed
             assert clock.timeline() >= line - 1
         assert clock.timeline() >= BUILT
+
+
+def test_uptime_goes_on_in_sleep_as_the_time_line_does(
+    tmp_path: Path, net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what is relative to a boot would be dated too early by as long as the machine slept."""
+    now, asleep = [1000.0], [0.0]
+    ids = {time.CLOCK_BOOTTIME: lambda: now[0] + asleep[0], time.CLOCK_MONOTONIC: lambda: now[0]}
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: ids[clock]())
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    clock = BridgeClock(None)
+    with Device.create(tmp_path / "slept") as device:
+
+        def uptime() -> int:
+            data = device.sign([reading("T", 1, "Cel")], network=net.card().network, clock=None)
+            return parse_envelope(data).provenance.uptime
+
+        before, line = uptime(), clock.timeline()
+        now[0] += 5
+        asleep[0] += 7200
+        assert (uptime() - before, clock.timeline() - line) == (7205, 7205)

@@ -256,8 +256,8 @@ def exceeded(measured: Measured) -> list[str]:
         allowed = part.regression_limit or part.budget
         if size is not None and allowed is not None and size > allowed:
             found.append(f"{part.title}: {size:,} bytes of flash, {allowed:,} are allowed")
-    for (_, title, allowed), stack in zip(STACKS, measured.stacks, strict=True):
-        if allowed and stack > MAX_STACK:
+    for (_, title, bound), stack in zip(STACKS, measured.stacks, strict=True):
+        if bound and stack > MAX_STACK:
             found.append(f"{title}: {stack:,} bytes, {MAX_STACK:,} are allowed")
     if measured.ram:
         found.append(f"{measured.ram} bytes of static RAM, none are allowed")

@@ -1,4 +1,4 @@
-"""``depin-verify status``, ``explain``, ``receipt`` and ``check-receipt``."""
+"""``depin-verify status``, ``explain``, ``gaps``, ``receipt`` and ``check-receipt``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from depin_id.networkdir import NetworkDir
 from depin_id.printable import json_text, printable
 from verify.commands.common import AsJson, Directory, flat, parse_position
 from verify.explain import explain as make_explanation
+from verify.gaps import find_gaps
 from verify.reading import Reader
 from verify.receipt import MAX_RECEIPT, make_receipt
 from verify.receipt import check_receipt as check
@@ -69,6 +70,31 @@ def explain(
         print(json_text([item.to_json() for item in found], indent=2))
     else:
         print("\n\n".join(item.text for item in found))
+
+
+def gaps(
+    directory: Directory,
+    device: Annotated[
+        str | None, typer.Option("--device", help="A DID, DID#sensor or kid; else every stream.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List which positions are missing, and which of them their gateway reported as given up.
+
+    With --json one line a stream. A report explains; what is missing is not paid either way.
+
+    Example: depin-verify gaps agg --device did:key:z6Mk...
+    """
+    told = False
+    with Reader(directory) as reader:
+        for found in find_gaps(reader, device):
+            told = True
+            if as_json:
+                print(json_text(found.to_json()))
+            else:
+                print("\n".join(map(printable, found.text.split("\n"))))
+    if not told and not as_json:
+        print("nothing is missing")
 
 
 def _nothing() -> StateError:

@@ -271,6 +271,13 @@ class Journal(Closing):
         files = [self._file(info.sequence) for info in self._infos]
         return [index for file in files for index in file.entries_of(stream)]
 
+    def positions_of(
+        self, stream: int, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int, int]]:
+        """Used positions of a stream above one, rising: (epoch, n, entry), at most ``limit``."""
+        files = [self._file(info.sequence) for info in self._infos]
+        return sorted(row for f in files for row in f.positions_of(stream, after, limit))[:limit]
+
     def offset(self, source: str) -> bytes | None:
         """How far a source was read, by the newest batch that said so; None when none did."""
         return self._file(self._infos[-1].sequence).offsets().get(source)
@@ -331,17 +338,9 @@ class Journal(Closing):
     def _begin_next(self, old: JournalFile, offsets: dict[str, bytes]) -> None:
         sequence = old.head.sequence + 1
         path = self.directory / file_name(sequence)
-        head = Head(
-            SCHEMA,
-            self.network,
-            sequence,
-            old.tail.first,
-            old.tail.batch,
-            old.tail.digest,
-            old.head.max_file_bytes,
-            None,
-            None,
-        )
+        tail, size = old.tail, old.head.max_file_bytes
+        where = (tail.first, tail.batch, tail.digest)
+        head = Head(SCHEMA, self.network, sequence, *where, size, None, None)
         JournalFile.create(path, head, offsets, self.step)
         file = JournalFile.open(path, read_only=False)
         self._keep(sequence, file)

@@ -278,6 +278,20 @@ class JournalFile(Closing):
             raise corrupt(self.path, "a position has the wrong form")
         return [row[0] for row in found]
 
+    def positions_of(
+        self, stream: int, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int, int]]:
+        """Used positions of a stream above one, rising, as (epoch, n, entry)."""
+        with guarded(self.path):
+            found = self._connection.execute(
+                "SELECT epoch, n, entry FROM positions WHERE stream=? AND (epoch, n) > (?, ?) "
+                "ORDER BY epoch, n LIMIT ?",
+                (stream, *after, limit),
+            ).fetchall()
+        if not all(have_types(row, "iii") for row in found):
+            raise corrupt(self.path, "a position has the wrong form")
+        return found
+
     def offsets(self) -> dict[str, bytes]:
         """The newest offset of every source."""
         with guarded(self.path):
