@@ -66,7 +66,7 @@ IDENTITY = (
 )
 LIFE = ("depin_position_create", "depin_position_resume_nonce", "depin_position_resume")
 # The core is above its budget: this is no budget, only what it must not grow beyond.
-CORE_LIMIT = 2864
+CORE_LIMIT = 2900
 PARTS = (
     Part("core: init, add, seal, position; key and hash outside", CORE, 2048, None, CORE_LIMIT),
     Part("core with Ed25519 and both hashes in software", CORE + ED25519, 12288),
