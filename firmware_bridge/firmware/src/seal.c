@@ -70,7 +70,7 @@ static void read_clock(const depin_device *device, depin_sealing *what)
     what->uptime = clock->uptime_ms(clock->context);
     /* A clock that stands before 1978 was never set. */
     if (!clock->wall || clock->wall(clock->context, &what->wall, &what->error) ||
-        (uint64_t)(what->wall - DEPIN_RELATIVE_MS) > DEPIN_MAX_MS - DEPIN_RELATIVE_MS) {
+        (uint64_t)what->wall - DEPIN_RELATIVE_MS > DEPIN_MAX_MS - DEPIN_RELATIVE_MS) {
         what->wall = 0;
     }
 }
