@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from depin_id import cose
-from tests.firmware.corpus import generate
+from tests.firmware.corpus import WALL, generate
 from tests.firmware.downlink_world import World, messages, world
 
 
@@ -60,7 +60,13 @@ def core_cases() -> list[bytes]:
     cases = [one.to_bytes() for one in generate(300)]
     uptime = struct.calcsize("<BBBII16s")
     before = [one[:uptime] + b"\xff" * 8 + one[uptime + 8 :] for one in cases[:20]]
-    return [*cases, *before, *(one[:-1] for one in cases[:20])]
+    # With a wall clock, which stands as far before 1970 as it can.
+    wall, least = uptime + 8, struct.pack("<q", -(1 << 63))
+    early = [
+        one[:1] + bytes([one[1] | WALL]) + one[2:wall] + least + one[wall + 8 :]
+        for one in cases[:20]
+    ]
+    return [*cases, *before, *early, *(one[:-1] for one in cases[:20])]
 
 
 def lines_cases() -> list[bytes]:
