@@ -76,10 +76,13 @@ class Carrier:
     def hand_down(self, data: bytes, card: NetworkCard, own: bytes) -> bool:
         """Hand on what the network signed for a device; gives whether it was such a message.
 
+        It is one also where nobody listens: a device whose envelopes come as files is acknowledged
+        like any other.
+
         Args:
             own: kid of the gateway: what is for itself goes nowhere, or it would come again.
         """
-        kid = device_of(data, card) if self._listeners else None
+        kid = device_of(data, card)
         if kid is None or kid == own:
             return False
         for _, deliver in self._listeners:
