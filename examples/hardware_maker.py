@@ -124,6 +124,9 @@ def start(lab: Path) -> None:
     emulated += ["-semihosting-config", "enable=on,target=native"]
     _launch(lab, "board", emulated, lab / "flash")
     _until("the serial line", line.exists)
+    # Whoever enrols before the aggregator holds its journal would take its place.
+    log = lab / "aggregator.log"
+    _until("the aggregator", lambda: "mqtt.subscribed" in log.read_text())
     print(f"network {card.network}\nserial line unix:{lab}/uart")
 
 
